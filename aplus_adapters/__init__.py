@@ -1,0 +1,162 @@
+"""Payments by Alipay+ order code for every Python web framework.
+
+The public names, loaded when they are first used: importing the package loads no framework, no
+database library and no HTTP client.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aplus_adapters.errors import (
+        AplusError,
+        ConfigurationError,
+        HookError,
+        InconsistentRetry,
+        InvalidValue,
+        MessageError,
+        NotificationError,
+        NotSent,
+        OutcomeUnknown,
+        Rejected,
+        SignatureError,
+        StoreError,
+        UnknownOrder,
+        UnknownPayment,
+    )
+    from aplus_adapters.pay import AplusPay
+    from aplus_adapters.payments.attempt import (
+        Attempt,
+        Conflict,
+        News,
+        Observation,
+        OrderCode,
+        Source,
+        State,
+        Transition,
+    )
+    from aplus_adapters.payments.hooks import (
+        AuthorizeDetails,
+        ConflictDetails,
+        Hooks,
+        OrderDetails,
+        OrderToPay,
+        PaymentDetails,
+        RenderDetails,
+        Rendering,
+        Visitor,
+    )
+    from aplus_adapters.payments.retry import Retry, Rules
+    from aplus_adapters.payments.store import PaymentStore
+    from aplus_adapters.protocol.account import Account, Environment
+    from aplus_adapters.protocol.amounts import Amount
+    from aplus_adapters.protocol.keys import KeyRing, PrivateKey, PublicKey
+    from aplus_adapters.protocol.messages.order import (
+        Address,
+        Buyer,
+        Goods,
+        Merchant,
+        Shipping,
+        Store,
+        UserName,
+    )
+    from aplus_adapters.protocol.timestamps import Timestamp
+    from aplus_adapters.stores.memory import MemoryStore
+    from aplus_adapters.stores.sql import SQLStore
+
+_HOMES = {
+    "errors": (
+        "AplusError ConfigurationError HookError InconsistentRetry InvalidValue MessageError "
+        "NotSent NotificationError OutcomeUnknown Rejected SignatureError StoreError UnknownOrder "
+        "UnknownPayment"
+    ),
+    "pay": "AplusPay",
+    "payments.attempt": (
+        "Attempt Conflict News Observation OrderCode Source State Transition"
+    ),
+    "payments.hooks": (
+        "AuthorizeDetails ConflictDetails Hooks OrderDetails OrderToPay PaymentDetails "
+        "RenderDetails Rendering Visitor"
+    ),
+    "payments.retry": "Retry Rules",
+    "payments.store": "PaymentStore",
+    "protocol.account": "Account Environment",
+    "protocol.amounts": "Amount",
+    "protocol.keys": "KeyRing PrivateKey PublicKey",
+    "protocol.messages.order": "Address Buyer Goods Merchant Shipping Store UserName",
+    "protocol.timestamps": "Timestamp",
+    "stores.memory": "MemoryStore",
+    "stores.sql": "SQLStore",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__version__ = "0.1.0"
+__all__ = [
+    "Account",
+    "Address",
+    "Amount",
+    "AplusError",
+    "AplusPay",
+    "Attempt",
+    "AuthorizeDetails",
+    "Buyer",
+    "ConfigurationError",
+    "Conflict",
+    "ConflictDetails",
+    "Environment",
+    "Goods",
+    "HookError",
+    "Hooks",
+    "InconsistentRetry",
+    "InvalidValue",
+    "KeyRing",
+    "MemoryStore",
+    "Merchant",
+    "MessageError",
+    "News",
+    "NotSent",
+    "NotificationError",
+    "Observation",
+    "OrderCode",
+    "OrderDetails",
+    "OrderToPay",
+    "OutcomeUnknown",
+    "PaymentDetails",
+    "PaymentStore",
+    "PrivateKey",
+    "PublicKey",
+    "Rejected",
+    "RenderDetails",
+    "Rendering",
+    "Retry",
+    "Rules",
+    "SQLStore",
+    "Shipping",
+    "SignatureError",
+    "Source",
+    "State",
+    "Store",
+    "StoreError",
+    "Timestamp",
+    "Transition",
+    "UnknownOrder",
+    "UnknownPayment",
+    "UserName",
+    "Visitor",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from the module that owns it."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'aplus_adapters' has no attribute {name!r}")
+    found = getattr(import_module(f"aplus_adapters.{_HOME_OF[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

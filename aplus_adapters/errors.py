@@ -1,0 +1,124 @@
+"""Every error that this library raises, grouped by what the caller must do about it.
+
+    AplusError
+        ConfigurationError     fix the set-up; nothing was sent, nothing will work until then
+        InvalidValue           correct the argument; nothing was sent (also a ValueError)
+            UnknownOrder           the shop has no such order to pay
+            InconsistentRetry      this paymentRequestId was already used with other content
+        NotSent                safe to send again: no byte reached Alipay+
+        OutcomeUnknown         ask: the request may have been acted on, no trustworthy answer came
+        Rejected               final: Alipay+ said F in a verified answer; carries the result
+        SignatureError         believe nothing of the message that this came with
+        MessageError           believe nothing of it either: signed or not, it is not a legal message
+        NotificationError      refuse the incoming notification; carries the HTTP status to answer with
+        StoreError             the payment store failed; nothing may be acknowledged
+            UnknownPayment         the store has no attempt with this paymentRequestId
+        HookError              the shop's own code raised; its error is the __cause__
+
+All are picklable. Messages say what was found, what was expected and what to do; they hold ids,
+never bodies, keys or signatures.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aplus_adapters.protocol.messages.result import Result
+
+__all__ = [
+    "AplusError",
+    "ConfigurationError",
+    "HookError",
+    "InconsistentRetry",
+    "InvalidValue",
+    "MessageError",
+    "NotSent",
+    "NotificationError",
+    "OutcomeUnknown",
+    "Rejected",
+    "SignatureError",
+    "StoreError",
+    "UnknownOrder",
+    "UnknownPayment",
+]
+
+
+class AplusError(Exception):
+    """Root of everything that this library raises."""
+
+
+class ConfigurationError(AplusError):
+    """The set-up is wrong: keys, addresses, hooks or missing packages."""
+
+
+class InvalidValue(AplusError, ValueError):
+    """An argument breaks a rule of the protocol; nothing was sent."""
+
+
+class UnknownOrder(InvalidValue):
+    """The shop's `load_order` knows no such order that could be paid."""
+
+
+class InconsistentRetry(InvalidValue):
+    """A paymentRequestId would have been sent again with other content; nothing was sent."""
+
+
+class NotSent(AplusError):
+    """No byte of the request reached Alipay+; sending it again is safe."""
+
+
+class OutcomeUnknown(AplusError):
+    """The request may have reached Alipay+, and no trustworthy answer came back.
+
+    Repeat the identical request or ask by inquiry; never start another payment.
+    `retry_after` is the pause in seconds that the other side asked for, if it did. `hint` is what
+    an answer that could not be verified claimed: something for an operator to read, never to act on.
+    """
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.hint = hint
+
+
+class Rejected(AplusError):
+    """Alipay+ refused the call with status F in a verified answer; `result` says why."""
+
+    def __init__(self, message: str, *, result: Result | None = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class SignatureError(AplusError):
+    """A signature is missing, malformed, made with an unknown key or wrong."""
+
+
+class MessageError(AplusError):
+    """A received message is not legal JSON or lacks what its kind requires."""
+
+
+class NotificationError(AplusError):
+    """An incoming notification was refused; `status` is the HTTP status to answer with."""
+
+    def __init__(self, message: str, *, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class StoreError(AplusError):
+    """The payment store failed; its own error is the `__cause__`."""
+
+
+class UnknownPayment(StoreError):
+    """The payment store holds no attempt with this paymentRequestId."""
+
+
+class HookError(AplusError):
+    """A hook of the shop raised; its own error is the `__cause__`."""
+
+    def __init__(self, message: str, *, hook: str = "") -> None:
+        super().__init__(message)
+        self.hook = hook

@@ -1,0 +1,80 @@
+"""Flask: a blueprint with the payment routes.
+
+    app.register_blueprint(create_blueprint(pay), url_prefix="/aplus")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aplus_adapters.errors import ConfigurationError
+
+try:
+    from flask import Blueprint, Response, request
+except ImportError:
+    raise ConfigurationError(
+        "aplus_adapters.flask: Flask is not installed; run pip install 'aplus_adapters[flask]'"
+    ) from None
+
+from aplus_adapters.web.endpoints import ROUTES, Route, respond
+from aplus_adapters.web.http import MAX_BODY, HttpRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aplus_adapters.pay import AplusPay
+
+__all__ = ["create_blueprint"]
+
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+def create_blueprint(pay: AplusPay, name: str = "aplus") -> Blueprint:
+    """Make a blueprint that takes payments with `pay`; several may be registered by `name`.
+
+    The routes are `ROUTES` below the blueprint's url_prefix. Raises ConfigurationError if a hook or
+    the store is async: Flask has no event loop for it.
+    """
+    _ = pay.performer  # an async hook is refused now, not at the first payment
+    blueprint = Blueprint(name, __name__)
+    for route in ROUTES:
+        blueprint.add_url_rule(
+            route.path.replace("{", "<").replace("}", ">"),
+            endpoint=route.name,
+            view_func=_view(pay, route),
+            methods=_METHODS,
+            provide_automatic_options=False,
+        )
+    return blueprint
+
+
+def _view(pay: AplusPay, route: Route) -> Callable[..., Response]:
+    def view(**parameters: str) -> Response:
+        answer = pay.run(
+            respond(pay.front, route, _read(), parameters.get(route.parameter or "", ""))
+        )
+        response = Response(answer.body, answer.status)
+        response.headers.clear()
+        response.headers.extend(answer.headers)
+        response.headers["Content-Length"] = str(len(answer.body))
+        return response
+
+    return view
+
+
+def _read() -> HttpRequest:
+    return HttpRequest(
+        method=request.method,
+        headers=tuple(request.headers.items()),
+        body=_body(),
+        client_ip=request.remote_addr,
+        native=request,
+    )
+
+
+def _body() -> bytes:
+    """Read the raw bytes, at most one more than is allowed: nothing decodes or parses them."""
+    if (request.content_length or 0) > MAX_BODY:
+        return b"\0" * (MAX_BODY + 1)
+    # What the application has read with get_data() is still there; what it parsed is not.
+    return request.stream.read(MAX_BODY + 1) or request.get_data()

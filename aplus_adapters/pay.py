@@ -1,0 +1,114 @@
+"""The composition: one shop's accounts, store, hooks and rules, ready for an adapter."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aplus_adapters.errors import ConfigurationError
+from aplus_adapters.payments.hooks import OPTIONAL_HOOKS
+from aplus_adapters.payments.retry import Rules
+from aplus_adapters.payments.setup import Setup
+from aplus_adapters.protocol.account import Account
+from aplus_adapters.runtime.clock import Clock, SystemClock
+from aplus_adapters.runtime.drivers import run, run_async
+from aplus_adapters.runtime.http import AsyncSender, Sender
+from aplus_adapters.runtime.wiring import AsyncPerformer, Performer, check_hooks
+from aplus_adapters.web.shop import ShopFront
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aplus_adapters.payments.effects import Flow
+
+__all__ = ["AplusPay"]
+
+T = TypeVar("T")
+
+
+class AplusPay:
+    """What a shop makes once and mounts by an adapter.
+
+    `account` is one Account or several (the first is the default). `store` is a `PaymentStore`,
+    `hooks` an object with the shop's `Hooks`, sync or async. `shop_name` is shown on the page.
+    `client` and `async_client` are the shop's own HTTP clients (httpx or httpx2); by default one is
+    made per account, with TLS verified. Raises ConfigurationError for anything that cannot work.
+    """
+
+    def __init__(
+        self,
+        *,
+        account: Account | Sequence[Account],
+        store: Any,
+        hooks: Any,
+        rules: Rules | None = None,
+        shop_name: str | None = None,
+        client: Any = None,
+        async_client: Any = None,
+        clock: Clock | None = None,
+    ) -> None:
+        accounts = (account,) if isinstance(account, Account) else tuple(account)
+        by_id = {one.client_id: one for one in accounts}
+        if not by_id or len(by_id) != len(accounts):
+            raise ConfigurationError(
+                f"AplusPay: found {len(accounts)} accounts with {len(by_id)} client ids, expected "
+                "at least one account and each client id once"
+            )
+        check_hooks(hooks, store)
+        self.setup = Setup(accounts=by_id, rules=rules or Rules())
+        self.front = ShopFront(
+            setup=self.setup,
+            name=shop_name,
+            optional_hooks=frozenset(
+                name for name in OPTIONAL_HOOKS if getattr(hooks, name, None) is not None
+            ),
+        )
+        self.store, self.hooks = store, hooks
+        self._client, self._async_client = client, async_client
+        self._clock = clock or SystemClock()
+        self._lock = Lock()
+        self._blocking: tuple[Performer, Sender] | None = None
+        self._awaiting: tuple[AsyncPerformer, AsyncSender] | None = None
+
+    @property
+    def performer(self) -> Performer:
+        """Give what does effects blocking; ConfigurationError if a hook or the store is async."""
+        with self._lock:
+            if self._blocking is None:
+                sender = Sender(self._client)
+                made = Performer(self.store, self.hooks, sender, self._clock)
+                self._blocking = (made, sender)
+            return self._blocking[0]
+
+    @property
+    def async_performer(self) -> AsyncPerformer:
+        """Give what does effects awaiting."""
+        with self._lock:
+            if self._awaiting is None:
+                sender = AsyncSender(self._async_client)
+                made = AsyncPerformer(self.store, self.hooks, sender, self._clock)
+                self._awaiting = (made, sender)
+            return self._awaiting[0]
+
+    def run(self, flow: Flow[T]) -> T:
+        """Run a flow to its end, blocking."""
+        return run(flow, self.performer)
+
+    async def run_async(self, flow: Flow[T]) -> T:
+        """Run a flow to its end, awaiting."""
+        return await run_async(flow, self.async_performer)
+
+    def close(self) -> None:
+        """Close the HTTP clients and threads of the blocking side; the store stays open."""
+        with self._lock:
+            blocking, self._blocking = self._blocking, None
+        if blocking is not None:
+            blocking[1].close()
+
+    async def aclose(self) -> None:
+        """Close the HTTP clients and threads of the awaiting side; the store stays open."""
+        with self._lock:
+            awaiting, self._awaiting = self._awaiting, None
+        if awaiting is not None:
+            awaiting[0].close()
+            await awaiting[1].aclose()

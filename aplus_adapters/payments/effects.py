@@ -1,0 +1,168 @@
+"""What a flow may ask for. A flow is a generator that yields these and is sent their results.
+
+Errors of an effect are raised inside the flow, at its `yield`. The functions below are how flows
+ask: each gives the typed result of one effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from aplus_adapters.payments.attempt import Attempt, Observation, Transition
+    from aplus_adapters.protocol.envelope import Answer, SignedRequest
+
+__all__ = [
+    "CallHook",
+    "CallStore",
+    "Draw",
+    "Effect",
+    "Flow",
+    "NewRequestId",
+    "Now",
+    "Record",
+    "Send",
+    "Sleep",
+    "add",
+    "call_hook",
+    "draw",
+    "get",
+    "latest",
+    "new_request_id",
+    "now",
+    "record",
+    "schedule",
+    "send",
+    "sleep",
+]
+
+
+@frozen
+class Now:
+    """The time, as an aware datetime."""
+
+
+@frozen
+class Draw:
+    """A random float in [0, 1)."""
+
+
+@frozen
+class NewRequestId:
+    """A new paymentRequestId that cannot be guessed."""
+
+
+@frozen
+class Sleep:
+    """A pause."""
+
+    seconds: float
+
+
+@frozen
+class Send:
+    """A signed request to Alipay+: an Answer, or NotSent or OutcomeUnknown is raised."""
+
+    request: SignedRequest
+    timeout: float
+
+
+@frozen
+class CallStore:
+    """A method of the payment store; `record` has its own effect."""
+
+    method: str
+    arguments: tuple[Any, ...]
+
+
+@frozen
+class Record:
+    """An observation, stored in one transaction with the shop's `payment_changed`."""
+
+    payment_request_id: str
+    observation: Observation
+
+
+@frozen
+class CallHook:
+    """A hook of the shop; HookError if it raises."""
+
+    name: str
+    details: Any
+
+
+Effect = Now | Draw | NewRequestId | Sleep | Send | CallStore | Record | CallHook
+
+T = TypeVar("T")
+Flow = Generator[Effect, Any, T]
+"""A generator that yields effects and returns a T."""
+
+
+def now() -> Flow[datetime]:
+    """Ask for the time."""
+    moment: datetime = yield Now()
+    return moment
+
+
+def draw() -> Flow[float]:
+    """Ask for a random float in [0, 1)."""
+    drawn: float = yield Draw()
+    return drawn
+
+
+def new_request_id() -> Flow[str]:
+    """Ask for a new paymentRequestId."""
+    made: str = yield NewRequestId()
+    return made
+
+
+def sleep(seconds: float) -> Flow[None]:
+    """Ask for a pause."""
+    yield Sleep(seconds)
+
+
+def send(request: SignedRequest, timeout: float) -> Flow[Answer]:
+    """Ask for a request to be sent; `timeout` is seconds for the whole call."""
+    answer: Answer = yield Send(request, timeout)
+    return answer
+
+
+def add(attempt: Attempt) -> Flow[Attempt]:
+    """Ask the store to keep a new attempt; gives the one that occupies the order now."""
+    stored: Attempt = yield CallStore("add", (attempt,))
+    return stored
+
+
+def get(payment_request_id: str) -> Flow[Attempt | None]:
+    """Ask the store for an attempt."""
+    found: Attempt | None = yield CallStore("get", (payment_request_id,))
+    return found
+
+
+def latest(order_ref: str) -> Flow[Attempt | None]:
+    """Ask the store for the newest attempt of an order."""
+    found: Attempt | None = yield CallStore("latest", (order_ref,))
+    return found
+
+
+def schedule(payment_request_id: str, expected: datetime | None, at: datetime) -> Flow[bool]:
+    """Ask the store to move the attempt's next call, if nobody else has."""
+    moved: bool = yield CallStore("schedule", (payment_request_id, expected, at))
+    return moved
+
+
+def record(payment_request_id: str, observation: Observation) -> Flow[Transition]:
+    """Ask the store to record an observation in one transaction with the shop's hook."""
+    transition: Transition = yield Record(payment_request_id, observation)
+    return transition
+
+
+def call_hook(name: str, details: Any) -> Flow[Any]:
+    """Ask a hook of the shop."""
+    answer = yield CallHook(name, details)
+    return answer

@@ -1,0 +1,122 @@
+"""One call to Alipay+: sign, send, verify, and repeat the identical body while nothing is known."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+
+from aplus_adapters.errors import MessageError, NotSent, OutcomeUnknown, SignatureError
+from aplus_adapters.payments.effects import draw, now, send, sleep
+from aplus_adapters.protocol.envelope import Answer, SignedRequest, sign_request, verify_answer
+from aplus_adapters.protocol.messages.result import Result
+from aplus_adapters.protocol.results import Action, look_up
+
+if TYPE_CHECKING:
+    from aplus_adapters.payments.effects import Flow
+    from aplus_adapters.payments.retry import Retry
+    from aplus_adapters.protocol.account import Account
+
+__all__ = ["exchange"]
+
+log = logging.getLogger("aplus_adapters")
+
+
+class Response(Protocol):
+    """A response message: all have a result."""
+
+    @property
+    def result(self) -> Result:
+        """Give the result of the call."""
+        ...
+
+    @classmethod
+    def decode(cls, body: bytes, strict: bool = False) -> Self:
+        """Read the bytes of an answer."""
+        ...
+
+
+R = TypeVar("R", bound=Response)
+
+
+def exchange(
+    account: Account,
+    path: str,
+    body: bytes,
+    response: type[R],
+    *,
+    retry: Retry,
+    timeout: float,
+) -> Flow[R]:
+    """Send `body` until a verified answer says something, and give that answer.
+
+    Repeated with the same bytes, a new Request-Time and a new signature: no answer, an answer that
+    does not verify, and the results that ask for it (UNKNOWN_EXCEPTION,
+    REQUEST_TRAFFIC_EXCEED_LIMIT, an unknown U). `timeout` is seconds per send. When `retry` is used
+    up, raises NotSent if no byte of any send can have arrived, otherwise OutcomeUnknown. Source: the
+    seed page, "Result processing logic".
+    """
+    started = yield from now()
+    certain = True  # that nothing arrived so far
+    for repetition in range(len(retry.pauses) + 1):
+        moment = yield from now()
+        request = sign_request(account, path, body, moment)
+        try:
+            answer = yield from send(request, timeout)
+            return _read(account, request, answer, response)
+        except NotSent as error:
+            failure: NotSent | OutcomeUnknown = error
+        except OutcomeUnknown as error:
+            failure, certain = error, False
+        log.warning("%s: send %d brought no result: %s", path, repetition + 1, failure)
+        if repetition == len(retry.pauses):
+            break
+        pause = retry.pause(repetition, (yield from draw()))
+        pause = max(pause, getattr(failure, "retry_after", None) or 0.0)
+        moment = yield from now()
+        if (moment - started).total_seconds() + pause > retry.deadline:
+            break
+        yield from sleep(pause)
+    if certain:
+        raise failure
+    raise OutcomeUnknown(
+        str(failure),
+        retry_after=getattr(failure, "retry_after", None),
+        hint=getattr(failure, "hint", None),
+    ) from failure
+
+
+def _read(
+    account: Account, request: SignedRequest, answer: Answer, response: type[R]
+) -> R:
+    """Believe an answer or raise OutcomeUnknown."""
+    retry_after = _retry_after(answer)
+    try:
+        verify_answer(account, request, answer)
+        message = response.decode(answer.body)
+    except (SignatureError, MessageError) as error:
+        raise OutcomeUnknown(
+            f"{request.path}: found an answer (HTTP {answer.status}) that proves nothing: {error}",
+            retry_after=retry_after,
+            hint=_hint(response, answer),
+        ) from error
+    if look_up(message.result).action in (Action.RETRY, Action.SLOW_DOWN):
+        raise OutcomeUnknown(
+            f"{request.path}: found result {message.result}, which asks for the same again",
+            retry_after=retry_after,
+        )
+    return message
+
+
+def _hint(response: type[Any], answer: Answer) -> str | None:
+    """Say what an untrusted answer claims, for the operator's log only."""
+    try:
+        return f"{response.decode(answer.body).result} (not verified)"
+    except MessageError:
+        return None
+
+
+def _retry_after(answer: Answer) -> float | None:
+    for name, value in answer.headers:
+        if name.lower() == "retry-after" and value.isascii() and value.isdigit() and len(value) < 6:
+            return float(value)
+    return None

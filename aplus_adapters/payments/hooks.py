@@ -1,0 +1,147 @@
+"""What a shop implements. Each hook is given one frozen details object; sync or async."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from attrs import field, frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping
+    from datetime import timedelta
+
+    from aplus_adapters.payments.attempt import Attempt, Conflict, Observation
+    from aplus_adapters.protocol.amounts import Amount
+    from aplus_adapters.protocol.messages.order import Buyer, Goods, Merchant, Shipping
+
+__all__ = [
+    "OPTIONAL_HOOKS",
+    "REQUIRED_HOOKS",
+    "AuthorizeDetails",
+    "ConflictDetails",
+    "Hooks",
+    "OrderDetails",
+    "OrderToPay",
+    "PaymentDetails",
+    "RenderDetails",
+    "Rendering",
+    "Visitor",
+]
+
+REQUIRED_HOOKS = ("load_order", "payment_changed", "payment_conflict")
+OPTIONAL_HOOKS = ("render_order_code", "authorize")
+
+
+@frozen(kw_only=True)
+class Visitor:
+    """Who asks: the buyer's browser or till. `native` is the framework's own request object."""
+
+    user_agent: str | None = None
+    client_ip: str | None = field(default=None, repr=False)
+    accept_language: str | None = None
+    native: Any = field(default=None, repr=False, eq=False)
+
+
+@frozen(kw_only=True)
+class OrderDetails:
+    """What `load_order` is asked: the order that the visitor wants to pay."""
+
+    order_ref: str
+    visitor: Visitor
+
+
+@frozen(kw_only=True)
+class OrderToPay:
+    """What `load_order` answers: what the order costs, decided on the server.
+
+    `description` (at most 256 characters) is shown to the buyer. `expires_in` shortens the 3
+    minutes that a code lives. `return_url` is where the buyer goes after paying; by default the
+    payment's page. `client_id` chooses among several accounts.
+    """
+
+    amount: Amount
+    description: str
+    merchant: Merchant | None = None
+    goods: tuple[Goods, ...] | None = None
+    buyer: Buyer | None = field(default=None, repr=False)
+    shipping: Shipping | None = field(default=None, repr=False)
+    expires_in: timedelta | None = None
+    return_url: str | None = None
+    settlement_currency: str | None = None
+    split_settlement_id: str | None = None
+    client_id: str | None = None
+
+
+@frozen(kw_only=True)
+class PaymentDetails:
+    """What `payment_changed` is told: the attempt became final.
+
+    `connection` is the store's open transaction where it has one (SQLStore: a SQLAlchemy
+    Connection): what is written through it is committed together with the payment. Called once per
+    attempt; called again only if it raised or the transaction failed.
+    """
+
+    attempt: Attempt
+    observation: Observation
+    connection: Any = field(default=None, repr=False)
+
+
+@frozen(kw_only=True)
+class ConflictDetails:
+    """What `payment_conflict` is told: records disagree, money may have to be refunded.
+
+    Called at least once per conflict, until it returns.
+    """
+
+    conflict: Conflict
+
+    @property
+    def attempt(self) -> Attempt:
+        """Give the attempt as it stays."""
+        return self.conflict.attempt
+
+
+@frozen(kw_only=True)
+class RenderDetails:
+    """What `render_order_code` is given: the attempt and the default page's view of it."""
+
+    attempt: Attempt
+    view: Any
+    visitor: Visitor
+
+
+@frozen(kw_only=True)
+class Rendering:
+    """What `render_order_code` answers: a whole response of the shop's own."""
+
+    body: bytes
+    content_type: str = "text/html; charset=utf-8"
+    headers: Mapping[str, str] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class AuthorizeDetails:
+    """What `authorize` is asked: may this visitor pay (`attempt` is None) or see this payment?"""
+
+    order_ref: str
+    attempt: Attempt | None
+    visitor: Visitor
+
+
+class Hooks(Protocol):
+    """The required hooks. `render_order_code` and `authorize` are looked for by name.
+
+    An object with these methods is enough; there is nothing to inherit from.
+    """
+
+    def load_order(self, details: OrderDetails, /) -> OrderToPay | Awaitable[OrderToPay | None] | None:
+        """Say what the order costs; None if there is no such order to pay."""
+        ...
+
+    def payment_changed(self, details: PaymentDetails, /) -> None | Awaitable[None]:
+        """Take note that a payment is paid, failed or cancelled, in the store's transaction."""
+        ...
+
+    def payment_conflict(self, details: ConflictDetails, /) -> None | Awaitable[None]:
+        """Tell a person that money and records disagree."""
+        ...

@@ -1,0 +1,98 @@
+"""Receiving a notification: verify, record, and only then acknowledge."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from aplus_adapters.errors import (
+    ConfigurationError,
+    HookError,
+    MessageError,
+    NotificationError,
+    StoreError,
+    UnknownPayment,
+)
+from aplus_adapters.payments.effects import now
+from aplus_adapters.payments.observe import observe_notification
+from aplus_adapters.payments.settle import settle
+from aplus_adapters.protocol.envelope import acknowledge, read_headers, verify_notification
+from aplus_adapters.protocol.messages.notification import (
+    ACKNOWLEDGED,
+    NOT_ACKNOWLEDGED,
+    PaymentNotification,
+)
+
+if TYPE_CHECKING:
+    from aplus_adapters.payments.effects import Flow
+    from aplus_adapters.payments.setup import Setup
+    from aplus_adapters.protocol.account import Account
+
+__all__ = ["Reply", "receive"]
+
+log = logging.getLogger("aplus_adapters")
+
+
+@frozen(kw_only=True)
+class Reply:
+    """Our signed answer to an authentic notification; only status 200 carries an S."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes
+
+
+def receive(
+    setup: Setup, headers: tuple[tuple[str, str], ...], body: bytes
+) -> Flow[Reply]:
+    """Take in one notification: all header pairs as they arrived, and the raw body.
+
+    Acknowledges with S only after the observation or the conflict is durable and the shop's hook
+    has returned. An authentic notification that cannot be accepted now gets a signed U with a
+    status that is no success (503, or 404 for a payment that is not ours), so that it is sent
+    again whichever of the two Alipay+ goes by. Raises NotificationError for anything that is not
+    authentic or not legal: it gets no signature. Source: protocol, "notifyPayment".
+    """
+    moment = yield from now()
+    found = read_headers(headers, NotificationError)
+    account = _account(setup, found.get("client-id"))
+    rules = setup.rules
+    verify_notification(
+        account, headers, body, now=moment, max_age=rules.max_age, max_ahead=rules.max_ahead
+    )
+    try:
+        notification = PaymentNotification.decode(body)
+    except MessageError as error:
+        raise NotificationError(f"notification: {error}") from None
+    status, answer = 200, ACKNOWLEDGED
+    request_id = notification.payment_request_id
+    try:
+        observation = observe_notification(notification, moment, account.client_id)
+        yield from settle(request_id, observation)
+    except UnknownPayment as error:
+        status, answer = 404, NOT_ACKNOWLEDGED
+        log.warning("notification not acknowledged: %s", error, extra=_ids(found, request_id))
+    except (StoreError, HookError) as error:
+        status, answer = 503, NOT_ACKNOWLEDGED
+        log.exception("notification not acknowledged: %s", error, extra=_ids(found, request_id))
+    moment = yield from now()
+    signed = acknowledge(account, answer, moment, found.get("agent-token"))
+    return Reply(status=status, headers=signed, body=answer)
+
+
+def _account(setup: Setup, client_id: str | None) -> Account:
+    if client_id is None:
+        raise NotificationError("notification: found no client-id header, expected ours")
+    try:
+        return setup.account(client_id)
+    except ConfigurationError as error:
+        raise NotificationError(f"notification: {error}", status=401) from None
+
+
+def _ids(headers: dict[str, str], payment_request_id: str) -> dict[str, str]:
+    return {
+        "payment_request_id": payment_request_id,
+        "tracerid": headers.get("tracerid", "")[:128],
+    }

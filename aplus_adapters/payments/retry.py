@@ -1,0 +1,70 @@
+"""Retry policies as data that can be printed, and the rules of time for a whole shop."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from attrs import frozen
+
+from aplus_adapters.protocol.messages.pay import DEFAULT_EXPIRY
+
+__all__ = ["Retry", "Rules"]
+
+
+@frozen(kw_only=True)
+class Retry:
+    """When to send the identical request again.
+
+    `pauses` are the seconds before each repetition, `jitter` the part of each pause by which it is
+    randomly lengthened or shortened, `deadline` the seconds after which no further one begins.
+
+    >>> print(Retry(pauses=(1.0, 2.0), jitter=0.2, deadline=10.0))
+    send, after 1 s again, after 2 s again; each pause +-20 %, none begun after 10 s
+    >>> Retry(pauses=(1.0, 2.0)).pause(1, 0.5)
+    2.0
+    """
+
+    pauses: tuple[float, ...] = ()
+    jitter: float = 0.2
+    deadline: float = 10.0
+
+    def pause(self, repetition: int, draw: float) -> float:
+        """Give the seconds before a repetition (0 is the first); `draw` is random in [0, 1)."""
+        return self.pauses[repetition] * (1 + self.jitter * (2 * draw - 1))
+
+    def __str__(self) -> str:
+        again = "".join(f", after {pause:g} s again" for pause in self.pauses)
+        return (
+            f"send{again}; each pause +-{self.jitter:.0%}".replace("%", " %")
+            + f", none begun after {self.deadline:g} s"
+        )
+
+
+@frozen(kw_only=True)
+class Rules:
+    """The times by which payments are made, asked about and closed.
+
+    Sources: protocol, "Time": pay is repeated up to 3 requests; the first inquiry comes 15 to 25 s
+    after the code was shown, later ones 3 to 5 s apart. Time-outs are seconds for one HTTP call.
+    `turn` is how long a worker that calls Alipay+ keeps others from doing the same; it outlasts
+    `pay` with its time-outs. `max_age` of a notification lets a re-send 24 h 22 min late through.
+    """
+
+    pay: Retry = Retry(pauses=(0.5, 1.0), deadline=8.0)
+    call: Retry = Retry(pauses=(1.0, 2.0), deadline=15.0)
+    timeout: float = 5.0
+    turn: timedelta = timedelta(seconds=15)
+    retry_pay: timedelta = timedelta(seconds=2)
+    first_inquiry: timedelta = timedelta(seconds=20)
+    inquiry: timedelta = timedelta(seconds=4)
+    after_refusal: timedelta = timedelta(seconds=60)
+    expiry: timedelta = DEFAULT_EXPIRY
+    max_age: timedelta = timedelta(hours=48)
+    max_ahead: timedelta = timedelta(minutes=15)
+
+    def __str__(self) -> str:
+        return (
+            f"pay: {self.pay}, then every {self.retry_pay.total_seconds():g} s while it is wanted\n"
+            f"inquiry: {self.first_inquiry.total_seconds():g} s after the code, then every "
+            f"{self.inquiry.total_seconds():g} s; cancelled when still open after expiry"
+        )

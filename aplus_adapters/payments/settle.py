@@ -1,0 +1,51 @@
+"""Recording an observation, and telling the shop of a conflict: the end of every flow."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from aplus_adapters.payments.effects import CallStore, call_hook, record
+from aplus_adapters.payments.hooks import ConflictDetails
+
+if TYPE_CHECKING:
+    from aplus_adapters.payments.attempt import Attempt, Conflict, Observation
+    from aplus_adapters.payments.effects import Flow
+
+__all__ = ["report_conflict", "settle"]
+
+log = logging.getLogger("aplus_adapters")
+
+
+def settle(payment_request_id: str, observation: Observation) -> Flow[Attempt]:
+    """Store what was observed, with the shop's hook in the same transaction; give the attempt.
+
+    A conflict is reported before this returns. Raises UnknownPayment, StoreError and HookError: then
+    nothing may be acknowledged.
+    """
+    transition = yield from record(payment_request_id, observation)
+    extra = {"payment_request_id": payment_request_id, "order_ref": transition.after.order_ref}
+    log.info(
+        "payment %s: %s by %s, %s -> %s",
+        payment_request_id,
+        observation.news,
+        observation.source,
+        transition.before.state,
+        transition.after.state,
+        extra=extra,
+    )
+    if transition.conflict is not None:
+        yield from report_conflict(transition.conflict)
+    return transition.after
+
+
+def report_conflict(conflict: Conflict) -> Flow[None]:
+    """Tell the shop of a conflict, then mark it as told: at least once, whatever crashes."""
+    log.error(
+        "payment %s: conflict: %s",
+        conflict.attempt.payment_request_id,
+        conflict.reason,
+        extra={"payment_request_id": conflict.attempt.payment_request_id},
+    )
+    yield from call_hook("payment_conflict", ConflictDetails(conflict=conflict))
+    yield CallStore("conflict_reported", (conflict,))

@@ -1,0 +1,155 @@
+"""An account: everything agreed with Alipay+ for one client id."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from enum import StrEnum
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
+
+from attrs import field, frozen
+
+from aplus_adapters.errors import ConfigurationError
+from aplus_adapters.protocol.currencies import EXPONENTS
+from aplus_adapters.protocol.keys import KeyRing, PrivateKey, PublicKey
+from aplus_adapters.protocol.messages.base import Url
+from aplus_adapters.protocol.settings import read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Account", "Environment"]
+
+_VISIBLE = re.compile(r"[!-+\--~]{1,128}")  # no space, no comma: it becomes a header
+_URL = Url(2048)
+
+
+class Environment(StrEnum):
+    """Where the gateway is: money is real in production only."""
+
+    PRODUCTION = "production"
+    SANDBOX = "sandbox"
+    SIMULATOR = "simulator"  # the only one that may speak plain http, and only on this machine
+
+
+def _environment(word: str) -> Environment:
+    try:
+        return Environment(word)
+    except ValueError:
+        raise ConfigurationError(
+            f"account environment: found {str(word)[:20]!r}, expected one of {', '.join(Environment)}"
+        ) from None
+
+
+def _load_private(value: object) -> PrivateKey:
+    return value if isinstance(value, PrivateKey) else PrivateKey.load(value, "our private key")  # type: ignore[arg-type]  # load checks it
+
+
+def _load_ring(value: object) -> KeyRing:
+    if isinstance(value, KeyRing):
+        return value
+    if isinstance(value, PublicKey):
+        return KeyRing.of({"1": value})
+    return KeyRing.of({"1": PublicKey.load(value, "Alipay+'s public key")})  # type: ignore[arg-type]  # load checks it
+
+
+@frozen(kw_only=True)
+class Account:
+    """Client id, keys and addresses, checked when it is made; never shows a secret.
+
+    `private_key` is ours, as a PrivateKey or in any spelling that `PrivateKey.load` takes;
+    `alipayplus_keys` a KeyRing, or one public key, which then is keyVersion "1". `gateway` is the
+    https address from the developer center, without a path. `notify_url` is the public address of
+    the notification endpoint, exactly as Alipay+ is told: its path is the one that Alipay+ signs,
+    whatever proxies make of it (`signed_path` overrides it). `settlement_currency` is sent with
+    each payment in another currency. `agent_token` goes into every request if it is given.
+    `urlsafe_signatures` sends base64url.
+
+    Raises ConfigurationError. Source: protocol, "Transport" and "Signature".
+    """
+
+    client_id: str
+    private_key: PrivateKey = field(converter=_load_private)
+    alipayplus_keys: KeyRing = field(converter=_load_ring)
+    gateway: str
+    notify_url: str
+    environment: Environment = field(default=Environment.PRODUCTION, converter=_environment)
+    key_version: str = "1"
+    settlement_currency: str | None = None
+    agent_token: str | None = field(default=None, repr=False)
+    urlsafe_signatures: bool = False
+    signed_path: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("client_id", "key_version"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or _VISIBLE.fullmatch(value) is None:
+                raise ConfigurationError(
+                    f"account {name}: found {_shape(value)}, expected 1 to 128 visible ASCII "
+                    "characters without a comma"
+                )
+        gateway = self._address("gateway", self.gateway)
+        if gateway.path.strip("/") or gateway.query:
+            raise ConfigurationError(
+                f"account gateway: found the path {gateway.path[:60]!r}, expected only scheme and "
+                "host; the API paths are added to it"
+            )
+        object.__setattr__(self, "gateway", self.gateway.rstrip("/"))
+        path = self._address("notify_url", self.notify_url).path or "/"
+        object.__setattr__(self, "signed_path", self.signed_path or path)
+        if not self.signed_path.startswith("/") or "?" in self.signed_path:
+            raise ConfigurationError(
+                f"account signed_path: found {self.signed_path[:60]!r}, expected a path with its "
+                "leading slash and without a query"
+            )
+        if self.settlement_currency is not None and self.settlement_currency not in EXPONENTS:
+            raise ConfigurationError(
+                f"account settlement_currency: found {self.settlement_currency[:10]!r}, "
+                "expected an ISO 4217 code such as USD"
+            )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, prefix: str = "APLUS_") -> Account:
+        """Make an account from the environment; ConfigurationError names what is missing.
+
+        Required: APLUS_CLIENT_ID, APLUS_GATEWAY, APLUS_NOTIFY_URL, our key in APLUS_PRIVATE_KEY or
+        its file in APLUS_PRIVATE_KEY_FILE, Alipay+'s key likewise in APLUS_PUBLIC_KEY[_FILE].
+        Further keys of Alipay+ by their keyVersion: APLUS_PUBLIC_KEY_2, APLUS_PUBLIC_KEY_2_FILE.
+        Optional: APLUS_ENVIRONMENT (production, sandbox, simulator), APLUS_KEY_VERSION (of our
+        key), APLUS_ALIPAYPLUS_KEY_VERSION (of the unnumbered APLUS_PUBLIC_KEY; 1 by default),
+        APLUS_SETTLEMENT_CURRENCY, APLUS_AGENT_TOKEN, APLUS_SIGNED_PATH, APLUS_URLSAFE_SIGNATURES
+        (true or false). `environ` is os.environ by default, `prefix` another word than APLUS_ for a
+        second account.
+        """
+        found = os.environ if environ is None else environ
+        return cls(**read_settings(found, prefix))
+
+    def _address(self, name: str, url: object) -> SplitResult:
+        try:
+            _URL.check(f"account {name}", url)
+            split = urlsplit(str(url))
+            host = split.hostname or ""
+            _ = split.port  # raises ValueError when it is no number
+        except ValueError as error:  # InvalidValue is one
+            raise ConfigurationError(f"account {name}: {error}") from None
+        if split.scheme != "https" and not (
+            self.environment is Environment.SIMULATOR and _is_loopback(host)
+        ):
+            raise ConfigurationError(
+                f"account {name}: found {split.scheme}://{host}, expected https://; plain http is "
+                "for the simulator on this machine only (environment='simulator')"
+            )
+        return split
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _shape(value: object) -> str:
+    return f"{len(value)} characters" if isinstance(value, str) else type(value).__name__

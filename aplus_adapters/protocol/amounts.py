@@ -1,0 +1,139 @@
+"""Money: a currency and a whole number of its minor units, never a float."""
+
+from __future__ import annotations
+
+import re
+
+from attrs import frozen
+
+from aplus_adapters.errors import InvalidValue
+from aplus_adapters.protocol.currencies import EXPONENTS
+
+__all__ = ["Amount"]
+
+_CODE = re.compile(r"[A-Z]{3}")
+_DECIMAL = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,4}))?")
+_WIRE_VALUE = re.compile(r"[0-9]{1,18}")
+_LIMIT = 10**18  # keeps every sum within a 64-bit column
+
+
+@frozen
+class Amount:
+    """An amount of money as Alipay+ counts it.
+
+    `currency` is an ISO 4217 code, `value` a whole number of its smallest unit: cents for USD,
+    yen for JPY, fils for KWD. An Amount that arrived in a message may carry a currency that the
+    table does not know; one that is sent may not.
+
+    Raises InvalidValue for floats, negative values and malformed codes. Source: protocol, "Field
+    types": value has no point and no sign.
+
+    >>> Amount("USD", 1234)
+    Amount('USD', 12.34)
+    >>> Amount("JPY", 4200).value
+    4200
+    """
+
+    currency: str
+    value: int
+
+    def __attrs_post_init__(self) -> None:
+        if type(self.value) is not int or not 0 <= self.value < _LIMIT:
+            raise InvalidValue(
+                f"amount value: found {_found(self.value)}, expected a whole number of minor units "
+                "from 0 to 999999999999999999; use Amount.parse() for decimal text"
+            )
+        if self.currency not in EXPONENTS and not (
+            isinstance(self.currency, str) and _CODE.fullmatch(self.currency)
+        ):
+            raise InvalidValue(
+                f"amount currency: found {_found(self.currency)}, expected three capital letters "
+                "as in ISO 4217, such as USD"
+            )
+
+    @classmethod
+    def parse(cls, text: str, currency: str) -> Amount:
+        """Read a decimal amount as people write it.
+
+        `text` is digits with at most as many decimals as the currency has: no sign, no grouping.
+        Raises InvalidValue for anything else, floats included.
+
+        >>> Amount.parse("12.34", "USD").value
+        1234
+        >>> Amount.parse("4200", "JPY").value
+        4200
+        >>> Amount.parse("1.5", "KWD").value
+        1500
+        """
+        exponent = _exponent(currency)
+        if not isinstance(text, str):
+            raise InvalidValue(
+                f"amount: found {_found(text)}, expected decimal text such as '12.34'; "
+                "a float cannot hold money exactly, pass text or Amount(currency, minor_units)"
+            )
+        match = _DECIMAL.fullmatch(text)
+        if match is None or len(match[2] or "") > exponent:
+            raise InvalidValue(
+                f"amount: found {text[:40]!r}, expected digits with at most {exponent} decimals "
+                f"for {currency}, without sign, spaces or grouping"
+            )
+        return cls(currency, int(match[1] + (match[2] or "").ljust(exponent, "0")))
+
+    @property
+    def exponent(self) -> int:
+        """Give the number of decimals of the currency; InvalidValue if ISO 4217 has no such."""
+        return _exponent(self.currency)
+
+    def format(self) -> str:
+        """Give the decimal text of the value, without the currency.
+
+        >>> Amount("USD", 5).format(), Amount("JPY", 5).format(), Amount("KWD", 5).format()
+        ('0.05', '5', '0.005')
+        """
+        exponent = self.exponent
+        if exponent == 0:
+            return str(self.value)
+        digits = str(self.value).rjust(exponent + 1, "0")
+        return f"{digits[:-exponent]}.{digits[-exponent:]}"
+
+    def __str__(self) -> str:
+        shown = self.format() if self.currency in EXPONENTS else f"{self.value} minor units"
+        return f"{shown} {self.currency}"
+
+    def __repr__(self) -> str:
+        shown = self.format() if self.currency in EXPONENTS else f"minor={self.value}"
+        return f"Amount({self.currency!r}, {shown})"
+
+    def to_wire(self) -> dict[str, str]:
+        """Give the JSON object that stands for the amount in a message.
+
+        >>> Amount("USD", 1234).to_wire()
+        {'currency': 'USD', 'value': '1234'}
+        """
+        return {"currency": self.currency, "value": str(self.value)}
+
+    @classmethod
+    def from_wire(cls, wire: object) -> Amount:
+        """Read the JSON object of a message; InvalidValue if it is not an amount."""
+        if not isinstance(wire, dict):
+            raise InvalidValue(f"amount: found {_found(wire)}, expected an object")
+        currency, value = wire.get("currency"), wire.get("value")
+        if not isinstance(value, str) or _WIRE_VALUE.fullmatch(value) is None:
+            raise InvalidValue(
+                f"amount value: found {_found(value)}, expected up to 18 digits of minor units"
+            )
+        return cls(currency, int(value))  # type: ignore[arg-type]  # the constructor checks it
+
+
+def _exponent(currency: str) -> int:
+    exponent = EXPONENTS.get(currency) if isinstance(currency, str) else None
+    if exponent is None:
+        raise InvalidValue(
+            f"amount currency: found {_found(currency)}, expected an active ISO 4217 code "
+            "in capital letters, such as USD"
+        )
+    return exponent
+
+
+def _found(value: object) -> str:
+    return repr(value)[:40] if isinstance(value, str | int | float) else type(value).__name__

@@ -1,0 +1,177 @@
+"""The signed HTTP messages around the JSON: what we send, and how far an arrival can be trusted.
+
+A request carries Client-Id, Request-Time and Signature; its answer Client-Id, Response-Time and
+Signature. Notifications and acknowledgements are the same with the roles exchanged. Source:
+protocol, "Transport" and "Signature".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from aplus_adapters.errors import InvalidValue, NotificationError, SignatureError
+from aplus_adapters.protocol import signing
+from aplus_adapters.protocol.timestamps import Timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime, timedelta
+
+    from aplus_adapters.protocol.account import Account
+
+__all__ = [
+    "JSON_TYPE",
+    "Answer",
+    "SignedRequest",
+    "acknowledge",
+    "read_headers",
+    "sign_request",
+    "verify_answer",
+    "verify_notification",
+]
+
+JSON_TYPE = "application/json; charset=UTF-8"
+
+# Servers disagree about a header that comes twice or with an underscore for its hyphen (joined,
+# first wins, last wins), so none of these may come in such a shape.
+_PROTOCOL_HEADERS = frozenset(
+    {"client-id", "request-time", "response-time", "signature", "agent-token", "tracerid"}
+)
+_MAX_ID = 128
+
+
+@frozen(kw_only=True)
+class SignedRequest:
+    """One request on its way to Alipay+; `body` is what was stored and signed."""
+
+    client_id: str
+    url: str
+    path: str
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+@frozen(kw_only=True)
+class Answer:
+    """What came back over HTTP: nothing in it is believed yet."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+def sign_request(account: Account, path: str, body: bytes, now: datetime) -> SignedRequest:
+    """Sign `body` for the API path at the time `now` (aware): UTC with milliseconds is sent."""
+    time = Timestamp.of(now).text
+    content = signing.signed_content(path, account.client_id, time, body)
+    return SignedRequest(
+        client_id=account.client_id,
+        url=account.gateway + path,
+        path=path,
+        headers=_signed_headers(account, "Request-Time", time, content, account.agent_token),
+        body=body,
+    )
+
+
+def verify_answer(account: Account, request: SignedRequest, answer: Answer) -> None:
+    """Raise SignatureError unless Alipay+ signed the answer to this request, byte for byte."""
+    headers = read_headers(answer.headers, SignatureError)
+    time = headers.get("response-time")
+    if time is None:
+        raise SignatureError("answer: found no Response-Time header, expected a signed answer")
+    if headers.get("client-id", account.client_id) != account.client_id:
+        raise SignatureError("answer: found another Client-Id than ours")
+    content = signing.signed_content(request.path, account.client_id, time, answer.body)
+    signing.verify(account.alipayplus_keys, headers.get("signature"), content)
+
+
+def verify_notification(
+    account: Account,
+    headers: Iterable[tuple[str, str]],
+    body: bytes,
+    *,
+    now: datetime,
+    max_age: timedelta,
+    max_ahead: timedelta,
+) -> None:
+    """Raise NotificationError unless Alipay+ signed this notification for this account.
+
+    `headers` are all pairs as they arrived, `body` the raw bytes, `now` is aware. Request-Time may
+    be at most `max_age` old and at most `max_ahead` in the future, both inclusive. Nothing of the
+    body is parsed here. The error carries the HTTP status: 400 malformed, 401 not authentic.
+    """
+    found = read_headers(headers, NotificationError)
+    for name in ("client-id", "request-time", "signature"):
+        if name not in found:
+            raise NotificationError(f"notification: found no {name} header, expected one")
+    if found["client-id"] != account.client_id:
+        raise NotificationError(
+            f"notification: found Client-Id {found['client-id'][:_MAX_ID]!r}, expected ours", status=401
+        )
+    time = found["request-time"]
+    try:
+        moment = Timestamp(time).moment
+    except InvalidValue as error:
+        raise NotificationError(f"notification Request-Time: {error}") from None
+    content = signing.signed_content(account.signed_path, account.client_id, time, body)
+    try:
+        signing.verify(account.alipayplus_keys, found["signature"], content)
+    except SignatureError as error:
+        raise NotificationError(f"notification: {error}", status=401) from None
+    if not -max_ahead <= now - moment <= max_age:
+        raise NotificationError(
+            f"notification: found Request-Time {time}, at {now.isoformat()} expected one at most "
+            f"{max_age} old and {max_ahead} ahead; compare this machine's clock",
+            status=401,
+        )
+
+
+def acknowledge(
+    account: Account, body: bytes, now: datetime, agent_token: str | None = None
+) -> tuple[tuple[str, str], ...]:
+    """Give the headers that make `body` our signed acknowledgement at the time `now` (aware).
+
+    Response-Time is cut to whole seconds, so that equal acknowledgements within a second are equal
+    byte for byte. `agent_token` is echoed when the notification brought one.
+    """
+    time = Timestamp.of(now.replace(microsecond=0)).text
+    content = signing.signed_content(account.signed_path, account.client_id, time, body)
+    return _signed_headers(account, "Response-Time", time, content, agent_token)
+
+
+def read_headers(
+    headers: Iterable[tuple[str, str]], error: type[SignatureError | NotificationError]
+) -> dict[str, str]:
+    """Give the protocol's headers by lower-case name.
+
+    Raises `error` for one that comes twice or has an underscore twin.
+    """
+    found: dict[str, str] = {}
+    for name, value in headers:
+        plain = name.lower().replace("_", "-")
+        if plain not in _PROTOCOL_HEADERS:
+            continue
+        if plain in found or "_" in name:
+            raise error(
+                f"headers: found {plain} twice or spelt with an underscore, expected it once; "
+                "something between here and the sender adds headers"
+            )
+        found[plain] = value.strip(" \t")
+    return found
+
+
+def _signed_headers(
+    account: Account, time_name: str, time: str, content: bytes, agent_token: str | None
+) -> tuple[tuple[str, str], ...]:
+    signature = signing.sign(
+        account.private_key, account.key_version, content, urlsafe=account.urlsafe_signatures
+    )
+    headers = (
+        ("Content-Type", JSON_TYPE),
+        ("Client-Id", account.client_id),
+        (time_name, time),
+        ("Signature", signature),
+    )
+    return headers if agent_token is None else (*headers, ("Agent-Token", agent_token))

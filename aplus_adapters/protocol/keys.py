@@ -1,0 +1,267 @@
+"""RSA keys in every spelling that customers hold, and the key ring of Alipay+'s public keys.
+
+The developer center hands out bare base64; operators paste PEM, escape its newlines for an
+environment variable, indent it in YAML or quote it. Stripping armour and white space and loading
+the DER inside takes them all.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from typing import TYPE_CHECKING, Final
+
+from attrs import field, frozen
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from aplus_adapters.errors import ConfigurationError, SignatureError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["KeyRing", "PrivateKey", "PublicKey"]
+
+MIN_BITS: Final = 2048
+_PADDING: Final = padding.PKCS1v15()
+_HASH: Final = hashes.SHA256()
+_ARMOUR = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)(?:-----END [A-Z0-9 ]+-----|\Z)", re.DOTALL)
+_HEADER = re.compile(r"^(?:Proc-Type|DEK-Info):.*$", re.MULTILINE)
+_MAX_TEXT = 65536
+
+
+@frozen(repr=False, eq=False)
+class PrivateKey:
+    """The key that we sign with. Its repr shows only the fingerprint of its public half."""
+
+    _key: rsa.RSAPrivateKey
+
+    @classmethod
+    def load(cls, text: str | bytes, name: str = "private key") -> PrivateKey:
+        """Load an RSA private key of at least 2048 bits, PKCS#8 or PKCS#1, in any spelling.
+
+        `text` is PEM or bare base64 DER: one line or many, newlines escaped as `\\n`, indented,
+        quoted, CRLF, with a BOM, even with the wrong label, or DER itself. `name` is what to call
+        it in an error. Raises ConfigurationError that names what was found instead. Loading costs
+        some 100 signatures: do it once.
+        """
+        der = _der(text, name)
+        try:
+            key = serialization.load_der_private_key(der, password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            raise _not_a(name, "an RSA private key (PKCS#8 or PKCS#1)", der) from None
+        if not isinstance(key, rsa.RSAPrivateKey):
+            raise _not_a(name, "an RSA private key (PKCS#8 or PKCS#1)", der)
+        _check_size(key.key_size, name)
+        return cls(key)
+
+    @classmethod
+    def generate(cls) -> PrivateKey:
+        """Make a new 2048-bit pair, the size that Alipay+ uses."""
+        return cls(rsa.generate_private_key(public_exponent=65537, key_size=MIN_BITS))
+
+    def sign(self, content: bytes) -> bytes:
+        """Sign with RSASSA-PKCS1-v1_5 and SHA-256; the same content gives the same signature."""
+        return self._key.sign(content, _PADDING, _HASH)
+
+    @property
+    def public_key(self) -> PublicKey:
+        """Give the public half, which is uploaded to the developer center."""
+        return PublicKey(self._key.public_key())
+
+    def to_pem(self) -> str:
+        """Write the key as unencrypted PKCS#8 PEM: a secret."""
+        return self._key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ).decode()
+
+    def __repr__(self) -> str:
+        return f"<PrivateKey {self.public_key.fingerprint}>"
+
+
+@frozen(repr=False)
+class PublicKey:
+    """A key that signatures are verified with."""
+
+    _key: rsa.RSAPublicKey
+    fingerprint: str = field(init=False)
+    """The start of the SHA-256 of the key's DER, as `sha256:0123456789abcdef`."""
+
+    def __attrs_post_init__(self) -> None:
+        digest = hashlib.sha256(self._to_der()).hexdigest()
+        object.__setattr__(self, "fingerprint", f"sha256:{digest[:16]}")
+
+    @classmethod
+    def load(cls, text: str | bytes, name: str = "public key") -> PublicKey:
+        """Load an RSA public key of at least 2048 bits, SPKI or PKCS#1, in any spelling.
+
+        Arguments and errors are those of `PrivateKey.load`.
+        """
+        der = _der(text, name)
+        try:
+            key = serialization.load_der_public_key(der)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            raise _not_a(name, "an RSA public key (SPKI or PKCS#1)", der) from None
+        if not isinstance(key, rsa.RSAPublicKey):
+            raise _not_a(name, "an RSA public key (SPKI or PKCS#1)", der)
+        _check_size(key.key_size, name)
+        return cls(key)
+
+    def verify(self, signature: bytes, content: bytes) -> bool:
+        """Tell whether `signature` is this key's over `content`."""
+        try:
+            self._key.verify(signature, content, _PADDING, _HASH)
+        except InvalidSignature:
+            return False
+        return True
+
+    def to_base64(self) -> str:
+        """Write the key as one line of base64 SPKI DER, the form that the developer center takes."""
+        return base64.b64encode(self._to_der()).decode()
+
+    def to_pem(self) -> str:
+        """Write the key as SPKI PEM."""
+        return self._key.public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        ).decode()
+
+    def _to_der(self) -> bytes:
+        return self._key.public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+
+    def __repr__(self) -> str:
+        return f"<PublicKey {self.fingerprint}>"
+
+
+@frozen
+class KeyRing:
+    """Alipay+'s public keys by keyVersion; one version may have several while they rotate.
+
+    Source: protocol, "Signature": keyVersion is an opaque string and Alipay+'s key can be rotated.
+    """
+
+    _keys: Mapping[str, tuple[PublicKey, ...]]
+
+    @classmethod
+    def of(cls, keys: Mapping[str, PublicKey | Sequence[PublicKey]]) -> KeyRing:
+        """Make a ring; ConfigurationError if it would be empty.
+
+        `keys` maps each keyVersion to one key or to several that are valid at once.
+        """
+        ring = {
+            str(version): (found,) if isinstance(found, PublicKey) else tuple(found)
+            for version, found in keys.items()
+        }
+        if not any(ring.values()):
+            raise ConfigurationError(
+                "key ring: found no public key, expected at least one of Alipay+'s; "
+                "download it from the developer center"
+            )
+        return cls(ring)
+
+    def verify(self, key_version: str, signature: bytes, content: bytes) -> None:
+        """Raise SignatureError unless a key of that version made the signature over `content`."""
+        keys = self._keys.get(key_version)
+        if not keys:
+            known = ", ".join(sorted(self._keys)) or "none"
+            raise SignatureError(
+                f"signature: found keyVersion {key_version[:20]!r}, expected one of: {known}; "
+                "add Alipay+'s new public key to the key ring if it was rotated"
+            )
+        for key in keys:
+            if key.verify(signature, content):
+                return
+        raise SignatureError(
+            f"signature: does not verify with keyVersion {key_version!r} "
+            f"({', '.join(key.fingerprint for key in keys)}); compare that fingerprint with the "
+            "developer center's key, and the signed path with the configured notify URL"
+        )
+
+    @property
+    def fingerprints(self) -> dict[str, tuple[str, ...]]:
+        """Give the fingerprints of the keys by keyVersion."""
+        return {version: tuple(k.fingerprint for k in keys) for version, keys in self._keys.items()}
+
+
+def _der(text: str | bytes, name: str) -> bytes:
+    if not isinstance(text, str | bytes) or not text:
+        raise ConfigurationError(f"{name}: found {type(text).__name__ if text else 'nothing'}, expected a key")
+    if isinstance(text, bytes):
+        if text[:1] == b"0" and text[1:2] in (b"\x81", b"\x82"):  # an ASN.1 sequence: DER itself
+            return text
+        text = text.decode("utf-8", errors="replace")
+    if len(text) > _MAX_TEXT:
+        raise ConfigurationError(f"{name}: found {len(text)} characters, expected a key")
+    plain = text.lstrip("\ufeff").replace("\\r", "").replace("\\n", "\n").strip().strip("'\"")
+    label, inner = "", plain
+    if armour := _ARMOUR.search(plain):
+        label, inner = armour[1], armour[2]
+        if "-----END" not in plain:
+            raise ConfigurationError(f"{name}: found a truncated PEM (no END line), expected a whole key")
+    if "ENCRYPTED" in label or "DEK-Info" in inner:
+        raise ConfigurationError(
+            f"{name}: found an encrypted private key, expected an unencrypted one; decrypt it with "
+            "`openssl pkey` and keep it in a secret store instead"
+        )
+    if label in ("CERTIFICATE", "X509 CERTIFICATE", "CERTIFICATE REQUEST"):
+        raise ConfigurationError(
+            f"{name}: found a {label.lower()}, expected a bare key; "
+            "extract its key with `openssl x509 -pubkey -noout`"
+        )
+    inner = re.sub(r"[\s\"'\\]+", "", _HEADER.sub("", inner))
+    try:
+        return base64.b64decode(inner + "=" * (-len(inner) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise ConfigurationError(
+            f"{name}: found {len(plain)} characters that are neither PEM nor base64, "
+            "expected a key; is this a file name? then load the file's content"
+        ) from None
+
+
+def _not_a(name: str, expected: str, der: bytes) -> ConfigurationError:
+    return ConfigurationError(f"{name}: found {_describe(der)}, expected {expected}")
+
+
+def _describe(der: bytes) -> str:
+    """Say what a DER that did not load is, for the error message."""
+    try:
+        public = serialization.load_der_public_key(der)
+    except (ValueError, UnsupportedAlgorithm):
+        pass
+    else:
+        return f"a public key ({type(public).__name__.removesuffix('PublicKey').strip('_')})"
+    try:
+        private = serialization.load_der_private_key(der, password=None)
+    except TypeError:
+        return "an encrypted private key"
+    except (ValueError, UnsupportedAlgorithm):
+        pass
+    else:
+        return f"a private key ({type(private).__name__.removesuffix('PrivateKey').strip('_')})"
+    if der[:1] == b"0" and len(der) < _asn1_length(der):
+        return f"a truncated key ({len(der)} of {_asn1_length(der)} bytes)"
+    if b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d" in der:  # PBES2, the OID of an encrypted key
+        return "an encrypted private key"
+    if b"\x06\x03\x55\x04" in der:  # a distinguished name's OID: only certificates have names
+        return "a certificate"
+    return f"{len(der)} bytes that are no key"
+
+
+def _asn1_length(der: bytes) -> int:
+    if len(der) > 1 and der[1] & 0x80 and (count := der[1] & 0x7F) <= 4:  # noqa: PLR2004
+        return 2 + count + int.from_bytes(der[2 : 2 + count], "big")
+    return 2 + (der[1] if len(der) > 1 else 0)
+
+
+def _check_size(bits: int, name: str) -> None:
+    if bits < MIN_BITS:
+        raise ConfigurationError(
+            f"{name}: found an RSA key of {bits} bits, expected at least {MIN_BITS}; "
+            "make a new pair and upload its public half to the developer center"
+        )

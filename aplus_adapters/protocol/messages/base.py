@@ -1,0 +1,337 @@
+"""How a message class becomes JSON and back; the annotations of its fields are the rules.
+
+    @message
+    class Merchant(Message):
+        reference_merchant_id: Annotated[str, Text(64)] | None = None
+
+A field's wire name is its own in camelCase unless `Key` says otherwise. Everything is checked when
+a message is made, so an illegal one cannot exist. Fields that Alipay+ may add later survive in
+`extra`, in their order, and are written again.
+"""
+
+import re
+import types
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Self,
+    TypeVar,
+    Union,
+    dataclass_transform,
+    get_args,
+    get_origin,
+)
+
+import attrs
+
+from aplus_adapters.errors import InvalidValue, MessageError
+from aplus_adapters.protocol import wire
+from aplus_adapters.protocol.amounts import Amount
+from aplus_adapters.protocol.timestamps import Timestamp
+
+__all__ = ["Key", "Message", "OneOf", "Text", "Url", "message"]
+
+_T = TypeVar("_T")
+_RATE = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,30})?")
+_URL = re.compile(r"https?://[^\s/?#@\\]+(?:[/?#][!-~]*)?")
+_PRIVATE = frozenset({"customer_id", "code_value", "extend_info"})
+_COUNT = re.compile(r"[0-9]{1,18}")
+
+
+@attrs.frozen
+class Text:
+    """Text of 1 to `most` characters; an empty string is an error (protocol, "Field types")."""
+
+    most: int
+
+    def check(self, name: str, value: object) -> None:
+        """Raise InvalidValue unless `value` is such a text."""
+        if not isinstance(value, str):
+            raise _wrong(name, f"{type(value).__name__}", f"text of 1 to {self.most} characters")
+        if not value:
+            raise _wrong(name, "an empty string", "text, or the field left out (None)")
+        if len(value) > self.most:
+            raise _wrong(name, f"{len(value)} characters", f"at most {self.most}; shorten it")
+
+
+@attrs.frozen(init=False)
+class OneOf:
+    """One of a closed set of words."""
+
+    words: frozenset[str]
+
+    def __init__(self, *words: str) -> None:
+        object.__setattr__(self, "words", frozenset(words))
+
+    def check(self, name: str, value: object) -> None:
+        """Raise InvalidValue unless `value` is one of the words."""
+        if not isinstance(value, str) or value not in self.words:
+            found = repr(value[:40]) if isinstance(value, str) else type(value).__name__
+            raise _wrong(name, found, f"one of {', '.join(sorted(self.words))}")
+
+
+@attrs.frozen
+class Url:
+    """An absolute http or https address of at most `most` characters, without spaces."""
+
+    most: int
+
+    def check(self, name: str, value: object) -> None:
+        """Raise InvalidValue unless `value` is such an address."""
+        Text(self.most).check(name, value)
+        if _URL.fullmatch(str(value)) is None:
+            raise _wrong(
+                name, "something else", "an absolute address such as https://shop.example/aplus"
+            )
+
+
+@attrs.frozen
+class Key:
+    """The wire name of a field whose camelCase is not the rule, such as merchantMCC."""
+
+    name: str
+
+
+@attrs.frozen(eq=False)
+class Codec:
+    """What one field is on the wire: `to_wire` None means as it is, `check` raises InvalidValue."""
+
+    name: str
+    key: str
+    required: bool
+    check: Callable[[str, object], None]
+    to_wire: Callable[[Any], Any] | None
+    from_wire: Callable[[Any, bool], Any]
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class Message:
+    """Base of every message and of every object inside one.
+
+    `extra` holds the fields that this version of the library does not know, as they were received
+    (numbers as their digits), and is written after the known ones.
+    """
+
+    codecs: ClassVar[tuple[Codec, ...]] = ()
+    personal: ClassVar[bool] = False  # the repr of such a message shows none of its values
+
+    extra: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
+
+    def __repr__(self) -> str:
+        present = (codec.name for codec in self.codecs if getattr(self, codec.name) is not None)
+        shown = (
+            name
+            if self.personal or name in _PRIVATE
+            else f"{name}={getattr(self, name)!r}"
+            for name in present
+        )
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def to_wire(self) -> dict[str, Any]:
+        """Give the JSON object: every scalar a string, absent fields left out."""
+        out: dict[str, Any] = {}
+        for codec in self.codecs:
+            value = getattr(self, codec.name)
+            if value is not None:
+                out[codec.key] = value if codec.to_wire is None else codec.to_wire(value)
+        if self.extra:
+            out.update(self.extra)
+        return out
+
+    def encode(self) -> bytes:
+        """Give the exact bytes of the message that are signed and sent."""
+        return wire.dumps(self.to_wire())
+
+    @classmethod
+    def from_wire(cls, found: object, strict: bool = False) -> Self:
+        """Read a JSON object.
+
+        An optional field that cannot be read is kept in `extra` instead, so that a malformed detail
+        never costs the news that a payment succeeded; with `strict` it is an error like a required
+        one. Raises MessageError.
+        """
+        if not isinstance(found, dict):
+            raise MessageError(
+                f"{cls.__name__}: found {type(found).__name__}, expected a JSON object"
+            )
+        values: dict[str, Any] = {}
+        extra = dict(found)
+        for codec in cls.codecs:
+            raw = extra.get(codec.key)
+            if raw is None:
+                if codec.required:
+                    raise MessageError(f"{cls.__name__}: {codec.key} is missing, it is required")
+                extra.pop(codec.key, None)
+                continue
+            try:
+                value = codec.from_wire(raw, strict)
+                codec.check(f"{cls.__name__}.{codec.key}", value)
+            except (InvalidValue, MessageError) as error:
+                if strict or codec.required:
+                    raise MessageError(f"{cls.__name__}.{codec.key}: {error}") from None
+                continue
+            values[codec.name] = value
+            del extra[codec.key]
+        return cls(**values, extra=extra)
+
+    @classmethod
+    def decode(cls, body: bytes, strict: bool = False) -> Self:
+        """Read the bytes of a received message; raises MessageError, nothing else."""
+        try:
+            return cls.from_wire(wire.loads(body), strict)
+        except InvalidValue as error:  # a rule that spans fields
+            raise MessageError(str(error)) from None
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(attrs.field,))
+def message(cls: type[_T]) -> type[_T]:
+    """Make a frozen, keyword-only message class whose field types are its wire rules."""
+    made = attrs.frozen(cls, kw_only=True, repr=False, field_transformer=_with_validators)
+    made.codecs = tuple(  # type: ignore[attr-defined]  # every decorated class is a Message
+        attribute.metadata["codec"] for attribute in attrs.fields(made) if attribute.metadata
+    )
+    return made
+
+
+def _with_validators(
+    cls: type[Any], fields: list["attrs.Attribute[Any]"]
+) -> list["attrs.Attribute[Any]"]:
+    out = []
+    for attribute in fields:
+        if attribute.name == "extra":
+            out.append(attribute)
+            continue
+        codec = _codec(attribute.name, attribute.type, attribute.default is attrs.NOTHING)
+        out.append(
+            attribute.evolve(
+                validator=_validator(f"{cls.__name__}.{codec.key}", codec.check, codec.required),
+                metadata={"codec": codec},
+            )
+        )
+    return out
+
+
+def _validator(
+    name: str, check: Callable[[str, object], None], required: bool
+) -> Callable[[Any, Any, Any], None]:
+    def validate(_instance: object, _attribute: object, value: object) -> None:
+        if value is not None:
+            check(name, value)
+        elif required:
+            raise InvalidValue(f"{name}: found None, expected a value; it is required")
+
+    return validate
+
+
+def _codec(name: str, annotation: Any, required: bool) -> Codec:
+    rules: list[Any] = []
+    while (origin := get_origin(annotation)) in (Annotated, Union, types.UnionType):
+        if origin is Annotated:
+            rules.extend(annotation.__metadata__)
+            annotation = annotation.__origin__
+        else:
+            annotation = next(arg for arg in get_args(annotation) if arg is not types.NoneType)
+    head, *rest = name.split("_")
+    key = head + "".join(part.capitalize() for part in rest)
+    check: Callable[[str, object], None] | None = None
+    for rule in rules:
+        if isinstance(rule, Key):
+            key = rule.name
+        else:
+            check = rule.check
+    kind_check, to_wire, from_wire = _kind(annotation)
+    return Codec(name, key, required, check or kind_check, to_wire, from_wire)
+
+
+def _kind(
+    annotation: Any,
+) -> tuple[
+    Callable[[str, object], None], Callable[[Any], Any] | None, Callable[[Any, bool], Any]
+]:
+    if get_origin(annotation) is tuple:
+        item, _ellipsis = get_args(annotation)
+        return (
+            _many(item),
+            lambda found: [child.to_wire() for child in found],
+            lambda raw, strict: tuple(item.from_wire(child, strict) for child in _array(raw)),
+        )
+    if annotation in _SCALARS:
+        to_wire, from_wire = _SCALARS[annotation]
+        return _instance(annotation), to_wire, from_wire
+    return (
+        _instance(annotation),
+        lambda found: found.to_wire(),
+        lambda raw, strict: annotation.from_wire(raw, strict),
+    )
+
+
+def _instance(kind: type[Any]) -> Callable[[str, object], None]:
+    def check(name: str, value: object) -> None:
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise _wrong(name, type(value).__name__, kind.__name__)
+        if kind is str and not value:
+            raise _wrong(name, "an empty string", "text, or the field left out (None)")
+
+    return check
+
+
+def _many(kind: type[Any]) -> Callable[[str, object], None]:
+    def check(name: str, value: object) -> None:
+        if not isinstance(value, tuple) or not all(isinstance(item, kind) for item in value):
+            raise _wrong(name, type(value).__name__, f"a tuple of {kind.__name__}")
+
+    return check
+
+
+def _array(raw: object) -> list[Any]:
+    if not isinstance(raw, list):
+        raise MessageError(f"found {type(raw).__name__}, expected a JSON array")
+    return raw
+
+
+def _text(raw: object, _strict: bool) -> str:
+    if isinstance(raw, bool):
+        return "true" if raw else "false"
+    if not isinstance(raw, str):
+        raise MessageError(f"found {type(raw).__name__}, expected a string")
+    return raw
+
+
+def _boolean(raw: object, strict: bool) -> bool:
+    word = _text(raw, strict)
+    if word not in ("true", "false"):
+        raise MessageError(f"found {word[:40]!r}, expected true or false")
+    return word == "true"
+
+
+def _rate(raw: object, strict: bool) -> Decimal:
+    digits = _text(raw, strict)
+    if _RATE.fullmatch(digits) is None:
+        raise MessageError(f"found {digits[:40]!r}, expected a decimal such as 150.53")
+    return Decimal(digits)
+
+
+def _count(raw: object, strict: bool) -> int:
+    digits = _text(raw, strict)
+    if _COUNT.fullmatch(digits) is None:
+        raise MessageError(f"found {digits[:40]!r}, expected a whole number")
+    return int(digits)
+
+
+def _wrong(name: str, found: str, expected: str) -> InvalidValue:
+    return InvalidValue(f"{name}: found {found}, expected {expected}")
+
+
+_SCALARS: dict[
+    type[Any], tuple[Callable[[Any], Any] | None, Callable[[Any, bool], Any]]
+] = {
+    str: (None, _text),
+    bool: (lambda value: "true" if value else "false", _boolean),
+    int: (str, _count),
+    Decimal: (lambda value: format(value, "f"), _rate),
+    Amount: (Amount.to_wire, lambda raw, _strict: Amount.from_wire(raw)),
+    Timestamp: (lambda value: value.text, lambda raw, strict: Timestamp(_text(raw, strict))),
+}

@@ -1,0 +1,258 @@
+"""Result codes as data: what each means and what to do next.
+
+The first part of the table is the seed page's, code for code; the second holds the codes that the
+sibling calls add. A code that is not listed is handled by its status alone.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aplus_adapters.protocol.messages.result import Result
+
+__all__ = ["CODES", "Action", "Audience", "ResultCode", "look_up"]
+
+
+class Action(StrEnum):
+    """What to do next with the call that got the result."""
+
+    SHOW_CODE = "show code"
+    RETRY = "retry"  # send the identical request again
+    SLOW_DOWN = "slow down"  # the same, after a longer pause
+    ASK = "ask"  # inquire: the payment's own state decides
+    FIX = "fix"  # correct the set-up or the request; this attempt is over
+    GIVE_UP = "give up"  # this attempt is over
+    DONE = "done"
+
+
+class Audience(StrEnum):
+    """Who has to be told."""
+
+    BUYER = "buyer"
+    OPERATOR = "operator"  # the shop's: contract and limits
+    ENGINEER = "engineer"  # keys, addresses, parameters
+    NOBODY = "nobody"
+
+
+@frozen
+class ResultCode:
+    """One row of the table: `buyer_message` may be shown to a buyer as it is."""
+
+    code: str
+    status: str
+    meaning: str
+    advice: str
+    action: Action
+    audience: Audience
+    buyer_message: str
+
+
+_UNAVAILABLE = "This payment cannot be made at the moment. Please choose another way to pay."
+_TRY_OTHER = "The payment was not accepted. Please try another wallet or another way to pay."
+_WAIT = "The payment is being prepared. Please wait a moment."
+_CLOSED = "This code has expired. Please ask for a new one."
+_CONTACT = "contact Alipay+ technical support with the request id"
+_CONTRACT = "compare merchant, currency and payment method with the contract, then contact Alipay+"
+_TELL = "tell the buyer; a new attempt may succeed with another wallet or amount"
+
+
+def _fix(code: str, meaning: str, advice: str, audience: Audience = Audience.ENGINEER) -> ResultCode:
+    return ResultCode(code, "F", meaning, advice, Action.FIX, audience, _UNAVAILABLE)
+
+
+def _buyer(code: str, meaning: str, message: str = _TRY_OTHER, advice: str = _TELL) -> ResultCode:
+    return ResultCode(code, "F", meaning, advice, Action.GIVE_UP, Audience.BUYER, message)
+
+
+_SEED = (
+    _fix("ACCESS_DENIED", "Access is denied.", _CONTACT, Audience.OPERATOR),
+    _fix("BUSINESS_NOT_SUPPORT", "The payment business is not supported.", _CONTRACT, Audience.OPERATOR),
+    _fix(
+        "CURRENCY_NOT_SUPPORT",
+        "The currency is not supported.",
+        "check that payment and settlement currency conform to the contract",
+        Audience.OPERATOR,
+    ),
+    _fix("INVALID_CLIENT", "The client is invalid.", "check the client id; then " + _CONTACT),
+    _fix("INVALID_CONTRACT", "The contract is invalid.", _CONTRACT, Audience.OPERATOR),
+    _fix(
+        "INVALID_SIGNATURE",
+        "The signature is invalid.",
+        "check that the uploaded public key belongs to our private key (`aplus doctor` does)",
+    ),
+    _fix("KEY_NOT_FOUND", "The key is not found.", "upload our public key; check keyVersion"),
+    _fix(
+        "MEDIA_TYPE_NOT_ACCEPTABLE",
+        "The media type is not accepted.",
+        "something between us and Alipay+ changes Content-Type; send application/json",
+    ),
+    _fix(
+        "MERCHANT_NOT_REGISTERED",
+        "The merchant is not registered.",
+        "register the merchant with Alipay+ under the referenceMerchantId that was sent",
+        Audience.OPERATOR,
+    ),
+    _fix("METHOD_NOT_SUPPORTED", "The HTTPS method is not supported.", "only POST is; look for a proxy"),
+    _fix("NO_INTERFACE_DEF", "The API is not defined.", "check the gateway address and the path"),
+    ResultCode(
+        "ORDER_IS_CLOSED",
+        "F",
+        "The order is closed.",
+        "close the order; a new attempt needs a new paymentRequestId",
+        Action.GIVE_UP,
+        Audience.BUYER,
+        _CLOSED,
+    ),
+    _fix("PARAM_ILLEGAL", "A parameter is illegal.", "check headers and fields against the API page"),
+    _buyer(
+        "PAYMENT_AMOUNT_EXCEED_LIMIT",
+        "The amount exceeds the limit of Alipay+.",
+        "The amount is too high for this way to pay. Please choose another one.",
+    ),
+    _fix("PAYMENT_AMOUNT_INVALID", "The amount is invalid.", "check amount and currency; then " + _CONTACT),
+    _buyer(
+        "PAYMENT_COUNT_EXCEED_LIMIT",
+        "The number of payments exceeds the limit.",
+        "Your wallet allows no more payments for now. Please try later or another wallet.",
+        "wait until the wallet allows more payments",
+    ),
+    ResultCode(
+        "PROCESS_FAIL",
+        "F",
+        "A general business failure; do not retry.",
+        _CONTACT,
+        Action.GIVE_UP,
+        Audience.OPERATOR,
+        _TRY_OTHER,
+    ),
+    _fix(
+        "REPEAT_REQ_INCONSISTENT",
+        "A repeated request differs from the first.",
+        "repeats must carry the identical body; a new payment needs a new paymentRequestId",
+    ),
+    _buyer("RISK_REJECT", "Risk control rejected the payment."),
+    _buyer("UNAVAILABLE_PAYMENT_METHOD", "The payment method is unavailable."),
+    _buyer(
+        "USER_AMOUNT_EXCEED_LIMIT",
+        "The amount exceeds the limit of the wallet.",
+        "The amount is above the limit of your wallet. Please try another one.",
+    ),
+    _buyer(
+        "USER_BALANCE_NOT_ENOUGH",
+        "The balance is not enough.",
+        "Your wallet does not hold enough money for this payment.",
+    ),
+    _buyer(
+        "USER_KYC_NOT_QUALIFIED",
+        "The user is not verified with the wallet.",
+        "Your wallet asks you to verify your identity first.",
+    ),
+    _buyer("USER_NOT_EXIST", "The wallet does not know the user."),
+    _buyer(
+        "USER_PAYMENT_VERIFICATION_FAILED",
+        "The user did not pass the payment verification.",
+        "The confirmation in your wallet failed. Please try again.",
+    ),
+    _buyer("USER_STATUS_ABNORMAL", "The user's account is not in a normal state."),
+    ResultCode(
+        "PAYMENT_IN_PROCESS",
+        "U",
+        "The payment is being processed.",
+        "show the order code",
+        Action.SHOW_CODE,
+        Audience.BUYER,
+        "Please scan the code with your wallet.",
+    ),
+    ResultCode(
+        "REQUEST_TRAFFIC_EXCEED_LIMIT",
+        "U",
+        "The request traffic exceeds the limit.",
+        "call less often; the identical request may be repeated after a pause",
+        Action.SLOW_DOWN,
+        Audience.OPERATOR,
+        _WAIT,
+    ),
+    ResultCode(
+        "UNKNOWN_EXCEPTION",
+        "U",
+        "The call failed for unknown reasons.",
+        "repeat the identical request",
+        Action.RETRY,
+        Audience.NOBODY,
+        _WAIT,
+    ),
+)
+
+_SIBLINGS = (
+    ResultCode("SUCCESS", "S", "Success.", "nothing", Action.DONE, Audience.NOBODY, "Thank you."),
+    ResultCode(
+        "ORDER_NOT_EXIST",
+        "F",
+        "Alipay+ has no such payment.",
+        "the pay request never arrived: repeat it while it is still wanted",
+        Action.ASK,
+        Audience.NOBODY,
+        _WAIT,
+    ),
+    ResultCode(
+        "CANCEL_WINDOW_EXCEED",
+        "F",
+        "It is too late to cancel.",
+        "refund instead",
+        Action.GIVE_UP,
+        Audience.OPERATOR,
+        _UNAVAILABLE,
+    ),
+    ResultCode(
+        "REFUND_AMOUNT_EXCEED",
+        "F",
+        "The refunds would exceed what was paid.",
+        "look at the payment's refunds and ask for less",
+        Action.GIVE_UP,
+        Audience.OPERATOR,
+        _UNAVAILABLE,
+    ),
+    ResultCode(
+        "REFUND_WINDOW_EXCEED",
+        "F",
+        "It is too late to refund.",
+        "pay the buyer back in another way",
+        Action.GIVE_UP,
+        Audience.OPERATOR,
+        _UNAVAILABLE,
+    ),
+)
+
+CODES: Mapping[str, ResultCode] = MappingProxyType(
+    {row.code: row for row in (*_SEED, *_SIBLINGS)}
+)
+"""Every known result code."""
+
+_BY_STATUS = {
+    "S": (Action.DONE, Audience.NOBODY, "nothing", "Thank you."),
+    "F": (Action.GIVE_UP, Audience.OPERATOR, "look the code up in the API page", _TRY_OTHER),
+    "U": (Action.RETRY, Audience.OPERATOR, "repeat the identical request or inquire", _WAIT),
+}
+
+
+def look_up(result: Result) -> ResultCode:
+    """Give what is known of a result: its code's row, or by its status for an unknown code.
+
+    The status of the message wins over the table's: a code that arrives with another status than
+    the documented one is handled by that status. A status that the protocol does not have counts as
+    U, which decides nothing.
+    """
+    status = result.result_status if result.result_status in _BY_STATUS else "U"
+    row = CODES.get(result.result_code)
+    if row is not None and row.status == status:
+        return row
+    action, audience, advice, message = _BY_STATUS[status]
+    meaning = result.result_message or "A code that this version does not know."
+    return ResultCode(result.result_code, status, meaning, advice, action, audience, message)

@@ -1,0 +1,121 @@
+"""JSON as the protocol uses it: every scalar a string, nothing ambiguous believed.
+
+What Python's `json` accepts and an attacker could use is refused here: duplicate keys, NaN, lone
+surrogates, NUL, deep nesting, a byte order mark, anything that is not UTF-8. Numbers keep their own
+digits: they never pass through int or float.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Never
+
+from aplus_adapters.errors import InvalidValue, MessageError
+
+__all__ = ["MAX_DEPTH", "dumps", "loads"]
+
+MAX_DEPTH = 32  # the deepest legal message (goods inside order) has 5 levels
+
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def dumps(message: dict[str, Any]) -> bytes:
+    """Encode a message to the exact bytes that are signed and sent.
+
+    `message` holds only strings, objects and arrays. Raises InvalidValue for text that UTF-8 cannot
+    hold.
+
+    >>> dumps({"paymentRequestId": "pay-1", "isInStorePayment": "true"})
+    b'{"paymentRequestId":"pay-1","isInStorePayment":"true"}'
+    """
+    try:
+        return _encoder.encode(message).encode()
+    except (UnicodeEncodeError, TypeError, ValueError):
+        raise InvalidValue(
+            "message: found a value that JSON in UTF-8 cannot hold (a lone surrogate or a "
+            "Python object), expected text; clean the text before it is put into the message"
+        ) from None
+
+
+def loads(body: bytes) -> dict[str, Any]:
+    """Decode a received message; numbers come out as the text of their digits.
+
+    Returns the object. Raises MessageError for any other bytes.
+
+    >>> loads(b'{"value": 1e400, "isInStorePayment": true}')
+    {'value': '1e400', 'isInStorePayment': True}
+    """
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise MessageError(
+            f"message body: found bytes that are not UTF-8 at offset {error.start}, expected JSON"
+        ) from None
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+        _check_depth(text)
+    try:
+        message = _decoder.decode(text)
+    except MessageError:
+        raise
+    except ValueError as error:
+        where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+        raise MessageError(f"message body: found no legal JSON{where}, expected an object") from None
+    if not isinstance(message, dict):
+        raise MessageError(
+            f"message body: found a JSON {type(message).__name__}, expected an object"
+        )
+    if b"\\u" in body:
+        _check_escapes(message)
+    return message
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise MessageError("message body: found a key twice in one object, expected it once")
+    return found
+
+
+def _refuse_constant(token: str) -> Never:
+    raise MessageError(f"message body: found {token}, which JSON does not have")
+
+
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_int=str, parse_float=str, parse_constant=_refuse_constant
+)
+
+
+def _check_depth(text: str) -> None:
+    depth, in_string, escaped = 0, False, False
+    for character in text:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif character == "\\":
+                escaped = True
+            elif character == '"':
+                in_string = False
+        elif character == '"':
+            in_string = True
+        elif character in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise MessageError(
+                    f"message body: found more than {MAX_DEPTH} levels of nesting, expected fewer"
+                )
+        elif character in "]}":
+            depth -= 1
+
+
+def _check_escapes(value: Any) -> None:
+    """Refuse what only an escape can bring into a string and no database stores."""
+    if isinstance(value, str):
+        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            raise MessageError("message body: found an escaped NUL or lone surrogate in a string")
+    elif isinstance(value, dict):
+        for key, child in value.items():
+            _check_escapes(key)
+            _check_escapes(child)
+    elif isinstance(value, list):
+        for child in value:
+            _check_escapes(child)

@@ -1,0 +1,1 @@
+"""Ring 2: does what flows ask for, blocking or awaiting."""

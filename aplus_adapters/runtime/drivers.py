@@ -1,0 +1,50 @@
+"""The two drivers of flows: the same loop, once blocking and once awaiting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aplus_adapters.payments.effects import Effect, Flow
+
+__all__ = ["run", "run_async"]
+
+T = TypeVar("T")
+
+
+def run(flow: Flow[T], perform: Callable[[Effect], Any]) -> T:
+    """Run a flow to its end; `perform` does each effect, its errors are raised in the flow."""
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                outcome = perform(effect)
+            except Exception as error:  # noqa: BLE001  # the flow decides what it means
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(outcome)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        flow.close()
+
+
+async def run_async(flow: Flow[T], perform: Callable[[Effect], Awaitable[Any]]) -> T:
+    """Run a flow to its end; `perform` awaits each effect. Cancellation closes the flow."""
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                outcome = await perform(effect)
+            except Exception as error:  # noqa: BLE001  # the flow decides what it means
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(outcome)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        flow.close()

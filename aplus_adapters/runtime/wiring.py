@@ -1,0 +1,245 @@
+"""Tying effects to what does them: store, hooks, HTTP client and clock.
+
+Whether a hook or a store method is async is found once, here. Blocking programs refuse async ones
+at start-up; in async programs what may block runs in a thread of our own pool, context variables
+kept, and a store that blocks nothing gets no thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from aplus_adapters.errors import AplusError, ConfigurationError, HookError, StoreError
+from aplus_adapters.payments.effects import (
+    CallHook,
+    CallStore,
+    Draw,
+    NewRequestId,
+    Now,
+    Record,
+    Send,
+    Sleep,
+)
+from aplus_adapters.payments.hooks import OPTIONAL_HOOKS, REQUIRED_HOOKS, PaymentDetails
+from aplus_adapters.payments.store import STORE_METHODS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aplus_adapters.payments.attempt import Transition
+    from aplus_adapters.payments.effects import Effect
+    from aplus_adapters.runtime.clock import Clock
+    from aplus_adapters.runtime.http import AsyncSender, Sender
+
+__all__ = ["AsyncPerformer", "Performer", "check_hooks"]
+
+_THREADS = 40  # as many blocking stores and hooks at once; the next ones wait
+
+
+def check_hooks(hooks: object, store: object) -> None:
+    """Raise ConfigurationError unless hooks and store have every method that is needed."""
+    for owner, what, names in (
+        (hooks, "hooks", REQUIRED_HOOKS),
+        (store, "store", STORE_METHODS),
+    ):
+        missing = [name for name in names if not callable(getattr(owner, name, None))]
+        if missing:
+            raise ConfigurationError(
+                f"{what}: found {type(owner).__name__} without {', '.join(missing)}, expected "
+                f"{', '.join(names)}; add the missing methods"
+            )
+
+
+class Performer:
+    """Does effects blocking."""
+
+    def __init__(self, store: Any, hooks: Any, sender: Sender, clock: Clock) -> None:
+        _refuse_async(store, "store", STORE_METHODS)
+        _refuse_async(hooks, "hook", (*REQUIRED_HOOKS, *OPTIONAL_HOOKS))
+        self._store, self._hooks = store, hooks
+        self._table: dict[type[Any], Callable[[Any], Any]] = {
+            Now: lambda _: clock.now(),
+            Draw: lambda _: clock.draw(),
+            NewRequestId: lambda _: clock.new_request_id(),
+            Sleep: lambda effect: clock.sleep(effect.seconds),
+            Send: lambda effect: sender.send(effect.request, effect.timeout),
+            CallStore: self._call_store,
+            Record: self._record,
+            CallHook: self._call_hook,
+        }
+
+    def __call__(self, effect: Effect) -> Any:
+        """Do one effect and give its result."""
+        return self._table[type(effect)](effect)
+
+    def _call_store(self, effect: CallStore) -> Any:
+        return _as_store_error(effect.method, getattr(self._store, effect.method), *effect.arguments)
+
+    def _record(self, effect: Record) -> Any:
+        hook = partial(_as_hook_error, "payment_changed", self._hooks.payment_changed)
+        return _as_store_error(
+            "record",
+            self._store.record,
+            effect.payment_request_id,
+            effect.observation,
+            lambda transition, connection: hook(_details(transition, connection)),
+        )
+
+    def _call_hook(self, effect: CallHook) -> Any:
+        return _as_hook_error(effect.name, getattr(self._hooks, effect.name), effect.details)
+
+
+class AsyncPerformer:
+    """Does effects awaiting."""
+
+    def __init__(self, store: Any, hooks: Any, sender: AsyncSender, clock: Clock) -> None:
+        self._store, self._hooks = store, hooks
+        self._blocks = getattr(store, "blocks", True)
+        self._async_changed = _is_async(hooks.payment_changed)
+        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="aplus")
+        self._table: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
+            Now: _soon(clock.now),
+            Draw: _soon(clock.draw),
+            NewRequestId: _soon(clock.new_request_id),
+            Sleep: lambda effect: clock.sleep_async(effect.seconds),
+            Send: lambda effect: sender.send(effect.request, effect.timeout),
+            CallStore: self._call_store,
+            Record: self._record,
+            CallHook: self._call_hook,
+        }
+
+    async def __call__(self, effect: Effect) -> Any:
+        """Do one effect and give its result."""
+        return await self._table[type(effect)](effect)
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._executor.shutdown(wait=False)
+
+    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        run = contextvars.copy_context().run
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, run, function, *arguments)
+
+    async def _call_store(self, effect: CallStore) -> Any:
+        method = getattr(self._store, effect.method)
+        if _is_async(method):
+            return await _as_store_error_async(effect.method, method, *effect.arguments)
+        if self._blocks:
+            return await self._in_thread(
+                _as_store_error, effect.method, method, *effect.arguments
+            )
+        return _as_store_error(effect.method, method, *effect.arguments)
+
+    async def _call_hook(self, effect: CallHook) -> Any:
+        hook = getattr(self._hooks, effect.name)
+        if _is_async(hook):
+            return await _as_hook_error_async(effect.name, hook, effect.details)
+        return await self._in_thread(_as_hook_error, effect.name, hook, effect.details)
+
+    async def _record(self, effect: Record) -> Any:
+        """Record with the hook inside: in the store's thread, or awaited while that waits."""
+        record, hook = self._store.record, self._hooks.payment_changed
+        arguments = (effect.payment_request_id, effect.observation)
+        if _is_async(record):
+            return await _as_store_error_async("record", record, *arguments, self._changed)
+        if not self._blocks:
+            transition = _as_store_error("record", self._store.try_record, *arguments)
+            if transition is not None:
+                return transition
+        loop = asyncio.get_running_loop()
+
+        def inside(transition: Transition, connection: Any) -> None:
+            details = _details(transition, connection)
+            if self._async_changed:
+                call = _as_hook_error_async("payment_changed", hook, details)
+                asyncio.run_coroutine_threadsafe(call, loop).result()
+            else:
+                _as_hook_error("payment_changed", hook, details)
+
+        return await self._in_thread(_as_store_error, "record", record, *arguments, inside)
+
+    async def _changed(self, transition: Transition, connection: Any) -> None:
+        details = _details(transition, connection)
+        await self._call_hook(CallHook("payment_changed", details))
+
+
+def _details(transition: Transition, connection: Any) -> PaymentDetails:
+    return PaymentDetails(
+        attempt=transition.after, observation=transition.observation, connection=connection
+    )
+
+
+def _soon(function: Callable[[], Any]) -> Callable[[Any], Awaitable[Any]]:
+    async def call(_effect: object) -> Any:
+        return function()
+
+    return call
+
+
+def _is_async(function: Any) -> bool:
+    while isinstance(function, partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(type(function), "__call__", None)
+    )
+
+
+def _refuse_async(owner: object, what: str, names: tuple[str, ...]) -> None:
+    for name in names:
+        if _is_async(getattr(owner, name, None)):
+            raise ConfigurationError(
+                f"{what} {type(owner).__name__}.{name}: found an async function, expected a plain "
+                "one, as a WSGI program has no event loop; make it plain or serve the shop by ASGI"
+            )
+
+
+def _as_store_error(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    except AplusError:
+        raise
+    except Exception as error:
+        raise _store_error(name, error) from error
+
+
+async def _as_store_error_async(
+    name: str, function: Callable[..., Awaitable[Any]], *arguments: Any
+) -> Any:
+    try:
+        return await function(*arguments)
+    except AplusError:
+        raise
+    except Exception as error:
+        raise _store_error(name, error) from error
+
+
+def _store_error(name: str, error: Exception) -> StoreError:
+    return StoreError(
+        f"store {name}: raised {type(error).__name__}; nothing is acknowledged until it works again"
+    )
+
+
+def _as_hook_error(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    except Exception as error:
+        raise _hook_error(name, error) from error
+
+
+async def _as_hook_error_async(
+    name: str, function: Callable[..., Awaitable[Any]], *arguments: Any
+) -> Any:
+    try:
+        return await function(*arguments)
+    except Exception as error:
+        raise _hook_error(name, error) from error
+
+
+def _hook_error(name: str, error: Exception) -> HookError:
+    return HookError(f"hook {name}: raised {type(error).__name__}", hook=name)

@@ -1,0 +1,84 @@
+"""Starlette: the payment routes, to be mounted.
+
+    app = Starlette(routes=[Mount("/aplus", routes=create_routes(pay))])
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aplus_adapters.errors import ConfigurationError
+
+try:
+    from starlette.requests import ClientDisconnect, Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+except ImportError:
+    raise ConfigurationError(
+        "aplus_adapters.starlette: Starlette is not installed; "
+        "run pip install 'aplus_adapters[starlette]'"
+    ) from None
+
+from aplus_adapters.web import endpoints
+from aplus_adapters.web.http import MAX_BODY, HttpRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aplus_adapters.pay import AplusPay
+
+__all__ = ["create_routes"]
+
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+def create_routes(pay: AplusPay) -> list[Route]:
+    """Make the routes that take payments with `pay`, relative to wherever they are mounted.
+
+    Hooks and store may be sync or async. Call `await pay.aclose()` in the application's lifespan.
+    """
+    _ = pay.async_performer
+    return [
+        Route(route.path, _view(pay, route), methods=_METHODS, name=f"aplus_{route.name}")
+        for route in endpoints.ROUTES
+    ]
+
+
+def _view(pay: AplusPay, route: endpoints.Route) -> Callable[[Request], Awaitable[Response]]:
+    async def view(request: Request) -> Response:
+        parameter = request.path_params.get(route.parameter or "", "")
+        flow = endpoints.respond(pay.front, route, await _read(request), parameter)
+        answer = await pay.run_async(flow)
+        response = Response(answer.body, answer.status)
+        for name, value in answer.headers:
+            response.headers.append(name, value)
+        return response
+
+    return view
+
+
+async def _read(request: Request) -> HttpRequest:
+    return HttpRequest(
+        method=request.method,
+        headers=tuple(
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw
+        ),
+        body=await _body(request),
+        client_ip=request.client.host if request.client else None,
+        native=request,
+    )
+
+
+async def _body(request: Request) -> bytes:
+    """Read the raw bytes, at most one chunk more than is allowed: nothing decodes them."""
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async for chunk in request.stream():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > MAX_BODY:
+                break
+    except (ClientDisconnect, RuntimeError):
+        return b""  # consumed by the application before, or the sender is gone
+    return b"".join(chunks)

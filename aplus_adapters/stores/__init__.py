@@ -1,0 +1,1 @@
+"""Ring 2: where attempts are kept."""

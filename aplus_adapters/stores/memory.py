@@ -1,0 +1,160 @@
+"""A payment store in memory: for tests, demonstrations and one-process tills. It forgets at exit."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from aplus_adapters.errors import InconsistentRetry, UnknownPayment
+from aplus_adapters.payments.states import advance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from aplus_adapters.payments.attempt import Attempt, Conflict, Observation, Transition
+
+__all__ = ["MemoryStore"]
+
+
+class MemoryStore:
+    """Keeps everything in dictionaries, safe for threads and tasks of one process."""
+
+    blocks = False  # no method waits for anything but the shop's own hook inside `record`
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()  # held for dictionary work only, never during a hook
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._attempts: dict[str, Attempt] = {}
+        self._newest: dict[str, str] = {}
+        self._history: defaultdict[str, list[Observation]] = defaultdict(list)
+        self._conflicts: dict[str, Conflict] = {}
+        self._reported: set[str] = set()
+
+    def add(self, attempt: Attempt, /) -> Attempt:
+        """Store a new attempt unless one occupies its order; give the one that does now."""
+        with self._mutex:
+            same = self._attempts.get(attempt.payment_request_id)
+            if same is not None:
+                return _same_request(same, attempt)
+            occupant = self._attempts.get(self._newest.get(attempt.order_ref, ""))
+            if occupant is not None and occupant.state.occupies_order:
+                return occupant
+            self._attempts[attempt.payment_request_id] = attempt
+            self._newest[attempt.order_ref] = attempt.payment_request_id
+            return attempt
+
+    def get(self, payment_request_id: str, /) -> Attempt | None:
+        """Give the attempt, None if there is none."""
+        return self._attempts.get(payment_request_id)
+
+    def latest(self, order_ref: str, /) -> Attempt | None:
+        """Give the newest attempt of an order, None if there is none."""
+        return self._attempts.get(self._newest.get(order_ref, ""))
+
+    def schedule(
+        self, payment_request_id: str, expected: datetime | None, at: datetime, /
+    ) -> bool:
+        """Set `next_call_at` to `at` if it still is `expected`; tell whether it was."""
+        with self._mutex:
+            attempt = self._attempts.get(payment_request_id)
+            if attempt is None or attempt.state.is_final or attempt.next_call_at != expected:
+                return False
+            self._attempts[payment_request_id] = evolve(attempt, next_call_at=at)
+            return True
+
+    def record(
+        self,
+        payment_request_id: str,
+        observation: Observation,
+        inside: Callable[[Transition, Any], None],
+        /,
+    ) -> Transition:
+        """Advance the attempt with `inside` in between: all of it happens or nothing."""
+        with self._lock_of(payment_request_id):
+            transition = advance(self._known(payment_request_id), observation)
+            if transition.settles:
+                inside(transition, None)
+            return self._commit(transition)
+
+    def try_record(
+        self, payment_request_id: str, observation: Observation, /
+    ) -> Transition | None:
+        """Do what `record` does if that needs no waiting and no hook; otherwise None."""
+        lock = self._lock_of(payment_request_id)
+        if not lock.acquire(blocking=False):
+            return None
+        try:
+            transition = advance(self._known(payment_request_id), observation)
+            return None if transition.settles else self._commit(transition)
+        finally:
+            lock.release()
+
+    def due(self, now: datetime, limit: int, /) -> list[Attempt]:
+        """Give up to `limit` open attempts that may be called about now, longest waiting first."""
+        with self._mutex:
+            open_ones = [
+                (attempt.next_call_at, attempt)
+                for attempt in self._attempts.values()
+                if attempt.next_call_at is not None and attempt.next_call_at <= now
+            ]
+        open_ones.sort(key=lambda pair: pair[0])
+        return [attempt for _, attempt in open_ones[:limit]]
+
+    def history(self, payment_request_id: str, /) -> list[Observation]:
+        """Give every observation of the attempt, in order."""
+        return list(self._history.get(payment_request_id, ()))
+
+    def conflict_reported(self, conflict: Conflict, /) -> None:
+        """Mark a conflict as told to the shop."""
+        with self._mutex:
+            self._reported.add(conflict.key)
+
+    def unreported_conflicts(self, limit: int, /) -> list[Conflict]:
+        """Give up to `limit` conflicts that the shop was not told of yet, oldest first."""
+        with self._mutex:
+            found = (c for key, c in self._conflicts.items() if key not in self._reported)
+            return [conflict for conflict, _ in zip(found, range(limit), strict=False)]
+
+    def _lock_of(self, payment_request_id: str) -> threading.Lock:
+        with self._mutex:
+            if payment_request_id not in self._attempts:
+                raise _unknown(payment_request_id)  # before a stranger's id gets a lock
+            return self._locks[payment_request_id]
+
+    def _known(self, payment_request_id: str) -> Attempt:
+        return self._attempts[payment_request_id]
+
+    def _commit(self, transition: Transition) -> Transition:
+        request_id = transition.after.payment_request_id
+        with self._mutex:
+            now_stored = self._attempts[request_id]
+            after = transition.after
+            if transition.observation.next_call_at is None and not after.state.is_final:
+                after = evolve(after, next_call_at=now_stored.next_call_at)  # a turn taken since
+            self._attempts[request_id] = after
+            self._history[request_id].append(transition.observation)
+            if transition.conflict is not None:
+                self._conflicts.setdefault(transition.conflict.key, transition.conflict)
+                if transition.conflict.key in self._reported:
+                    return evolve(transition, conflict=None)
+        return transition
+
+
+def _same_request(stored: Attempt, wanted: Attempt) -> Attempt:
+    if stored.request_body != wanted.request_body:
+        raise InconsistentRetry(
+            f"payment {wanted.payment_request_id}: already used with other content, expected a new "
+            "paymentRequestId for a new request; nothing was sent"
+        )
+    return stored
+
+
+def _unknown(payment_request_id: str) -> UnknownPayment:
+    return UnknownPayment(
+        f"payment {payment_request_id[:64]!r}: found no such attempt in the store; "
+        "do several shops share one client id or one notify URL?"
+    )

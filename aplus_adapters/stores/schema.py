@@ -1,0 +1,145 @@
+"""The tables of `SQLStore`, and how an older database becomes the present one.
+
+Texts that Alipay+ sends are unbounded columns: a longer one than documented must never cost the
+news that a payment succeeded. `occupied_order` is the order's reference while the attempt is open
+or paid and NULL afterwards; its unique index is what allows one attempt per order. `next_call_at`
+is NULL once the attempt is final, so the search for what is due sees open attempts only.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    insert,
+    inspect,
+    select,
+    update,
+)
+
+from aplus_adapters.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection, Dialect
+
+__all__ = ["SCHEMA_VERSION", "conflicts", "metadata", "migrate", "observations", "payments"]
+
+SCHEMA_VERSION = 1
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware datetime, kept in UTC with microseconds on every database."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Bring to UTC; SQLite compares the text, so it must always have the same form."""
+        if value is None:
+            return None
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give it back aware."""
+        _ = dialect
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData()
+
+_ID = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER counts up by itself there
+
+payments = Table(
+    "aplus_payments",
+    metadata,
+    Column("payment_request_id", String(64), primary_key=True),
+    Column("order_ref", String(64), nullable=False),
+    Column("occupied_order", String(64), nullable=True, unique=True),
+    Column("client_id", String(128), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("amount_value", BigInteger, nullable=False),
+    Column("request_body", LargeBinary, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("next_call_at", Moment, nullable=True, index=True),
+    Column("changed_at", Moment, nullable=False),
+    Column("payment_id", Text),
+    Column("order_code", Text),
+    Column("result", Text),
+    Column("payment_time", Text),
+    Column("wallet", Text),
+    Index("ix_aplus_payments_order", "order_ref", "created_at"),
+)
+
+observations = Table(
+    "aplus_observations",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column(
+        "payment_request_id",
+        ForeignKey("aplus_payments.payment_request_id"),
+        nullable=False,
+        index=True,
+    ),
+    Column("details", Text, nullable=False),
+)
+
+conflicts = Table(
+    "aplus_conflicts",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("key", String(32), nullable=False, unique=True),
+    Column(
+        "payment_request_id",
+        ForeignKey("aplus_payments.payment_request_id"),
+        nullable=False,
+        index=True,
+    ),
+    Column("reason", Text, nullable=False),
+    Column("details", Text, nullable=False),
+    Column("unreported", String(1), nullable=True, index=True),  # 'y' until the shop was told
+)
+
+version = Table("aplus_schema", metadata, Column("version", Integer, nullable=False))
+
+_MIGRATIONS: dict[int, Callable[[Connection], Any]] = {}
+"""From each older version to the next one; each runs on a database with data in it."""
+
+
+def migrate(connection: Connection) -> None:
+    """Make the tables, or bring those of an older version to the present one.
+
+    Raises StoreError if the database was made by a newer version of this library.
+    """
+    if not inspect(connection).has_table(version.name):
+        metadata.create_all(connection)
+        connection.execute(insert(version).values(version=SCHEMA_VERSION))
+        return
+    found = connection.execute(select(version.c.version)).scalar_one()
+    if found > SCHEMA_VERSION:
+        raise StoreError(
+            f"database schema: found version {found}, expected at most {SCHEMA_VERSION}; "
+            "it was made by a newer aplus_adapters, upgrade this installation"
+        )
+    for step in range(found, SCHEMA_VERSION):
+        _MIGRATIONS[step](connection)
+        connection.execute(update(version).values(version=step + 1))

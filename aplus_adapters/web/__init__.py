@@ -1,0 +1,1 @@
+"""Ring 2: the framework-neutral web layer."""

@@ -1,0 +1,238 @@
+"""The endpoints: what each address answers. Flows, so that one logic serves WSGI and ASGI."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+from attrs import frozen
+
+from aplus_adapters.errors import (
+    AplusError,
+    MessageError,
+    NotificationError,
+    StoreError,
+    UnknownOrder,
+)
+from aplus_adapters.payments.effects import call_hook, get, now
+from aplus_adapters.payments.follow_up import follow_up
+from aplus_adapters.payments.hooks import AuthorizeDetails, RenderDetails, Rendering
+from aplus_adapters.payments.notify import receive
+from aplus_adapters.payments.pay import initiate
+from aplus_adapters.protocol import wire
+from aplus_adapters.web.http import MAX_BODY, HttpRequest, HttpResponse, json_response, problem
+from aplus_adapters.web.page import PAGE_HEADERS, asset, render_page
+from aplus_adapters.web.shop import ShopFront, visitor_of
+from aplus_adapters.web.view import status_json, view_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aplus_adapters.payments.attempt import Attempt
+    from aplus_adapters.payments.effects import Flow
+
+__all__ = ["ROUTES", "Route", "respond"]
+
+log = logging.getLogger("aplus_adapters")
+
+_FORM = "application/x-www-form-urlencoded"
+_JSON = "application/json"
+
+
+@frozen(kw_only=True)
+class Route:
+    """One address below the mount; `{name}` in `path` is a parameter of one segment."""
+
+    name: str
+    path: str
+    method: str
+    endpoint: Callable[[ShopFront, HttpRequest, str], Flow[HttpResponse]]
+
+    @property
+    def parameter(self) -> str | None:
+        """Give the name of the parameter in the path, None if there is none."""
+        _, brace, rest = self.path.partition("{")
+        return rest.partition("}")[0] if brace else None
+
+
+def respond(
+    front: ShopFront, route: Route, request: HttpRequest, parameter: str = ""
+) -> Flow[HttpResponse]:
+    """Answer a request for a route; `parameter` is the value of the path's parameter.
+
+    Every error of ours becomes a short answer: 4xx for what a stranger sent, 503 while the store is
+    down, 500 for what the shop has to mend, with the reason in the log.
+    """
+    allowed = ("GET", "HEAD") if route.method == "GET" else (route.method,)
+    if request.method not in allowed:
+        return problem(request, 405, "method not allowed", ("Allow", ", ".join(allowed)))
+    if len(request.body) > MAX_BODY:
+        return problem(request, 413, f"the body is larger than {MAX_BODY} bytes")
+    try:
+        response = yield from route.endpoint(front, request, parameter)
+    except NotificationError as error:
+        log.warning("notification refused: %s", error)
+        response = problem(request, error.status, "notification refused")
+    except UnknownOrder as error:
+        response = problem(request, 404, str(error))
+    except StoreError as error:
+        log.exception("%s: %s", route.name, error)
+        response = problem(request, 503, "please try again in a moment", ("Retry-After", "2"))
+    except AplusError as error:
+        log.exception("%s: %s", route.name, error)
+        response = problem(request, 500, "this shop cannot take the payment at the moment")
+    return response
+
+
+def _pay(front: ShopFront, request: HttpRequest, _parameter: str) -> Flow[HttpResponse]:
+    """Start paying the order that the form or the JSON body names."""
+    order_ref = _order_ref(request)
+    if isinstance(order_ref, HttpResponse):
+        return order_ref
+    refused = yield from _refusal(front, request, order_ref, None)
+    if refused is not None:
+        return refused
+    attempt = yield from initiate(front.setup, order_ref, visitor_of(request))
+    return (yield from _started(front, request, attempt, "payments/"))
+
+
+def _new_code(front: ShopFront, request: HttpRequest, parameter: str) -> Flow[HttpResponse]:
+    """Start another attempt for the order of a payment that is over."""
+    attempt = yield from _find(front, request, parameter)
+    if isinstance(attempt, HttpResponse):
+        return attempt
+    attempt = yield from initiate(front.setup, attempt.order_ref, visitor_of(request))
+    return (yield from _started(front, request, attempt, "../"))
+
+
+def _payment(front: ShopFront, request: HttpRequest, parameter: str) -> Flow[HttpResponse]:
+    """Show the page of a payment, or its JSON."""
+    attempt = yield from _find(front, request, parameter)
+    if isinstance(attempt, HttpResponse):
+        return attempt
+    attempt = yield from follow_up(front.setup, attempt)
+    moment = yield from now()
+    view = view_of(attempt, moment, front.name)
+    if request.wants_json:
+        return json_response(200, status_json(view, attempt))
+    if "render_order_code" in front.optional_hooks:
+        details = RenderDetails(attempt=attempt, view=view, visitor=visitor_of(request))
+        rendering = yield from call_hook("render_order_code", details)
+        if isinstance(rendering, Rendering):
+            headers = (("Content-Type", rendering.content_type), ("Cache-Control", "no-store"))
+            return HttpResponse(
+                status=200, headers=(*headers, *rendering.headers.items()), body=rendering.body
+            )
+    page = render_page(view, request.header("accept-language"))
+    return HttpResponse(status=200, headers=tuple(PAGE_HEADERS.items()), body=page)
+
+
+def _status(front: ShopFront, request: HttpRequest, parameter: str) -> Flow[HttpResponse]:
+    """Tell the state of a payment as JSON, asking Alipay+ if it is time to."""
+    attempt = yield from _find(front, request, parameter)
+    if isinstance(attempt, HttpResponse):
+        return attempt
+    attempt = yield from follow_up(front.setup, attempt)
+    moment = yield from now()
+    return json_response(200, status_json(view_of(attempt, moment, front.name), attempt))
+
+
+def _notify(front: ShopFront, request: HttpRequest, _parameter: str) -> Flow[HttpResponse]:
+    """Take in a notification; whoever did not authenticate gets a short unsigned 4xx."""
+    if request.media_type != _JSON:
+        return problem(request, 415, f"expected {_JSON}")
+    declared = request.header("content-length")
+    if not request.body and declared is not None and declared.strip() not in ("", "0"):
+        log.error(
+            "notification refused: Content-Length is %s but no byte is left to read: something in "
+            "the application (form parsing, a middleware, get_json) consumed the body before; "
+            "let the notification route pass untouched",
+            declared[:20],
+        )
+        return problem(request, 400, "the body was consumed before it could be verified")
+    reply = yield from receive(front.setup, request.headers, request.body)
+    return HttpResponse(status=reply.status, headers=reply.headers, body=reply.body)
+
+
+def _asset(_front: ShopFront, request: HttpRequest, parameter: str) -> Flow[HttpResponse]:
+    """Serve the page's style and script."""
+    yield from ()
+    found = asset(parameter)
+    if found is None:
+        return problem(request, 404, "not found")
+    headers = (("Content-Type", found[1]), ("Cache-Control", "public, max-age=3600"))
+    return HttpResponse(
+        status=200, headers=(*headers, ("X-Content-Type-Options", "nosniff")), body=found[0]
+    )
+
+
+ROUTES = (
+    Route(name="pay", path="/pay", method="POST", endpoint=_pay),
+    Route(name="notify", path="/notify", method="POST", endpoint=_notify),
+    Route(name="payment", path="/payments/{payment_request_id}", method="GET", endpoint=_payment),
+    Route(
+        name="status", path="/payments/{payment_request_id}/status", method="GET", endpoint=_status
+    ),
+    Route(
+        name="new_code", path="/payments/{payment_request_id}/new", method="POST", endpoint=_new_code
+    ),
+    Route(name="asset", path="/assets/{name}", method="GET", endpoint=_asset),
+)
+"""Every address that an adapter mounts."""
+
+
+def _started(
+    front: ShopFront, request: HttpRequest, attempt: Attempt, folder: str
+) -> Flow[HttpResponse]:
+    """Send the buyer to the payment's page, by an address relative to the one that was asked."""
+    location = folder + attempt.payment_request_id
+    if not request.wants_json:
+        headers = (("Location", location), ("Cache-Control", "no-store"))
+        return HttpResponse(status=303, headers=headers)
+    moment = yield from now()
+    content = status_json(view_of(attempt, moment, front.name), attempt)
+    return json_response(200, {**content, "page": location, "status": f"{location}/status"})
+
+
+def _find(
+    front: ShopFront, request: HttpRequest, payment_request_id: str
+) -> Flow[Attempt | HttpResponse]:
+    """Give the payment if it exists and this visitor may see it; both refusals look the same."""
+    attempt = None
+    if 1 <= len(payment_request_id) <= 64 and payment_request_id.isalnum():  # noqa: PLR2004
+        attempt = yield from get(payment_request_id)
+    if attempt is None:
+        return problem(request, 404, "there is no such payment")
+    refused = yield from _refusal(front, request, attempt.order_ref, attempt)
+    return attempt if refused is None else problem(request, 404, "there is no such payment")
+
+
+def _refusal(
+    front: ShopFront, request: HttpRequest, order_ref: str, attempt: Attempt | None
+) -> Flow[HttpResponse | None]:
+    if "authorize" not in front.optional_hooks:
+        return None
+    details = AuthorizeDetails(order_ref=order_ref, attempt=attempt, visitor=visitor_of(request))
+    allowed = yield from call_hook("authorize", details)
+    return None if allowed else problem(request, 403, "this order is not yours to pay")
+
+
+def _order_ref(request: HttpRequest) -> str | HttpResponse:
+    """Read the one field that a browser may decide; the amount is never read from it."""
+    found: object
+    try:
+        if request.media_type == _JSON:
+            found = wire.loads(request.body).get("order_ref")
+        elif request.media_type == _FORM:
+            fields = parse_qs(request.body.decode(), max_num_fields=20)
+            found = fields.get("order_ref", [None])[0]
+        else:
+            return problem(request, 415, f"expected {_FORM} or {_JSON}")
+    except (MessageError, ValueError):
+        return problem(request, 400, "the body cannot be read")
+    if not isinstance(found, str) or not 1 <= len(found) <= 64 or not found.isprintable():  # noqa: PLR2004
+        return problem(request, 400, "order_ref: expected 1 to 64 printable characters")
+    return found
+
+

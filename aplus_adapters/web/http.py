@@ -1,0 +1,87 @@
+"""Requests and responses without a framework: what adapters translate from and to."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["MAX_BODY", "HttpRequest", "HttpResponse", "json_response", "problem"]
+
+MAX_BODY = 128 * 1024  # bytes; a legal notification has about 1,200
+
+_NO_STORE = ("Cache-Control", "no-store")
+_NOSNIFF = ("X-Content-Type-Options", "nosniff")
+
+
+@frozen(kw_only=True)
+class HttpRequest:
+    """One request as it arrived.
+
+    `headers` are all pairs in their order, `body` the raw bytes, at most MAX_BODY + 1 of them.
+    `native` is the framework's own request, for the shop's hooks.
+    """
+
+    method: str
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+    client_ip: str | None = field(default=None, repr=False)
+    native: Any = field(default=None, repr=False, eq=False)
+
+    def header(self, name: str) -> str | None:
+        """Give the first value of a header, None if it did not come."""
+        wanted = name.lower()
+        return next((value for key, value in self.headers if key.lower() == wanted), None)
+
+    @property
+    def media_type(self) -> str:
+        """Give the content type without its parameters, in lower case."""
+        return (self.header("content-type") or "").partition(";")[0].strip().lower()
+
+    @property
+    def wants_json(self) -> bool:
+        """Tell whether the client asks for JSON rather than for a page."""
+        accept = (self.header("accept") or "").lower()
+        return "json" in accept and "text/html" not in accept
+
+
+@frozen(kw_only=True)
+class HttpResponse:
+    """What is sent back, byte for byte."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes = b""
+
+
+def json_response(
+    status: int, content: Mapping[str, Any], content_type: str = "application/json"
+) -> HttpResponse:
+    """Make a JSON response that nothing may cache."""
+    return HttpResponse(
+        status=status,
+        headers=(("Content-Type", content_type), _NO_STORE, _NOSNIFF),
+        body=json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(),
+    )
+
+
+def problem(
+    request: HttpRequest, status: int, title: str, *headers: tuple[str, str]
+) -> HttpResponse:
+    """Make a short error response: problem+json (RFC 9457) or one line of text."""
+    if request.wants_json:
+        made = json_response(
+            status,
+            {"type": "about:blank", "title": title, "status": status},
+            "application/problem+json",
+        )
+        return HttpResponse(status=status, headers=(*made.headers, *headers), body=made.body)
+    return HttpResponse(
+        status=status,
+        headers=(("Content-Type", "text/plain; charset=utf-8"), _NO_STORE, _NOSNIFF, *headers),
+        body=f"{title}\n".encode(),
+    )

@@ -1,0 +1,153 @@
+"""What the page says, by language, and amounts the way buyers read them."""
+
+from __future__ import annotations
+
+import re
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aplus_adapters.protocol.amounts import Amount
+
+__all__ = ["TEXTS", "choose_language", "format_amount"]
+
+_EN = {
+    "title": "Payment",
+    "waiting": "Scan the code with your wallet",
+    "waiting_more": "Open an Alipay+ partner wallet, scan the code and confirm the payment.",
+    "retrying": "The payment service is being tried again",
+    "retrying_more": "It could not be reached yet. Your order is kept and nothing was charged. "
+    "Please keep this page open.",
+    "checking": "Checking your payment",
+    "checking_more": "The time for this code is over. We are asking whether your payment arrived.",
+    "paid": "Paid. Thank you!",
+    "failed": "The payment did not succeed",
+    "expired": "This code has expired",
+    "expired_more": "Nothing was charged. You can get a new code.",
+    "cancelled": "The payment was cancelled",
+    "remaining": "Time left",
+    "new_code": "Get a new code",
+    "open_wallet": "Open in wallet",
+    "return": "Back to the shop",
+    "order": "Order",
+    "qr": "Order code to scan",
+}
+_ZH = {
+    "title": "付款",
+    "waiting": "请用钱包扫描二维码",
+    "waiting_more": "打开 Alipay+ 合作钱包，扫码并确认付款。",
+    "retrying": "正在重新连接支付服务",
+    "retrying_more": "暂时无法连接。您的订单已保留，未扣款。请不要关闭此页面。",
+    "checking": "正在确认您的付款",
+    "checking_more": "二维码已过期，我们正在查询付款是否到账。",
+    "paid": "付款成功，谢谢！",
+    "failed": "付款未成功",
+    "expired": "二维码已过期",
+    "expired_more": "未扣款。您可以获取新的二维码。",
+    "cancelled": "付款已取消",
+    "remaining": "剩余时间",
+    "new_code": "获取新二维码",
+    "open_wallet": "在钱包中打开",
+    "return": "返回商店",
+    "order": "订单",
+    "qr": "待扫描的付款码",
+}
+_JA = {
+    "title": "お支払い",
+    "waiting": "ウォレットでコードを読み取ってください",
+    "waiting_more": "Alipay+ 対応ウォレットでコードを読み取り、支払いを確定してください。",
+    "retrying": "決済サービスに再接続しています",
+    "retrying_more": "まだ接続できません。ご注文は保持され、請求されていません。このまま"
+    "お待ちください。",
+    "checking": "お支払いを確認しています",
+    "checking_more": "コードの有効期限が切れました。入金を確認しています。",
+    "paid": "お支払いが完了しました。ありがとうございます。",
+    "failed": "お支払いは完了しませんでした",
+    "expired": "コードの有効期限が切れました",
+    "expired_more": "請求されていません。新しいコードを取得できます。",
+    "cancelled": "お支払いは取り消されました",
+    "remaining": "残り時間",
+    "new_code": "新しいコードを取得",
+    "open_wallet": "ウォレットで開く",
+    "return": "ショップに戻る",
+    "order": "注文",
+    "qr": "読み取り用コード",
+}
+_KO = {
+    "title": "결제",
+    "waiting": "지갑으로 코드를 스캔하세요",
+    "waiting_more": "Alipay+ 제휴 지갑에서 코드를 스캔하고 결제를 확인하세요.",
+    "retrying": "결제 서비스에 다시 연결하고 있습니다",
+    "retrying_more": "아직 연결되지 않았습니다. 주문은 유지되며 청구되지 않았습니다. 이 페이지를 "
+    "열어 두세요.",
+    "checking": "결제를 확인하고 있습니다",
+    "checking_more": "코드의 유효 시간이 지났습니다. 결제 여부를 확인하고 있습니다.",
+    "paid": "결제가 완료되었습니다. 감사합니다!",
+    "failed": "결제가 완료되지 않았습니다",
+    "expired": "코드가 만료되었습니다",
+    "expired_more": "청구되지 않았습니다. 새 코드를 받을 수 있습니다.",
+    "cancelled": "결제가 취소되었습니다",
+    "remaining": "남은 시간",
+    "new_code": "새 코드 받기",
+    "open_wallet": "지갑에서 열기",
+    "return": "상점으로 돌아가기",
+    "order": "주문",
+    "qr": "스캔할 코드",
+}
+_AR = {
+    "title": "الدفع",
+    "waiting": "امسح الرمز بمحفظتك",
+    "waiting_more": "افتح محفظة شريكة لـ Alipay+ وامسح الرمز وأكد الدفع.",
+    "retrying": "نحاول الاتصال بخدمة الدفع مجددا",
+    "retrying_more": "تعذر الاتصال حتى الآن. طلبك محفوظ ولم يخصم شيء. يرجى إبقاء الصفحة مفتوحة.",
+    "checking": "نتحقق من دفعتك",
+    "checking_more": "انتهت مدة الرمز. نسأل إن كانت دفعتك قد وصلت.",
+    "paid": "تم الدفع. شكرا لك!",
+    "failed": "لم تنجح عملية الدفع",
+    "expired": "انتهت صلاحية الرمز",
+    "expired_more": "لم يخصم شيء. يمكنك الحصول على رمز جديد.",
+    "cancelled": "ألغيت عملية الدفع",
+    "remaining": "الوقت المتبقي",
+    "new_code": "رمز جديد",
+    "open_wallet": "فتح في المحفظة",
+    "return": "العودة إلى المتجر",
+    "order": "الطلب",
+    "qr": "رمز الدفع للمسح",
+}
+
+TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {"en": _EN, "zh": _ZH, "ja": _JA, "ko": _KO, "ar": _AR}
+)
+"""Language to text key to text; every language has every key."""
+
+_ITEM = re.compile(r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9-]{1,40})?\s*(?:;\s*q=([01](?:\.[0-9]{0,3})?))?\s*")
+_MAX_HEADER = 1000
+
+
+def choose_language(accept_language: str | None) -> str:
+    """Give the language of `TEXTS` that an Accept-Language header prefers, English otherwise.
+
+    >>> choose_language("fr;q=1, zh-Hans-CN;q=0.9, en;q=0.8")
+    'zh'
+    """
+    best, weight = "en", 0.0
+    for item in (accept_language or "")[:_MAX_HEADER].split(","):
+        match = _ITEM.fullmatch(item)
+        language = match[1].lower() if match else ""
+        quality = float(match[2] or 1) if match else 0.0
+        if language in TEXTS and quality > weight:
+            best, weight = language, quality
+    return best
+
+
+def format_amount(amount: Amount, language: str) -> str:
+    """Write an amount for a buyer: grouped digits and the currency's code, never ambiguous.
+
+    The code comes after the number where the language reads so. Western digits are kept in every
+    language: they are what the wallet shows.
+    """
+    whole, _, decimals = amount.format().partition(".")
+    number = f"{int(whole):,}" + (f".{decimals}" if decimals else "")
+    return f"{number} {amount.currency}" if language == "ar" else f"{amount.currency} {number}"
