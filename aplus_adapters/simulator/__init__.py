@@ -1,0 +1,1 @@
+"""A local Alipay+: gateway, wallet and notifications, so that everything runs without credentials."""

@@ -1,0 +1,133 @@
+"""The simulator as a process of its own, for tests and for the demonstration."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from queue import Empty, Queue
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+
+from aplus_adapters.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["SimulatorProcess"]
+
+_START = 15.0  # seconds
+
+
+class SimulatorProcess:
+    """A running `aplus simulator`; also a context manager.
+
+    `folder` keeps its keys, its books and the shop's settings over restarts. `time_scale` divides
+    the pauses between re-sent notifications. `events` is a queue of what happens, as dictionaries.
+    """
+
+    def __init__(self, folder: Path, *, time_scale: float = 1.0, port: int = 0) -> None:
+        self.folder = folder
+        self._time_scale = time_scale
+        self._port = port
+        self._process: subprocess.Popen[str] | None = None
+        self.events: Queue[dict[str, Any]] = Queue()
+        self.address = ""
+
+    def start(self) -> Self:
+        """Start it, on the same port as before; ConfigurationError if it does not get ready."""
+        command = [sys.executable, "-m", "aplus_adapters.cli", "simulator", "--json"]
+        command += ["--directory", str(self.folder), "--port", str(self._port)]
+        command += ["--time-scale", str(self._time_scale)]
+        self._process = subprocess.Popen(  # noqa: S603  # our own program
+            command, stdout=subprocess.PIPE, text=True
+        )
+        threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
+        ready = self.wait_for("ready", _START)
+        self.address = ready["address"]
+        self._port = int(self.address.rpartition(":")[2])
+        return self
+
+    def wait_for(self, event: str, timeout: float = 10.0) -> dict[str, Any]:
+        """Give the next event of a kind, forgetting those before; `timeout` is seconds."""
+        while True:
+            try:
+                found = self.events.get(timeout=timeout)
+            except Empty:
+                raise ConfigurationError(
+                    f"simulator: no event {event!r} within {timeout:g} s"
+                ) from None
+            if found["event"] == event:
+                return found
+            if found["event"] == "ended":
+                raise ConfigurationError("simulator: it ended; see its messages above")
+
+    def stop(self) -> None:
+        """End it gently."""
+        self._end("terminate")
+
+    def kill(self) -> None:
+        """End it in the middle of whatever it does."""
+        self._end("kill")
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Give the APLUS_* variables of a shop that pays here; APLUS_NOTIFY_URL is the shop's."""
+        lines = (self.folder / "shop.env").read_text().splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    def orders(self) -> list[dict[str, Any]]:
+        """Give the books: every order with its requests, refunds and notifications."""
+        found: list[dict[str, Any]] = self._get("/simulator/orders")
+        return found
+
+    def order(self, payment_request_id: str) -> dict[str, Any]:
+        """Give one order of the books, empty if it does not exist."""
+        found: dict[str, Any] = self._get(f"/simulator/orders/{payment_request_id}")
+        return found
+
+    def decide(self, payment_request_id: str, decision: str) -> dict[str, Any]:
+        """Be the user or the clock: `pay`, `refuse` or `expire` an open order."""
+        found: dict[str, Any] = self._post(f"/simulator/orders/{payment_request_id}/{decision}")
+        return found
+
+    def notify(self, payment_request_id: str, form: str) -> dict[str, Any]:
+        """Send a notification now; give the shop's `status`, the `outcome` and its `body`.
+
+        `form` is true, forged, altered, unsigned, other_amount or other_path.
+        """
+        found: dict[str, Any] = self._post(f"/simulator/notify/{payment_request_id}/{form}")
+        return found
+
+    def fault(self, *faults: dict[str, Any]) -> None:
+        """Order faults for the next calls, such as {"fault": "drop_answer", "call": "pay"}."""
+        self._post("/simulator/faults", list(faults))
+
+    def _get(self, path: str) -> Any:
+        return httpx.get(self.address + path, trust_env=False).json()
+
+    def _post(self, path: str, content: Any = None) -> Any:
+        response = httpx.post(self.address + path, json=content, trust_env=False, timeout=10)
+        if response.is_error:
+            raise ConfigurationError(f"simulator: {response.text}")
+        return response.json()
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None  # noqa: S101  # it was asked for
+        for line in process.stdout:
+            self.events.put(json.loads(line))
+        self.events.put({"event": "ended"})
+
+    def _end(self, how: str) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            getattr(process, how)()
+            process.wait(timeout=10)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop()
