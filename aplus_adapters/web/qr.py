@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from aplus_adapters.errors import ConfigurationError
+from base64 import b64encode
+from html import escape
+
+from aplus_adapters.errors import ConfigurationError, InvalidValue
 
 __all__ = ["render_qr_svg"]
 
+_QUIET_ZONE = 4  # modules, as ISO/IEC 18004 asks
 
-def render_qr_svg(text: str) -> str:
-    """Give an inline SVG of the QR code of `text`: black on a white plate, with its quiet zone.
 
-    Error correction is Q at least (protocol, "The page with the code"). Raises ConfigurationError
-    if segno is not installed.
+def render_qr_svg(text: str, *, label: str = "QR code", logo: str | None = None) -> str:
+    """Draw `text` as a QR code: one inline `<svg>`, black on a white plate, quiet zone included.
+
+    `label` is what a screen reader says. `logo` is a picture for the middle, either SVG markup or a
+    `data:image/...` address; it is embedded as a picture, so that nothing in it can run. Error
+    correction is H with a logo and at least Q without (protocol, "The page with the code").
+
+    Raises InvalidValue if the text is empty, too long for a QR code or the logo is neither of both,
+    ConfigurationError if segno is not installed.
     """
     try:
         import segno  # noqa: PLC0415  # an extra; importing the web layer must not need it
@@ -20,9 +29,44 @@ def render_qr_svg(text: str) -> str:
             "order-code page: segno is not installed; run pip install 'aplus_adapters[page]', or "
             "implement the hook render_order_code"
         ) from None
-    # Never make(): it gives a Micro QR for short digits, which wallets do not read. Without
-    # `light` the plate is transparent and cannot be read on a dark page.
-    code = segno.make_qr(text, error="q")
-    return code.svg_inline(
-        dark="#000", light="#fff", border=4, omitsize=True, svgclass="qr", lineclass=None, unit=None
+    try:
+        # Never make(): it gives a Micro QR for short digits, which wallets do not read.
+        code = segno.make_qr(text, error="h" if logo else "q")
+    except ValueError as error:  # segno's own errors are ValueErrors and may quote the text
+        raise InvalidValue(
+            f"order code: found {len(text)} characters, expected text that fits into a QR code "
+            f"({type(error).__name__})"
+        ) from None
+    # Without `light` the plate is transparent and cannot be read on a dark page.
+    svg = code.svg_inline(
+        dark="#000", light="#fff", border=_QUIET_ZONE, omitsize=True, svgclass="qr", lineclass=None
     )
+    picture = _logo(logo, len(code.matrix)) if logo else ""
+    named = svg.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
+    return named.removesuffix("</svg>") + picture + "</svg>"
+
+
+def _logo(logo: str, side: int) -> str:
+    """Give the elements that put the picture on a white plate in the middle.
+
+    `side` is the symbol's in modules. A fifth of it hides 4 % of the symbol, far within the 30 %
+    that level H restores; the odd size keeps the plate on the grid.
+    """
+    plate = side // 5 | 1
+    start = _QUIET_ZONE + (side - plate) // 2
+    inset, width = start + 0.5, plate - 1
+    return (
+        f'<path fill="#fff" d="M{start} {start}h{plate}v{plate}h-{plate}z"/>'
+        f'<image href="{escape(_address(logo))}" x="{inset}" y="{inset}" '
+        f'width="{width}" height="{width}"/>'
+    )
+
+
+def _address(logo: str) -> str:
+    if logo.startswith("data:image/"):
+        return logo
+    if "<svg" not in logo:
+        raise InvalidValue(
+            "logo: found neither, expected SVG markup or an address that starts with data:image/"
+        )
+    return "data:image/svg+xml;base64," + b64encode(logo.encode()).decode()

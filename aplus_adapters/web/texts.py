@@ -1,5 +1,7 @@
 """What the page says, by language, and amounts the way buyers read them."""
 
+# ruff: noqa: RUF001  # full-width punctuation is right in Chinese and Japanese
+
 from __future__ import annotations
 
 import re
@@ -17,13 +19,14 @@ _EN = {
     "title": "Payment",
     "waiting": "Scan the code with your wallet",
     "waiting_more": "Open an Alipay+ partner wallet, scan the code and confirm the payment.",
-    "retrying": "The payment service is being tried again",
-    "retrying_more": "It could not be reached yet. Your order is kept and nothing was charged. "
-    "Please keep this page open.",
+    "retrying": "Preparing your payment",
+    "retrying_more": "We are still trying to reach the payment service. Your order is kept and "
+    "nothing has been charged. Please keep this page open.",
     "checking": "Checking your payment",
-    "checking_more": "The time for this code is over. We are asking whether your payment arrived.",
+    "checking_more": "The code has expired. We are checking whether a payment arrived.",
     "paid": "Paid. Thank you!",
     "failed": "The payment did not succeed",
+    "failed_more": "Please try again, or use another wallet.",
     "expired": "This code has expired",
     "expired_more": "Nothing was charged. You can get a new code.",
     "cancelled": "The payment was cancelled",
@@ -38,12 +41,13 @@ _ZH = {
     "title": "付款",
     "waiting": "请用钱包扫描二维码",
     "waiting_more": "打开 Alipay+ 合作钱包，扫码并确认付款。",
-    "retrying": "正在重新连接支付服务",
-    "retrying_more": "暂时无法连接。您的订单已保留，未扣款。请不要关闭此页面。",
+    "retrying": "正在准备付款",
+    "retrying_more": "我们仍在尝试连接支付服务。您的订单已保留，未扣款。请不要关闭此页面。",
     "checking": "正在确认您的付款",
     "checking_more": "二维码已过期，我们正在查询付款是否到账。",
     "paid": "付款成功，谢谢！",
     "failed": "付款未成功",
+    "failed_more": "请重试，或使用其他钱包。",
     "expired": "二维码已过期",
     "expired_more": "未扣款。您可以获取新的二维码。",
     "cancelled": "付款已取消",
@@ -58,15 +62,16 @@ _JA = {
     "title": "お支払い",
     "waiting": "ウォレットでコードを読み取ってください",
     "waiting_more": "Alipay+ 対応ウォレットでコードを読み取り、支払いを確定してください。",
-    "retrying": "決済サービスに再接続しています",
-    "retrying_more": "まだ接続できません。ご注文は保持され、請求されていません。このまま"
-    "お待ちください。",
+    "retrying": "お支払いの準備をしています",
+    "retrying_more": "決済サービスへの接続を続けています。ご注文は保持され、請求は"
+    "発生していません。このページを開いたままお待ちください。",
     "checking": "お支払いを確認しています",
     "checking_more": "コードの有効期限が切れました。入金を確認しています。",
     "paid": "お支払いが完了しました。ありがとうございます。",
     "failed": "お支払いは完了しませんでした",
+    "failed_more": "もう一度お試しになるか、別のウォレットをご利用ください。",
     "expired": "コードの有効期限が切れました",
-    "expired_more": "請求されていません。新しいコードを取得できます。",
+    "expired_more": "請求は発生していません。新しいコードを取得できます。",
     "cancelled": "お支払いは取り消されました",
     "remaining": "残り時間",
     "new_code": "新しいコードを取得",
@@ -79,13 +84,14 @@ _KO = {
     "title": "결제",
     "waiting": "지갑으로 코드를 스캔하세요",
     "waiting_more": "Alipay+ 제휴 지갑에서 코드를 스캔하고 결제를 확인하세요.",
-    "retrying": "결제 서비스에 다시 연결하고 있습니다",
-    "retrying_more": "아직 연결되지 않았습니다. 주문은 유지되며 청구되지 않았습니다. 이 페이지를 "
-    "열어 두세요.",
+    "retrying": "결제를 준비하고 있습니다",
+    "retrying_more": "결제 서비스에 계속 연결을 시도하고 있습니다. 주문은 유지되며 청구되지 "
+    "않았습니다. 이 페이지를 열어 두세요.",
     "checking": "결제를 확인하고 있습니다",
     "checking_more": "코드의 유효 시간이 지났습니다. 결제 여부를 확인하고 있습니다.",
     "paid": "결제가 완료되었습니다. 감사합니다!",
     "failed": "결제가 완료되지 않았습니다",
+    "failed_more": "다시 시도하거나 다른 지갑을 이용하세요.",
     "expired": "코드가 만료되었습니다",
     "expired_more": "청구되지 않았습니다. 새 코드를 받을 수 있습니다.",
     "cancelled": "결제가 취소되었습니다",
@@ -100,12 +106,14 @@ _AR = {
     "title": "الدفع",
     "waiting": "امسح الرمز بمحفظتك",
     "waiting_more": "افتح محفظة شريكة لـ Alipay+ وامسح الرمز وأكد الدفع.",
-    "retrying": "نحاول الاتصال بخدمة الدفع مجددا",
-    "retrying_more": "تعذر الاتصال حتى الآن. طلبك محفوظ ولم يخصم شيء. يرجى إبقاء الصفحة مفتوحة.",
+    "retrying": "جار تجهيز الدفع",
+    "retrying_more": "ما زلنا نحاول الوصول إلى خدمة الدفع. طلبك محفوظ ولم يخصم شيء. "
+    "يرجى إبقاء هذه الصفحة مفتوحة.",
     "checking": "نتحقق من دفعتك",
     "checking_more": "انتهت مدة الرمز. نسأل إن كانت دفعتك قد وصلت.",
     "paid": "تم الدفع. شكرا لك!",
     "failed": "لم تنجح عملية الدفع",
+    "failed_more": "يرجى المحاولة مرة أخرى أو استخدام محفظة أخرى.",
     "expired": "انتهت صلاحية الرمز",
     "expired_more": "لم يخصم شيء. يمكنك الحصول على رمز جديد.",
     "cancelled": "ألغيت عملية الدفع",
@@ -122,12 +130,18 @@ TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 )
 """Language to text key to text; every language has every key."""
 
-_ITEM = re.compile(r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9-]{1,40})?\s*(?:;\s*q=([01](?:\.[0-9]{0,3})?))?\s*")
+# RFC 9110, 12.5.4: a language range, and a weight from 0 to 1 with at most three decimals.
+_ITEM = re.compile(
+    r"[ \t]*([A-Za-z]{1,8})(?:-[A-Za-z0-9-]{1,40})?[ \t]*"
+    r"(?:;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*)?"
+)
 _MAX_HEADER = 1000
 
 
 def choose_language(accept_language: str | None) -> str:
-    """Give the language of `TEXTS` that an Accept-Language header prefers, English otherwise.
+    """Choose the language of `TEXTS` that an Accept-Language header prefers, English otherwise.
+
+    Takes any text; items that RFC 9110 does not allow count for nothing.
 
     >>> choose_language("fr;q=1, zh-Hans-CN;q=0.9, en;q=0.8")
     'zh'
@@ -143,11 +157,15 @@ def choose_language(accept_language: str | None) -> str:
 
 
 def format_amount(amount: Amount, language: str) -> str:
-    """Write an amount for a buyer: grouped digits and the currency's code, never ambiguous.
+    """Write an amount for a buyer: grouped digits and the currency's ISO code, never ambiguous.
 
-    The code comes after the number where the language reads so. Western digits are kept in every
-    language: they are what the wallet shows.
+    Arabic puts the code after the number. Western digits are kept in every language: they are what
+    the wallet shows. Raises InvalidValue if ISO 4217 has no such currency.
+
+    >>> from aplus_adapters.protocol.amounts import Amount
+    >>> format_amount(Amount("USD", 123456), "en"), format_amount(Amount("JPY", 4200), "ar")
+    ('USD 1,234.56', '4,200 JPY')
     """
-    whole, _, decimals = amount.format().partition(".")
-    number = f"{int(whole):,}" + (f".{decimals}" if decimals else "")
+    whole, point, decimals = amount.format().partition(".")
+    number = f"{int(whole):,}{point}{decimals}"
     return f"{number} {amount.currency}" if language == "ar" else f"{amount.currency} {number}"

@@ -1,49 +1,87 @@
 "use strict";
 (() => {
-  const page = document.querySelector("main");
-  const shown = page.dataset.state;
-  const left = document.getElementById("left");
-  const code = document.getElementById("code");
-  // Counted from what the server said when it made the page: the buyer's clock does not matter.
-  const end = performance.now() + page.dataset.seconds * 1000;
-  const started = performance.now();
+  const { state, status, poll, now, expires } = document.querySelector("main").dataset;
+  const find = (id) => document.getElementById(id);
+  const opened = performance.now();
+  // Only the server's clock counts. It was read after the request began, so that counting from there
+  // ends the code a moment early, never late.
+  let end = (performance.getEntriesByType("navigation")[0]?.requestStart || 0) + (expires - now);
+  let ticking = 0;
   let timer = 0;
+  let asking = false;
   let failures = 0;
 
-  const tick = () => {
-    const seconds = Math.max(0, Math.ceil((end - performance.now()) / 1000));
-    left.textContent = Math.floor(seconds / 60) + ":" + String(seconds % 60).padStart(2, "0");
-    if (seconds === 0) {
-      code.remove();
-      clearInterval(ticking);
-      later(500);
-    }
+  const say = (id) => {
+    const element = find(id);
+    if (element) element.textContent = element.dataset.late;
   };
-  const ticking = left && code ? setInterval(tick, 250) : 0;
+  const drop = () => {
+    clearInterval(ticking);
+    find("code").remove();
+    find("busy").hidden = false;
+    say("headline");
+    say("more");
+    document.title = find("headline").textContent;
+    later(500);
+  };
+  const tick = () => {
+    const left = find("left");
+    if (!left) return;
+    const seconds = Math.max(0, Math.ceil((end - performance.now()) / 1000));
+    const text = Math.floor(seconds / 60) + ":" + String(seconds % 60).padStart(2, "0");
+    if (left.textContent !== text) left.textContent = text;
+    if (seconds === 0) drop();
+  };
 
   const later = (milliseconds) => {
     clearTimeout(timer);
     timer = setTimeout(ask, milliseconds);
   };
+  // Slower by one step every five minutes, and by doubling while the shop does not answer.
   const pause = () => {
-    const minutes = (performance.now() - started) / 60000;
-    return Math.min(10000, 2000 * (1 + Math.floor(minutes / 5)) * 2 ** Math.min(failures, 3));
+    const step = 1 + Math.floor((performance.now() - opened) / 300000);
+    return Math.min(10000, poll * step * 2 ** Math.min(failures, 8));
   };
   const ask = async () => {
-    if (document.hidden) return;
+    if (document.hidden || asking) return;
+    asking = true;
+    const stop = new AbortController();
+    const limit = setTimeout(() => stop.abort(), 10000);
     try {
-      const answer = await fetch(page.dataset.status, {
-        headers: { Accept: "application/json" }, cache: "no-store",
+      const began = performance.now();
+      const answer = await fetch(status, {
+        headers: { Accept: "application/json" }, cache: "no-store", signal: stop.signal,
       });
       if (!answer.ok) throw new Error(answer.status);
       const found = await answer.json();
       failures = 0;
-      if (found.state !== shown) return location.reload();
+      if (found.state && found.state !== state) return reload();
+      // A computer that slept may have stopped counting.
+      const left = Date.parse(found.expiresAt) - Date.parse(found.serverTime);
+      if (left === left) end = began + left;
     } catch {
       failures += 1;
+    } finally {
+      clearTimeout(limit);
+      asking = false;
     }
     later(pause());
   };
-  document.addEventListener("visibilitychange", () => document.hidden || later(0));
-  later(2000);
+
+  // A payment changes its state a few times. More reloads mean that page and status disagree, say by
+  // a cache in between: the pause before the next one grows.
+  const reloads = history.state?.reloads || 0;
+  const reload = () => {
+    history.replaceState({ reloads: reloads + 1 }, "");
+    location.reload();
+  };
+  const wake = () => {
+    tick();
+    if (!document.hidden) later(0);
+  };
+  document.addEventListener("visibilitychange", wake);
+  addEventListener("online", wake);
+  ticking = setInterval(tick, 250);
+  tick();
+  later(Math.min(60000, poll * 2 ** Math.max(0, reloads - 4)));
 })();

@@ -1,0 +1,80 @@
+"""A small Flask shop that takes payments by Alipay+ order code.
+
+Its settings are the APLUS_* variables, DATABASE (a SQLAlchemy address) and PORT.
+"""
+
+import os
+import secrets
+
+from flask import Flask, abort, redirect, render_template_string, request
+from sqlalchemy import create_engine, text
+
+from aplus_adapters import Account, Amount, AplusPay, OrderToPay, SQLStore
+from aplus_adapters.flask import create_blueprint
+
+PRICES = {"Ticket": Amount.parse("42.00", "USD"), "Poster": Amount.parse("1200", "JPY")}
+PAGE = """<!doctype html><title>Harbour Cinema</title><link rel="icon" href="data:,">
+{% if order %}<p>Order {{ order.ref }}: {{ order.item }}, {{ order.status }}
+<form method="post" action="/aplus/pay"><button name="order_ref" value="{{ order.ref }}">Pay
+</button></form><a href="/">More</a>
+{% else %}{% for item, price in prices.items() %}<form method="post" action="/orders">
+<button name="item" value="{{ item }}">{{ item }} for {{ price }}</button></form>{% endfor %}{% endif %}"""
+
+engine = create_engine(os.environ.get("DATABASE", "sqlite:///shop.db"))
+
+
+def sql(query, **values):
+    with engine.begin() as connection:
+        result = connection.execute(text(query), values)
+        return result.one_or_none() if result.returns_rows else None
+
+
+def find_order(ref):
+    return sql("SELECT ref, item, status FROM orders WHERE ref = :ref", ref=ref)
+
+
+sql("CREATE TABLE IF NOT EXISTS orders (ref TEXT PRIMARY KEY, item TEXT, status TEXT)")
+
+
+class Shop:
+    def load_order(self, details):
+        order = find_order(details.order_ref)
+        # The amount is decided here, never by the browser.
+        return order and OrderToPay(amount=PRICES[order.item], description=order.item)
+
+    def payment_changed(self, details):
+        status = "paid" if details.attempt.state == "succeeded" else "unpaid"
+        query = text("UPDATE orders SET status = :status WHERE ref = :ref AND status != 'paid'")
+        values = {"status": status, "ref": details.attempt.order_ref}
+        details.connection.execute(query, values)  # commits together with the payment
+
+    def payment_conflict(self, details):
+        app.logger.error("look at payment %s: %s", details.attempt, details.conflict.reason)
+
+
+app = Flask(__name__)
+pay = AplusPay(account=Account.from_env(), store=SQLStore(engine), hooks=Shop(), shop_name="Cinema")
+app.register_blueprint(create_blueprint(pay), url_prefix="/aplus")
+
+
+@app.get("/")
+def shop_window():
+    return render_template_string(PAGE, prices=PRICES)
+
+
+@app.post("/orders")
+def create_order():
+    ref, item = secrets.token_hex(8), request.form.get("item")
+    if item not in PRICES:
+        abort(400)
+    sql("INSERT INTO orders VALUES (:ref, :item, 'new')", ref=ref, item=item)
+    return redirect(f"/orders/{ref}", 303)
+
+
+@app.get("/orders/<ref>")
+def show_order(ref):
+    return render_template_string(PAGE, order=find_order(ref) or abort(404))
+
+
+if __name__ == "__main__":
+    app.run(port=int(os.environ.get("PORT", "8000")), threaded=True)
