@@ -73,9 +73,7 @@ _HOMES = {
         "UnknownPayment"
     ),
     "pay": "AplusPay",
-    "payments.attempt": (
-        "Attempt Conflict News Observation OrderCode Source State Transition"
-    ),
+    "payments.attempt": ("Attempt Conflict News Observation OrderCode Source State Transition"),
     "payments.hooks": (
         "AuthorizeDetails ConflictDetails Hooks OrderDetails OrderToPay PaymentDetails "
         "RenderDetails Rendering Visitor"

@@ -185,5 +185,3 @@ def _example(name: str) -> Path:
         if path.exists():
             return path
     raise ConfigurationError(f"the example {name} is not installed; install the package again")
-
-

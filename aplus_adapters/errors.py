@@ -9,8 +9,8 @@
         OutcomeUnknown         ask: the request may have been acted on, no trustworthy answer came
         Rejected               final: Alipay+ said F in a verified answer; carries the result
         SignatureError         believe nothing of the message that this came with
-        MessageError           believe nothing of it either: signed or not, it is not a legal message
-        NotificationError      refuse the incoming notification; carries the HTTP status to answer with
+        MessageError           believe nothing of it either: it is not a legal message
+        NotificationError      refuse the notification; carries the HTTP status to answer with
         StoreError             the payment store failed; nothing may be acknowledged
             UnknownPayment         the store has no attempt with this paymentRequestId
         HookError              the shop's own code raised; its error is the __cause__
@@ -73,7 +73,7 @@ class OutcomeUnknown(AplusError):
 
     Repeat the identical request or ask by inquiry; never start another payment.
     `retry_after` is the pause in seconds that the other side asked for, if it did. `hint` is what
-    an answer that could not be verified claimed: something for an operator to read, never to act on.
+    an answer that could not be verified claimed: for an operator to read, never to act on.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Flask: a blueprint with the payment routes.
 
-    app.register_blueprint(create_blueprint(pay), url_prefix="/aplus")
+app.register_blueprint(create_blueprint(pay), url_prefix="/aplus")
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Starlette: the payment routes, to be mounted.
 
-    app = Starlette(routes=[Mount("/aplus", routes=create_routes(pay))])
+app = Starlette(routes=[Mount("/aplus", routes=create_routes(pay))])
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ PAGE = """<!doctype html><title>Harbour Cinema</title><link rel="icon" href="dat
 {% if order %}<p>Order {{ order.ref }}: {{ order.item }}, {{ order.status }}
 <form method="post" action="/aplus/pay"><button name="order_ref" value="{{ order.ref }}">Pay
 </button></form><a href="/">More</a>
-{% else %}{% for item, price in prices.items() %}<form method="post" action="/orders">
-<button name="item" value="{{ item }}">{{ item }} for {{ price }}</button></form>{% endfor %}{% endif %}"""
+{% else %}<form method="post" action="/orders">{% for item, price in prices.items() %}
+<button name="item" value="{{ item }}">{{ item }} for {{ price }}</button>{% endfor %}{% endif %}"""
 
 engine = create_engine(os.environ.get("DATABASE", "sqlite:///shop.db"))
 

@@ -16,9 +16,8 @@ from starlette.routing import Mount, Route
 from aplus_adapters import Account, Amount, AplusPay, OrderToPay, SQLStore
 from aplus_adapters.starlette import create_routes
 
-PRICE = Amount.parse("42.00", "USD")
 PAGE = '<!doctype html><title>Harbour Cinema</title><link rel="icon" href="data:,">'
-BUY = f'<form method="post" action="/orders"><button>Ticket for {PRICE}</button></form>'
+BUY = '<form method="post" action="/orders"><button>Ticket</button></form>'
 PAY = """<p>Order {0}: {1}, {2}<form method="post" action="/aplus/pay">
 <button name="order_ref" value="{0}">Pay</button></form><a href="/">More</a>"""
 engine = create_engine(os.environ.get("DATABASE", "sqlite:///shop.db"))
@@ -40,7 +39,7 @@ sql("CREATE TABLE IF NOT EXISTS orders (ref TEXT PRIMARY KEY, item TEXT, status 
 class Shop:  # each hook may be plain (it runs in a thread) or async
     def load_order(self, details):
         order = find_order(details.order_ref)
-        return order and OrderToPay(amount=PRICE, description=order.item)
+        return order and OrderToPay(amount=Amount.parse("42.00", "USD"), description=order.item)
 
     def payment_changed(self, details):
         status = "paid" if details.attempt.state == "succeeded" else "unpaid"
@@ -64,7 +63,7 @@ def create_order(request):
 
 def show_order(request):
     order = find_order(request.path_params["ref"])
-    return HTMLResponse(PAGE + PAY.format(*order)) if order else HTMLResponse("No such order", 404)
+    return HTMLResponse(PAGE + PAY.format(*order) if order else PAGE, 200 if order else 404)
 
 
 @contextlib.asynccontextmanager
@@ -77,6 +76,5 @@ pay = AplusPay(account=Account.from_env(), store=SQLStore(engine), hooks=Shop(),
 routes = [Route("/", shop_window), Route("/orders", create_order, methods=["POST"])]
 routes += [Route("/orders/{ref}", show_order), Mount("/aplus", routes=create_routes(pay))]
 app = Starlette(lifespan=lifespan, routes=routes)
-
 if __name__ == "__main__":
     uvicorn.run(app, port=int(os.environ.get("PORT", "8000")), log_level="warning")

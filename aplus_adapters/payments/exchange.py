@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 from aplus_adapters.errors import MessageError, NotSent, OutcomeUnknown, SignatureError
 from aplus_adapters.payments.effects import draw, now, send, sleep
 from aplus_adapters.protocol.envelope import Answer, SignedRequest, sign_request, verify_answer
-from aplus_adapters.protocol.messages.result import Result
 from aplus_adapters.protocol.results import Action, look_up
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from aplus_adapters.payments.effects import Flow
     from aplus_adapters.payments.retry import Retry
     from aplus_adapters.protocol.account import Account
+    from aplus_adapters.protocol.messages.result import Result
 
 __all__ = ["exchange"]
 
@@ -52,42 +54,45 @@ def exchange(
     Repeated with the same bytes, a new Request-Time and a new signature: no answer, an answer that
     does not verify, and the results that ask for it (UNKNOWN_EXCEPTION,
     REQUEST_TRAFFIC_EXCEED_LIMIT, an unknown U). `timeout` is seconds per send. When `retry` is used
-    up, raises NotSent if no byte of any send can have arrived, otherwise OutcomeUnknown. Source: the
-    seed page, "Result processing logic".
+    up, raises NotSent if no byte of any send can have arrived, otherwise OutcomeUnknown. Source:
+    the seed page, "Result processing logic".
     """
     started = yield from now()
-    certain = True  # that nothing arrived so far
-    for repetition in range(len(retry.pauses) + 1):
+    certain = True  # that nothing has arrived so far
+    repetition = 0
+    while True:
         moment = yield from now()
         request = sign_request(account, path, body, moment)
         try:
             answer = yield from send(request, timeout)
             return _read(account, request, answer, response)
-        except NotSent as error:
-            failure: NotSent | OutcomeUnknown = error
-        except OutcomeUnknown as error:
-            failure, certain = error, False
-        log.warning("%s: send %d brought no result: %s", path, repetition + 1, failure)
-        if repetition == len(retry.pauses):
-            break
-        pause = retry.pause(repetition, (yield from draw()))
-        pause = max(pause, getattr(failure, "retry_after", None) or 0.0)
-        moment = yield from now()
-        if (moment - started).total_seconds() + pause > retry.deadline:
-            break
+        except (NotSent, OutcomeUnknown) as error:
+            certain = certain and isinstance(error, NotSent)
+            log.warning("%s: send %d brought no result: %s", path, repetition + 1, error)
+            pause = yield from _pause(retry, repetition, error, started)
+            if pause is None and (certain or isinstance(error, OutcomeUnknown)):
+                raise
+            if pause is None:  # this one was not sent, an earlier one may have been
+                raise OutcomeUnknown(str(error)) from error
         yield from sleep(pause)
-    if certain:
-        raise failure
-    raise OutcomeUnknown(
-        str(failure),
-        retry_after=getattr(failure, "retry_after", None),
-        hint=getattr(failure, "hint", None),
-    ) from failure
+        repetition += 1
 
 
-def _read(
-    account: Account, request: SignedRequest, answer: Answer, response: type[R]
-) -> R:
+def _pause(
+    retry: Retry, repetition: int, error: NotSent | OutcomeUnknown, started: datetime
+) -> Flow[float | None]:
+    """Give the seconds to wait before the next repetition, None if there is to be none."""
+    if repetition == len(retry.pauses):
+        return None
+    pause = retry.pause(repetition, (yield from draw()))
+    if isinstance(error, OutcomeUnknown) and error.retry_after is not None:
+        pause = max(pause, error.retry_after)
+    moment = yield from now()
+    spent = (moment - started).total_seconds()
+    return pause if spent + pause <= retry.deadline else None
+
+
+def _read(account: Account, request: SignedRequest, answer: Answer, response: type[R]) -> R:
     """Believe an answer or raise OutcomeUnknown."""
     retry_after = _retry_after(answer)
     try:

@@ -94,9 +94,7 @@ def _send_pay(setup: Setup, account: Account, attempt: Attempt) -> Flow[Attempt]
     return (yield from _settle(attempt, observation, wait))
 
 
-def _inquire(
-    setup: Setup, account: Account, attempt: Attempt, *, closing: bool
-) -> Flow[Attempt]:
+def _inquire(setup: Setup, account: Account, attempt: Attempt, *, closing: bool) -> Flow[Attempt]:
     request_id = attempt.payment_request_id
     response = yield from exchange(
         account,
@@ -145,15 +143,11 @@ def _settle(attempt: Attempt, observation: Observation, wait: timedelta) -> Flow
     if observation.at < expiry < following:
         following = expiry
     return (
-        yield from settle(
-            attempt.payment_request_id, evolve(observation, next_call_at=following)
-        )
+        yield from settle(attempt.payment_request_id, evolve(observation, next_call_at=following))
     )
 
 
-def _later(
-    attempt: Attempt, pause: timedelta, error: NotSent | OutcomeUnknown
-) -> Flow[Attempt]:
+def _later(attempt: Attempt, pause: timedelta, error: NotSent | OutcomeUnknown) -> Flow[Attempt]:
     """Give the turn back for `pause` from now, and say why."""
     log.warning(
         "payment %s: %s; will be tried again",

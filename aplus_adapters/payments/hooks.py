@@ -121,7 +121,7 @@ class Rendering:
 
 @frozen(kw_only=True)
 class AuthorizeDetails:
-    """What `authorize` is asked: may this visitor pay (`attempt` is None) or see this payment?"""
+    """What `authorize` is asked: may this visitor pay (no `attempt` yet) or see this payment."""
 
     order_ref: str
     attempt: Attempt | None
@@ -134,14 +134,16 @@ class Hooks(Protocol):
     An object with these methods is enough; there is nothing to inherit from.
     """
 
-    def load_order(self, details: OrderDetails, /) -> OrderToPay | Awaitable[OrderToPay | None] | None:
+    def load_order(
+        self, details: OrderDetails, /
+    ) -> OrderToPay | Awaitable[OrderToPay | None] | None:
         """Say what the order costs; None if there is no such order to pay."""
         ...
 
-    def payment_changed(self, details: PaymentDetails, /) -> None | Awaitable[None]:
+    def payment_changed(self, details: PaymentDetails, /) -> Awaitable[None] | None:
         """Take note that a payment is paid, failed or cancelled, in the store's transaction."""
         ...
 
-    def payment_conflict(self, details: ConflictDetails, /) -> None | Awaitable[None]:
+    def payment_conflict(self, details: ConflictDetails, /) -> Awaitable[None] | None:
         """Tell a person that money and records disagree."""
         ...

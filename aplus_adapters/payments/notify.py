@@ -44,9 +44,7 @@ class Reply:
     body: bytes
 
 
-def receive(
-    setup: Setup, headers: tuple[tuple[str, str], ...], body: bytes
-) -> Flow[Reply]:
+def receive(setup: Setup, headers: tuple[tuple[str, str], ...], body: bytes) -> Flow[Reply]:
     """Take in one notification: all header pairs as they arrived, and the raw body.
 
     Acknowledges with S only after the observation or the conflict is durable and the shop's hook

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from aplus_adapters.protocol.messages.inquiry import InquiryResponse
     from aplus_adapters.protocol.messages.notification import PaymentNotification
     from aplus_adapters.protocol.messages.pay import OrderCodeForm, PayResponse
-    from aplus_adapters.protocol.messages.result import Result
 
 __all__ = [
     "ORDER_NOT_EXIST",
@@ -104,7 +103,6 @@ def observe_cancel(response: CancelResponse, at: datetime, client_id: str) -> Ob
     return Observation(
         source=Source.CANCEL, news=news, at=at, client_id=client_id, result=response.result
     )
-
 
 
 def _order_code(form: OrderCodeForm) -> OrderCode:

@@ -15,7 +15,7 @@ from aplus_adapters.protocol.messages.pay import PayRequest, SettlementStrategy,
 from aplus_adapters.protocol.timestamps import Timestamp
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from aplus_adapters.payments.effects import Flow
     from aplus_adapters.payments.setup import Setup
@@ -50,7 +50,15 @@ def initiate(setup: Setup, order_ref: str, visitor: Visitor) -> Flow[Attempt]:
     account = setup.account(found.client_id)
     moment = yield from now()
     request_id = yield from new_request_id()
-    wanted = new_attempt(setup, account, found, order_ref, request_id, visitor, moment)
+    wanted = new_attempt(
+        account,
+        found,
+        order_ref,
+        expiry=setup.rules.expiry,
+        payment_request_id=request_id,
+        visitor=visitor,
+        moment=moment,
+    )
     attempt = yield from add(wanted)
     if not attempt.state.is_final and (
         moment >= attempt.expires_at or attempt.amount != wanted.amount
@@ -65,25 +73,28 @@ def initiate(setup: Setup, order_ref: str, visitor: Visitor) -> Flow[Attempt]:
 
 
 def new_attempt(
-    setup: Setup,
     account: Account,
     order: OrderToPay,
     order_ref: str,
+    *,
+    expiry: timedelta,
     payment_request_id: str,
     visitor: Visitor,
     moment: datetime,
 ) -> Attempt:
-    """Build the attempt and the exact body of its pay request; `moment` is now (aware).
+    """Build the attempt and the exact body of its pay request.
+
+    `moment` is now (aware), `expiry` how long Alipay+ keeps a code when the order shortens nothing.
 
     Raises InvalidValue for whatever Alipay+ would refuse.
     """
-    if not isinstance(order_ref, str) or not 1 <= len(order_ref) <= 64:  # noqa: PLR2004
+    if not isinstance(order_ref, str) or not 1 <= len(order_ref) <= 64:
         raise InvalidValue(
             "order_ref: expected 1 to 64 characters, as it becomes the referenceOrderId; "
             "use the shop's order id"
         )
-    expiry = None if order.expires_in is None else Timestamp.of(moment + order.expires_in)
-    check_expiry(expiry, moment)
+    closes = None if order.expires_in is None else Timestamp.of(moment + order.expires_in)
+    check_expiry(closes, moment)
     currency = order.settlement_currency or account.settlement_currency
     request = PayRequest(
         order=Order(
@@ -102,7 +113,7 @@ def new_attempt(
         ),
         payment_request_id=payment_request_id,
         payment_amount=order.amount,
-        payment_expiry_time=expiry,
+        payment_expiry_time=closes,
         payment_notify_url=account.notify_url,
         payment_redirect_url=order.return_url or return_address(account, payment_request_id),
         settlement_strategy=SettlementStrategy(settlement_currency=currency)
@@ -117,7 +128,7 @@ def new_attempt(
         amount=order.amount,
         request_body=request.encode(),
         created_at=moment,
-        expires_at=expiry.moment if expiry else moment + setup.rules.expiry,
+        expires_at=closes.moment if closes else moment + expiry,
         next_call_at=moment,
         changed_at=moment,
     )
@@ -142,5 +153,3 @@ def _await_code(attempt: Attempt) -> Flow[Attempt]:
         yield from sleep(pause)
         attempt = (yield from get(attempt.payment_request_id)) or attempt
     return attempt
-
-

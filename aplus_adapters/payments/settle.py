@@ -20,8 +20,8 @@ log = logging.getLogger("aplus_adapters")
 def settle(payment_request_id: str, observation: Observation) -> Flow[Attempt]:
     """Store what was observed, with the shop's hook in the same transaction; give the attempt.
 
-    A conflict is reported before this returns. Raises UnknownPayment, StoreError and HookError: then
-    nothing may be acknowledged.
+    A conflict is reported before this returns. Raises UnknownPayment, StoreError and HookError:
+    then nothing may be acknowledged.
     """
     transition = yield from record(payment_request_id, observation)
     extra = {"payment_request_id": payment_request_id, "order_ref": transition.after.order_ref}

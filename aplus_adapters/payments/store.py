@@ -1,13 +1,13 @@
 """What a payment store must do: the contract behind `MemoryStore` and `SQLStore`.
 
-| method              | promise                                                                     |
-|---------------------|-----------------------------------------------------------------------------|
-| `add`               | durable before it returns; one attempt per order among those that occupy it |
-| `get`, `latest`     | what was committed last                                                     |
-| `schedule`          | of several callers with the same `expected` exactly one gets True           |
-| `record`            | one transaction: lock, advance, store, `inside`, commit; all or nothing     |
-| `due`               | open attempts whose `next_call_at` has come, the longest waiting first      |
-| `conflict_reported` | durable; the conflict is not handed out again                               |
+| method              | promise                                                                   |
+|---------------------|---------------------------------------------------------------------------|
+| `add`               | durable before it returns; one attempt per order among those that occupy  |
+| `get`, `latest`     | what was committed last                                                   |
+| `schedule`          | of several callers with the same `expected` exactly one gets True         |
+| `record`            | one transaction: lock, advance, store, `inside`, commit; all or nothing   |
+| `due`               | open attempts whose `next_call_at` has come, the longest waiting first    |
+| `conflict_reported` | durable; the conflict is not handed out again                             |
 
 Methods may be async. Every error that is not ours is turned into a StoreError by the caller.
 """
@@ -55,9 +55,7 @@ class PaymentStore(Protocol):
         """Give the newest attempt of an order, None if there is none."""
         ...
 
-    def schedule(
-        self, payment_request_id: str, expected: datetime | None, at: datetime, /
-    ) -> bool:
+    def schedule(self, payment_request_id: str, expected: datetime | None, at: datetime, /) -> bool:
         """Set `next_call_at` to `at` if it still is `expected`; tell whether it was."""
         ...
 

@@ -39,7 +39,7 @@ def _environment(word: str) -> Environment:
         return Environment(word)
     except ValueError:
         raise ConfigurationError(
-            f"account environment: found {str(word)[:20]!r}, expected one of {', '.join(Environment)}"
+            f"account environment: found {str(word)[:20]!r}, expected {', '.join(Environment)}"
         ) from None
 
 

@@ -108,7 +108,8 @@ def verify_notification(
             raise NotificationError(f"notification: found no {name} header, expected one")
     if found["client-id"] != account.client_id:
         raise NotificationError(
-            f"notification: found Client-Id {found['client-id'][:_MAX_ID]!r}, expected ours", status=401
+            f"notification: found Client-Id {found['client-id'][:_MAX_ID]!r}, expected ours",
+            status=401,
         )
     time = found["request-time"]
     try:

@@ -41,9 +41,9 @@ class PrivateKey:
 
     @classmethod
     def load(cls, text: str | bytes, name: str = "private key") -> PrivateKey:
-        """Load an RSA private key of at least 2048 bits, PKCS#8 or PKCS#1, in any spelling.
+        r"""Load an RSA private key of at least 2048 bits, PKCS#8 or PKCS#1, in any spelling.
 
-        `text` is PEM or bare base64 DER: one line or many, newlines escaped as `\\n`, indented,
+        `text` is PEM or bare base64 DER: one line or many, newlines escaped as `\n`, indented,
         quoted, CRLF, with a BOM, even with the wrong label, or DER itself. `name` is what to call
         it in an error. Raises ConfigurationError that names what was found instead. Loading costs
         some 100 signatures: do it once.
@@ -121,7 +121,7 @@ class PublicKey:
         return True
 
     def to_base64(self) -> str:
-        """Write the key as one line of base64 SPKI DER, the form that the developer center takes."""
+        """Write the key as one line of base64 SPKI DER, as the developer center takes it."""
         return base64.b64encode(self._to_der()).decode()
 
     def to_pem(self) -> str:
@@ -191,7 +191,9 @@ class KeyRing:
 
 def _der(text: str | bytes, name: str) -> bytes:
     if not isinstance(text, str | bytes) or not text:
-        raise ConfigurationError(f"{name}: found {type(text).__name__ if text else 'nothing'}, expected a key")
+        raise ConfigurationError(
+            f"{name}: found {type(text).__name__ if text else 'nothing'}, expected a key"
+        )
     if isinstance(text, bytes):
         if text[:1] == b"0" and text[1:2] in (b"\x81", b"\x82"):  # an ASN.1 sequence: DER itself
             return text
@@ -203,7 +205,9 @@ def _der(text: str | bytes, name: str) -> bytes:
     if armour := _ARMOUR.search(plain):
         label, inner = armour[1], armour[2]
         if "-----END" not in plain:
-            raise ConfigurationError(f"{name}: found a truncated PEM (no END line), expected a whole key")
+            raise ConfigurationError(
+                f"{name}: found a truncated PEM (no END line), expected a whole key"
+            )
     if "ENCRYPTED" in label or "DEK-Info" in inner:
         raise ConfigurationError(
             f"{name}: found an encrypted private key, expected an unencrypted one; decrypt it with "
@@ -254,7 +258,7 @@ def _describe(der: bytes) -> str:
 
 
 def _asn1_length(der: bytes) -> int:
-    if len(der) > 1 and der[1] & 0x80 and (count := der[1] & 0x7F) <= 4:  # noqa: PLR2004
+    if len(der) > 1 and der[1] & 0x80 and (count := der[1] & 0x7F) <= 4:
         return 2 + count + int.from_bytes(der[2 : 2 + count], "big")
     return 2 + (der[1] if len(der) > 1 else 0)
 

@@ -63,7 +63,9 @@ _CONTRACT = "compare merchant, currency and payment method with the contract, th
 _TELL = "tell the buyer; a new attempt may succeed with another wallet or amount"
 
 
-def _fix(code: str, meaning: str, advice: str, audience: Audience = Audience.ENGINEER) -> ResultCode:
+def _fix(
+    code: str, meaning: str, advice: str, audience: Audience = Audience.ENGINEER
+) -> ResultCode:
     return ResultCode(code, "F", meaning, advice, Action.FIX, audience, _UNAVAILABLE)
 
 
@@ -73,7 +75,12 @@ def _buyer(code: str, meaning: str, message: str = _TRY_OTHER, advice: str = _TE
 
 _SEED = (
     _fix("ACCESS_DENIED", "Access is denied.", _CONTACT, Audience.OPERATOR),
-    _fix("BUSINESS_NOT_SUPPORT", "The payment business is not supported.", _CONTRACT, Audience.OPERATOR),
+    _fix(
+        "BUSINESS_NOT_SUPPORT",
+        "The payment business is not supported.",
+        _CONTRACT,
+        Audience.OPERATOR,
+    ),
     _fix(
         "CURRENCY_NOT_SUPPORT",
         "The currency is not supported.",
@@ -99,7 +106,11 @@ _SEED = (
         "register the merchant with Alipay+ under the referenceMerchantId that was sent",
         Audience.OPERATOR,
     ),
-    _fix("METHOD_NOT_SUPPORTED", "The HTTPS method is not supported.", "only POST is; look for a proxy"),
+    _fix(
+        "METHOD_NOT_SUPPORTED",
+        "The HTTPS method is not supported.",
+        "only POST is; look for a proxy",
+    ),
     _fix("NO_INTERFACE_DEF", "The API is not defined.", "check the gateway address and the path"),
     ResultCode(
         "ORDER_IS_CLOSED",
@@ -110,13 +121,19 @@ _SEED = (
         Audience.BUYER,
         _CLOSED,
     ),
-    _fix("PARAM_ILLEGAL", "A parameter is illegal.", "check headers and fields against the API page"),
+    _fix(
+        "PARAM_ILLEGAL", "A parameter is illegal.", "check headers and fields against the API page"
+    ),
     _buyer(
         "PAYMENT_AMOUNT_EXCEED_LIMIT",
         "The amount exceeds the limit of Alipay+.",
         "The amount is too high for this way to pay. Please choose another one.",
     ),
-    _fix("PAYMENT_AMOUNT_INVALID", "The amount is invalid.", "check amount and currency; then " + _CONTACT),
+    _fix(
+        "PAYMENT_AMOUNT_INVALID",
+        "The amount is invalid.",
+        "check amount and currency; then " + _CONTACT,
+    ),
     _buyer(
         "PAYMENT_COUNT_EXCEED_LIMIT",
         "The number of payments exceeds the limit.",
@@ -230,9 +247,7 @@ _SIBLINGS = (
     ),
 )
 
-CODES: Mapping[str, ResultCode] = MappingProxyType(
-    {row.code: row for row in (*_SEED, *_SIBLINGS)}
-)
+CODES: Mapping[str, ResultCode] = MappingProxyType({row.code: row for row in (*_SEED, *_SIBLINGS)})
 """Every known result code."""
 
 _BY_STATUS = {

@@ -1,7 +1,7 @@
-"""Signatures over messages: what is signed, the `Signature` header, and its verification.
+r"""Signatures over messages: what is signed, the `Signature` header, and its verification.
 
-Signed are the UTF-8 bytes of `POST {path}\\n{client-id}.{time}.{body}`, with the time as it stands
-in the header and the body exactly as it travels. Source: protocol, "Signature".
+Signed are the UTF-8 bytes of `POST {path}\n{client-id}.{time}.{body}`, with the time as it
+stands in the header and the body exactly as it travels. Source: protocol, "Signature".
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class SignatureHeader:
 
 
 def signed_content(path: str, client_id: str, time: str, body: bytes) -> bytes:
-    """Give the bytes that a signature covers.
+    r"""Give the bytes that a signature covers.
 
     `path` has its leading slash and neither host nor query string, `time` is the header's own text.
 
     >>> signed_content("/aplus/notify", "C1", "2026-11-23T12:00:00Z", b"{}")
-    b'POST /aplus/notify\\nC1.2026-11-23T12:00:00Z.{}'
+    b'POST /aplus/notify\nC1.2026-11-23T12:00:00Z.{}'
     """
     return b"POST %b\n%b.%b.%b" % (path.encode(), client_id.encode(), time.encode(), body)
 

@@ -59,7 +59,9 @@ def loads(body: bytes) -> dict[str, Any]:
         raise
     except ValueError as error:
         where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-        raise MessageError(f"message body: found no legal JSON{where}, expected an object") from None
+        raise MessageError(
+            f"message body: found no legal JSON{where}, expected an object"
+        ) from None
     if not isinstance(message, dict):
         raise MessageError(
             f"message body: found a JSON {type(message).__name__}, expected an object"

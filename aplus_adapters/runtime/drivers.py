@@ -21,7 +21,7 @@ def run(flow: Flow[T], perform: Callable[[Effect], Any]) -> T:
         while True:
             try:
                 outcome = perform(effect)
-            except Exception as error:  # noqa: BLE001  # the flow decides what it means
+            except Exception as error:  # the flow decides what it means
                 effect = flow.throw(error)
             else:
                 effect = flow.send(outcome)
@@ -39,7 +39,7 @@ async def run_async(flow: Flow[T], perform: Callable[[Effect], Awaitable[Any]]) 
         while True:
             try:
                 outcome = await perform(effect)
-            except Exception as error:  # noqa: BLE001  # the flow decides what it means
+            except Exception as error:  # the flow decides what it means
                 effect = flow.throw(error)
             else:
                 effect = flow.send(outcome)

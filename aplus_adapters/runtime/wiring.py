@@ -78,7 +78,9 @@ class Performer:
         return self._table[type(effect)](effect)
 
     def _call_store(self, effect: CallStore) -> Any:
-        return _as_store_error(effect.method, getattr(self._store, effect.method), *effect.arguments)
+        return _as_store_error(
+            effect.method, getattr(self._store, effect.method), *effect.arguments
+        )
 
     def _record(self, effect: Record) -> Any:
         hook = partial(_as_hook_error, "payment_changed", self._hooks.payment_changed)
@@ -122,18 +124,15 @@ class AsyncPerformer:
         self._executor.shutdown(wait=False)
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        run = contextvars.copy_context().run
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, run, function, *arguments)
+        call = partial(contextvars.copy_context().run, function, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
 
     async def _call_store(self, effect: CallStore) -> Any:
         method = getattr(self._store, effect.method)
         if _is_async(method):
             return await _as_store_error_async(effect.method, method, *effect.arguments)
         if self._blocks:
-            return await self._in_thread(
-                _as_store_error, effect.method, method, *effect.arguments
-            )
+            return await self._in_thread(_as_store_error, effect.method, method, *effect.arguments)
         return _as_store_error(effect.method, method, *effect.arguments)
 
     async def _call_hook(self, effect: CallHook) -> Any:
@@ -185,9 +184,8 @@ def _soon(function: Callable[[], Any]) -> Callable[[Any], Awaitable[Any]]:
 def _is_async(function: Any) -> bool:
     while isinstance(function, partial):
         function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(type(function), "__call__", None)
-    )
+    call = vars(type(function)).get("__call__")  # an object that can be called
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
 def _refuse_async(owner: object, what: str, names: tuple[str, ...]) -> None:

@@ -1,1 +1,1 @@
-"""A local Alipay+: gateway, wallet and notifications, so that everything runs without credentials."""
+"""A local Alipay+, so that everything runs without credentials: gateway and wallet."""

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field
+from attrs import asdict, define, field
 
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.messages.pay import DEFAULT_EXPIRY, PayRequest
@@ -30,7 +30,7 @@ class OrderState(StrEnum):
     CANCELLED = "CANCELLED"  # by cancelPayment; money that was paid went back
 
 
-class Refusal(Exception):  # noqa: N818  # an answer of the protocol, not a failure
+class Refusal(Exception):  # an answer of the protocol, not a failure
     """The call is answered with this result code."""
 
     def __init__(self, code: str, message: str = "") -> None:
@@ -166,7 +166,9 @@ class Books:
             order.next_notification = None
             self.save(order)
 
-    def refund(self, order: Order, refund_request_id: str, amount: Amount, now: datetime) -> dict[str, Any]:
+    def refund(
+        self, order: Order, refund_request_id: str, amount: Amount, now: datetime
+    ) -> dict[str, Any]:
         """Give back a part; the same refundRequestId again gives the same refund."""
         for refund in order.refunds:
             if refund["refundRequestId"] == refund_request_id:
@@ -219,7 +221,7 @@ _TIMES = ("expires_at", "final_at", "next_notification")
 
 
 def _dump(order: Order) -> dict[str, Any]:
-    out = {name: getattr(order, name) for name in Order.__slots__ if name != "__weakref__"}
+    out = asdict(order)
     for name in _TIMES:
         out[name] = out[name] and out[name].isoformat()
     return out

@@ -130,7 +130,7 @@ class Gateway:
         turn = int(order.token[-1]) % len(details)  # their order means nothing, so it varies
         return details[turn:] + details[:turn]
 
-    def _inquiryPayment(self, call: Call, now: datetime) -> dict[str, Any]:  # noqa: N802  # the call's name
+    def _inquiryPayment(self, call: Call, _now: datetime) -> dict[str, Any]:  # noqa: N802  # the call's name
         request = InquiryRequest.decode(call.body, strict=True)
         order = self._books.find(request.payment_request_id, request.payment_id)
         self._note(order, call)

@@ -1,4 +1,4 @@
-"""notifyPayment as Alipay+ sends it: signed, until it is acknowledged, on the documented schedule."""
+"""notifyPayment as Alipay+ sends it: signed, on its schedule, until it is acknowledged."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMS", "SCHEDULE", "Notifier"]
 
-SCHEDULE = tuple(
-    timedelta(minutes=minutes) for minutes in (2, 10, 10, 60, 2 * 60, 6 * 60, 15 * 60)
-)
+SCHEDULE = tuple(timedelta(minutes=minutes) for minutes in (2, 10, 10, 60, 2 * 60, 6 * 60, 15 * 60))
 """The pauses before each re-send: 24 h 22 min in all (protocol, "notifyPayment")."""
 
 FORMS = ("true", "forged", "altered", "unsigned", "other_amount", "other_path")

@@ -195,7 +195,7 @@ def _cut() -> Response:
 
 
 class _Cut(Response):
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, _scope: Any, _receive: Any, send: Any) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         await send(start)
         raise ConnectionResetError("the simulator was told to cut the connection")

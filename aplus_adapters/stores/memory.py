@@ -1,4 +1,4 @@
-"""A payment store in memory: for tests, demonstrations and one-process tills. It forgets at exit."""
+"""A payment store in memory, for tests, demonstrations and one-process tills."""
 
 from __future__ import annotations
 
@@ -55,9 +55,7 @@ class MemoryStore:
         """Give the newest attempt of an order, None if there is none."""
         return self._attempts.get(self._newest.get(order_ref, ""))
 
-    def schedule(
-        self, payment_request_id: str, expected: datetime | None, at: datetime, /
-    ) -> bool:
+    def schedule(self, payment_request_id: str, expected: datetime | None, at: datetime, /) -> bool:
         """Set `next_call_at` to `at` if it still is `expected`; tell whether it was."""
         with self._mutex:
             attempt = self._attempts.get(payment_request_id)
@@ -80,9 +78,7 @@ class MemoryStore:
                 inside(transition, None)
             return self._commit(transition)
 
-    def try_record(
-        self, payment_request_id: str, observation: Observation, /
-    ) -> Transition | None:
+    def try_record(self, payment_request_id: str, observation: Observation, /) -> Transition | None:
         """Do what `record` does if that needs no waiting and no hook; otherwise None."""
         lock = self._lock_of(payment_request_id)
         if not lock.acquire(blocking=False):

@@ -29,9 +29,7 @@ def load_order_code(text: str | None) -> OrderCode | None:
     if text is None:
         return None
     found = json.loads(text)
-    return OrderCode(
-        text=found["text"], images=tuple((kind, url) for kind, url in found["images"])
-    )
+    return OrderCode(text=found["text"], images=tuple((kind, url) for kind, url in found["images"]))
 
 
 def dump_observation(observation: Observation) -> str:
@@ -75,5 +73,3 @@ def load_observation(text: str) -> Observation:
         wallet=found.get("wallet"),
         next_call_at=moment("nextCallAt"),
     )
-
-

@@ -107,9 +107,7 @@ class SQLStore:
         query = select(payments).where(payments.c.order_ref == order_ref)
         return self._one("latest", query.order_by(payments.c.created_at.desc()).limit(1))
 
-    def schedule(
-        self, payment_request_id: str, expected: datetime | None, at: datetime, /
-    ) -> bool:
+    def schedule(self, payment_request_id: str, expected: datetime | None, at: datetime, /) -> bool:
         """Set `next_call_at` to `at` if it still is `expected`; tell whether it was."""
         statement = (
             update(payments)
@@ -127,7 +125,7 @@ class SQLStore:
         inside: Callable[[Transition, Any], None],
         /,
     ) -> Transition:
-        """Advance the locked attempt in one transaction with `inside`, which gets the connection."""
+        """Advance the locked attempt in one transaction with `inside`."""
         mine = payments.c.payment_request_id == payment_request_id
         with self._transaction("record") as connection:
             # The lock. A write and not FOR UPDATE, because SQLite would take a read lock first and

@@ -175,7 +175,10 @@ ROUTES = (
         name="status", path="/payments/{payment_request_id}/status", method="GET", endpoint=_status
     ),
     Route(
-        name="new_code", path="/payments/{payment_request_id}/new", method="POST", endpoint=_new_code
+        name="new_code",
+        path="/payments/{payment_request_id}/new",
+        method="POST",
+        endpoint=_new_code,
     ),
     Route(name="asset", path="/assets/{name}", method="GET", endpoint=_asset),
 )
@@ -200,7 +203,7 @@ def _find(
 ) -> Flow[Attempt | HttpResponse]:
     """Give the payment if it exists and this visitor may see it; both refusals look the same."""
     attempt = None
-    if 1 <= len(payment_request_id) <= 64 and payment_request_id.isalnum():  # noqa: PLR2004
+    if 1 <= len(payment_request_id) <= 64 and payment_request_id.isalnum():
         attempt = yield from get(payment_request_id)
     if attempt is None:
         return problem(request, 404, "there is no such payment")
@@ -231,8 +234,6 @@ def _order_ref(request: HttpRequest) -> str | HttpResponse:
             return problem(request, 415, f"expected {_FORM} or {_JSON}")
     except (MessageError, ValueError):
         return problem(request, 400, "the body cannot be read")
-    if not isinstance(found, str) or not 1 <= len(found) <= 64 or not found.isprintable():  # noqa: PLR2004
+    if not isinstance(found, str) or not 1 <= len(found) <= 64 or not found.isprintable():
         return problem(request, 400, "order_ref: expected 1 to 64 printable characters")
     return found
-
-

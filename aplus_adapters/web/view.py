@@ -42,7 +42,8 @@ def view_of(attempt: Attempt, now: datetime, shop_name: str | None) -> PageView:
     code = attempt.order_code.text if attempt.order_code else None
     shown = code if state is PageState.WAITING else None
     merchant = request.order.merchant
-    merchant_name = merchant and (merchant.merchant_display_name or merchant.merchant_name)
+    if shop_name is None and merchant is not None:
+        shop_name = merchant.merchant_display_name or merchant.merchant_name
     over = state in (PageState.FAILED, PageState.EXPIRED, PageState.CANCELLED)
     request_id = attempt.payment_request_id
     return PageView(
@@ -50,7 +51,7 @@ def view_of(attempt: Attempt, now: datetime, shop_name: str | None) -> PageView:
         payment_request_id=request_id,
         order_ref=attempt.order_ref,
         description=request.order.order_description,
-        shop_name=shop_name or merchant_name,
+        shop_name=shop_name,
         amount=attempt.amount,
         code_text=shown,
         expires_at=attempt.expires_at,

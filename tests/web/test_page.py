@@ -129,7 +129,9 @@ def test_a_paid_page_shows_a_tick_the_amount_and_the_way_back():
 
 
 def test_a_failed_page_gives_the_reason():
-    assert "The balance is too low" in shown(PageState.FAILED, message="The balance is too low").text
+    assert (
+        "The balance is too low" in shown(PageState.FAILED, message="The balance is too low").text
+    )
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "http://codes.example/1", "", None])
@@ -142,7 +144,9 @@ def test_only_an_https_address_opens_the_wallet(url):
 def test_hostile_text_stays_text(state):
     fields = ("order_ref", "description", "shop_name", "message", "payment_request_id")
     addresses = ("status_url", "assets_url", "new_code_url", "return_url")
-    html = render_page(evolve(VIEW, state=state, **dict.fromkeys(fields + addresses, HOSTILE)), "en")
+    html = render_page(
+        evolve(VIEW, state=state, **dict.fromkeys(fields + addresses, HOSTILE)), "en"
+    )
     document = Document(html)
     assert document.all("img") == []
     assert all(HOSTILE[:20] in script["src"] for script in document.all("script"))
@@ -176,8 +180,9 @@ def test_a_change_is_announced_once_and_politely(state):
 @pytest.mark.parametrize("language", TEXTS)
 def test_a_page_is_at_most_20_kilobytes_with_its_style_and_script(language):
     assets = sum(len(asset(name)[0]) for name in ("page.css", "page.js"))
-    assert 20_000 >= assets + max(
-        len(render_page(evolve(VIEW, state=state), language)) for state in PageState
+    assert (
+        assets + max(len(render_page(evolve(VIEW, state=state), language)) for state in PageState)
+        <= 20_000
     )
 
 

@@ -20,6 +20,7 @@ from typing import (
     Self,
     TypeVar,
     Union,
+    cast,
     dataclass_transform,
     get_args,
     get_origin,
@@ -123,9 +124,7 @@ class Message:
     def __repr__(self) -> str:
         present = (codec.name for codec in self.codecs if getattr(self, codec.name) is not None)
         shown = (
-            name
-            if self.personal or name in _PRIVATE
-            else f"{name}={getattr(self, name)!r}"
+            name if self.personal or name in _PRIVATE else f"{name}={getattr(self, name)!r}"
             for name in present
         )
         return f"{type(self).__name__}({', '.join(shown)})"
@@ -190,9 +189,10 @@ class Message:
 def message(cls: type[_T]) -> type[_T]:
     """Make a frozen, keyword-only message class whose field types are its wire rules."""
     made = attrs.frozen(cls, kw_only=True, repr=False, field_transformer=_with_validators)
-    made.codecs = tuple(  # type: ignore[attr-defined]  # every decorated class is a Message
-        attribute.metadata["codec"] for attribute in attrs.fields(made) if attribute.metadata
-    )
+    # attrs.fields() is typed for classes that it decorated visibly; every one here is a Message.
+    fields = attrs.fields(cast("type[Any]", made))
+    codecs = tuple(one.metadata["codec"] for one in fields if one.metadata)
+    setattr(made, "codecs", codecs)  # noqa: B010  # a type variable has no such attribute
     return made
 
 
@@ -248,9 +248,7 @@ def _codec(name: str, annotation: Any, required: bool) -> Codec:
 
 def _kind(
     annotation: Any,
-) -> tuple[
-    Callable[[str, object], None], Callable[[Any], Any] | None, Callable[[Any, bool], Any]
-]:
+) -> tuple[Callable[[str, object], None], Callable[[Any], Any] | None, Callable[[Any, bool], Any]]:
     if get_origin(annotation) is tuple:
         item, _ellipsis = get_args(annotation)
         return (
@@ -264,7 +262,7 @@ def _kind(
     return (
         _instance(annotation),
         lambda found: found.to_wire(),
-        lambda raw, strict: annotation.from_wire(raw, strict),
+        annotation.from_wire,
     )
 
 
@@ -325,9 +323,7 @@ def _wrong(name: str, found: str, expected: str) -> InvalidValue:
     return InvalidValue(f"{name}: found {found}, expected {expected}")
 
 
-_SCALARS: dict[
-    type[Any], tuple[Callable[[Any], Any] | None, Callable[[Any, bool], Any]]
-] = {
+_SCALARS: dict[type[Any], tuple[Callable[[Any], Any] | None, Callable[[Any, bool], Any]]] = {
     str: (None, _text),
     bool: (lambda value: "true" if value else "false", _boolean),
     int: (str, _count),

@@ -49,7 +49,7 @@ class Transaction(Message):
 
 @message
 class InquiryResponse(Message):
-    """`result` is that of the call, `payment_result` that of the payment (only if the call is S)."""
+    """`result` is that of the call, `payment_result` that of the payment (if the call is S)."""
 
     result: Result
     payment_result: Result | None = None
