@@ -29,6 +29,8 @@ def render_qr_svg(text: str, *, label: str = "QR code", logo: str | None = None)
             "order-code page: segno is not installed; run pip install 'aplus_adapters[page]', or "
             "implement the hook render_order_code"
         ) from None
+    if not text:
+        raise InvalidValue("order code: found no text, expected what the QR code shall say")
     try:
         # Never make(): it gives a Micro QR for short digits, which wallets do not read.
         code = segno.make_qr(text, error="h" if logo else "q")

@@ -1,6 +1,5 @@
 """The page as a document: what it says, what it never lets through, how large it is."""
 
-import re
 import sys
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -149,8 +148,7 @@ def test_hostile_text_stays_text(state):
     )
     document = Document(html)
     assert document.all("img") == []
-    assert all(HOSTILE[:20] in script["src"] for script in document.all("script"))
-    assert "alert(1)" not in re.sub(r"&lt;.*?&gt;", "", html.decode())
+    assert all(script["src"].endswith("/page.js") for script in document.all("script"))
     assert "<script>alert(1)</script>" in document.text
     assert "{{ 7*7 }}" in document.text
 

@@ -1,0 +1,140 @@
+"""What all tests share: keys, accounts, a shop that takes notes, a clock to turn, a simulator."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from aplus_adapters import Account, Amount, MemoryStore, OrderToPay, PrivateKey, SQLStore
+from aplus_adapters.testing.signer import AlipayPlus
+
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+NOTIFY_URL = "https://shop.example/aplus/notify"
+
+
+@pytest.fixture(scope="session")
+def our_key():
+    return PrivateKey.generate()
+
+
+@pytest.fixture(scope="session")
+def their_key():
+    return PrivateKey.generate()
+
+
+@pytest.fixture(scope="session")
+def account(our_key, their_key):
+    return Account(
+        client_id="CLIENT-1",
+        private_key=our_key,
+        alipayplus_keys=their_key.public_key,
+        gateway="https://gateway.example",
+        notify_url=NOTIFY_URL,
+    )
+
+
+@pytest.fixture(scope="session")
+def alipayplus(account, their_key):
+    return AlipayPlus(account, their_key)
+
+
+class Clock:
+    """Time that moves only by sleeping or by hand, ids and randomness that repeat."""
+
+    def __init__(self, start=NOON):
+        self.moment = start
+        self.slept = []
+        self.made = 0
+
+    def now(self):
+        return self.moment
+
+    def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.moment += timedelta(seconds=seconds)
+
+    async def sleep_async(self, seconds):
+        self.sleep(seconds)
+
+    def draw(self):
+        return 0.5
+
+    def new_request_id(self):
+        self.made += 1
+        return f"pay{self.made:040x}"
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+class Shop:
+    """A shop's hooks that note every call; `price` None means that there is no such order."""
+
+    def __init__(self):
+        self.price = Amount.parse("42.00", "USD")
+        self.changes = []
+        self.conflicts = []
+        self.fail = None
+
+    def load_order(self, details):
+        return self.price and OrderToPay(amount=self.price, description="2 tickets")
+
+    def payment_changed(self, details):
+        if self.fail is not None:
+            raise self.fail
+        self.changes.append((details.attempt.order_ref, details.attempt.state.value))
+
+    def payment_conflict(self, details):
+        self.conflicts.append(details.conflict)
+
+
+class AsyncShop(Shop):
+    async def load_order(self, details):
+        return super().load_order(details)
+
+    async def payment_changed(self, details):
+        super().payment_changed(details)
+
+    async def payment_conflict(self, details):
+        super().payment_conflict(details)
+
+
+@pytest.fixture
+def shop():
+    return Shop()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request, tmp_path):
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    made = SQLStore(f"sqlite:///{tmp_path / 'payments.db'}")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def simulator(tmp_path_factory):
+    from aplus_adapters.testing.simulator import SimulatorProcess
+
+    with SimulatorProcess(tmp_path_factory.mktemp("simulator"), time_scale=1000) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def simulated_account(simulator):
+    """An account at the simulator whose notifications go nowhere: tests bring them themselves."""
+    environ = {**simulator.environ, "APLUS_NOTIFY_URL": "http://127.0.0.1:9/aplus/notify"}
+    return Account.from_env(environ)
+
+
+@pytest.fixture(scope="session")
+def simulated_alipayplus(simulator, simulated_account):
+    key = PrivateKey.load((simulator.folder / "alipayplus_private.pem").read_bytes())
+    return AlipayPlus(simulated_account, key)
+
+

@@ -1,0 +1,108 @@
+"""The house has four rings, and an import may point inwards only."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "aplus_adapters"
+
+# Each room: the rooms of ours that it may import, and the packages of others.
+CORE = {"errors", "protocol", "payments"}
+RINGS = CORE | {"runtime", "stores", "web"}
+ROOMS = {
+    "errors": (set(), set()),
+    "protocol": ({"errors", "protocol"}, {"attrs", "cryptography"}),
+    "payments": (CORE, {"attrs"}),
+    "runtime": (CORE | {"runtime"}, {"attrs"}),
+    "stores": (CORE | {"stores"}, {"attrs", "sqlalchemy"}),
+    "web": (CORE | {"web"}, {"attrs", "jinja2", "segno"}),
+    "pay": (RINGS, {"attrs"}),
+    "flask": (RINGS | {"pay"}, {"flask"}),
+    "starlette": (RINGS | {"pay"}, {"starlette"}),
+    "simulator": (
+        {"errors", "protocol", "simulator"},
+        {"attrs", "httpx", "jinja2", "segno", "starlette", "uvicorn"},
+    ),
+    "testing": (RINGS | {"pay", "testing", "simulator"}, {"attrs", "httpx", "pytest"}),
+    "demo": (RINGS | {"pay", "testing", "demo"}, {"attrs", "httpx"}),
+    "cli": (RINGS | {"pay", "simulator", "testing", "demo", "cli"}, {"click"}),
+    "__init__": (RINGS | {"pay"}, set()),
+}
+# What rings 0 and 1 would need for a clock, I/O or concurrency of their own.
+WORLD = {"asyncio", "http", "os", "random", "secrets", "socket", "sqlite3", "ssl", "subprocess", "threading", "time"}
+# The one door through which an account comes in from the environment and its key files.
+DOORS = {("protocol/account.py", "os")}
+# Types only, never at run time: an error may carry a result.
+TYPES_ONLY = {("errors.py", "aplus_adapters.protocol.messages.result")}
+
+
+def imports_of(path):
+    """Give the full names of every module that a file imports, wherever the import stands."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            if node.module == "aplus_adapters":
+                yield from (f"aplus_adapters.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def violations(package):
+    found = []
+    for path in sorted(package.rglob("*.py")):
+        place = path.relative_to(package).as_posix()
+        room = place.removesuffix(".py").split("/")[0]
+        ours, others = ROOMS[room]
+        for name in imports_of(path):
+            top, _, rest = name.partition(".")
+            target = rest.split(".")[0]
+            if top == "aplus_adapters":
+                if target not in ours and (place, name) not in TYPES_ONLY:
+                    found.append(f"{place} imports {name}")
+            elif top in WORLD and room in CORE and (place, top) not in DOORS:
+                found.append(f"{place} imports {name}: rings 0 and 1 are pure")
+            elif not _is_standard(top) and top not in others:
+                found.append(f"{place} imports {name}")
+    return found
+
+
+def _is_standard(name):
+    import sys
+
+    return name in sys.stdlib_module_names
+
+
+def test_every_import_points_inwards():
+    assert violations(PACKAGE) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "line"),
+    [
+        ("protocol/wire.py", "from aplus_adapters.payments import states"),
+        ("protocol/wire.py", "import time"),
+        ("protocol/wire.py", "import httpx"),
+        ("payments/pay.py", "def late():\n    import asyncio"),
+        ("web/page.py", "from aplus_adapters.stores.sql import SQLStore"),
+        ("flask.py", "from aplus_adapters import simulator"),
+        ("errors.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from aplus_adapters.pay import AplusPay"),
+    ],
+)
+def test_an_import_that_points_outwards_is_found(tmp_path, place, line):
+    path = tmp_path / place
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(line)
+    assert len(violations(tmp_path)) == 1
+
+
+def test_no_module_is_larger_than_a_room_one_knows():
+    sizes = {p.name: len(p.read_text().splitlines()) for p in PACKAGE.rglob("*.py")}
+    assert {name: size for name, size in sizes.items() if size > 400} == {}
+
+
+def test_adapters_stay_thin():
+    for name in ("flask.py", "starlette.py"):
+        assert len((PACKAGE / name).read_text().splitlines()) <= 130
