@@ -1,0 +1,32 @@
+"""Flows against a scripted gateway, with time that stands still until a flow sleeps."""
+
+import pytest
+
+from aplus_adapters import AplusPay, Visitor
+from aplus_adapters.payments.pay import initiate
+from world import Gateway
+
+BROWSER = Visitor(user_agent="Mozilla/5.0", client_ip="203.0.113.9")
+
+
+@pytest.fixture
+def gateway(account, their_key, clock):
+    return Gateway(account, their_key, clock)
+
+
+@pytest.fixture
+def pay(account, store, shop, clock, gateway):
+    made = AplusPay(account=account, store=store, hooks=shop, clock=clock)
+    made.performer._table[_send()] = lambda effect: gateway.send(effect.request, effect.timeout)
+    return made
+
+
+def _send():
+    from aplus_adapters.payments.effects import Send
+
+    return Send
+
+
+@pytest.fixture
+def start(pay):
+    return lambda order_ref="A-1": pay.run(initiate(pay.setup, order_ref, BROWSER))

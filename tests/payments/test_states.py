@@ -1,0 +1,115 @@
+"""The state table, over every pair."""
+
+import itertools
+
+import pytest
+from attrs import evolve
+
+from aplus_adapters import Amount, Attempt, Conflict, News, Observation, Source, State, UnknownPayment
+from aplus_adapters.payments.states import CONFLICT, TABLE, advance
+from conftest import NOON
+
+ATTEMPT = Attempt(
+    payment_request_id="pay1",
+    order_ref="A-1",
+    client_id="C",
+    amount=Amount("JPY", 4200),
+    request_body=b"{}",
+    created_at=NOON,
+    expires_at=NOON,
+    next_call_at=NOON,
+    changed_at=NOON,
+    payment_id="P-1",
+)
+# Written by hand: rows are news, columns are states.
+EXPECTED = """
+             created    pending    succeeded  failed     cancelled
+code_issued  pending    pending    succeeded  failed     cancelled
+refused      failed     pending    succeeded  failed     cancelled
+in_process   created    pending    succeeded  failed     cancelled
+succeeded    succeeded  succeeded  succeeded  conflict   conflict
+failed       failed     failed     conflict   failed     cancelled
+cancelled    cancelled  cancelled  conflict   failed     cancelled
+absent       failed     failed     conflict   failed     cancelled
+"""
+
+
+def cells():
+    header, *rows = EXPECTED.strip("\n").splitlines()
+    for row in rows:
+        news, *outcomes = row.split()
+        for state, outcome in zip(header.split(), outcomes, strict=True):
+            yield State(state), News[news.upper()], outcome
+
+
+def observed(news, **changes):
+    said = Observation(
+        source=Source.NOTIFICATION,
+        news=news,
+        at=NOON,
+        client_id="C",
+        amount=ATTEMPT.amount,
+        payment_id="P-1",
+    )
+    return evolve(said, **changes)
+
+
+def test_the_table_has_every_pair():
+    assert set(TABLE) == set(itertools.product(State, News))
+
+
+@pytest.mark.parametrize(("state", "news", "outcome"), list(cells()))
+def test_each_observation_does_in_each_state_what_is_written(state, news, outcome):
+    before = evolve(ATTEMPT, state=state, next_call_at=None if state.is_final else NOON)
+    transition = advance(before, observed(news))
+    if outcome == CONFLICT:
+        assert transition.conflict is not None
+        assert transition.after == before
+        assert not transition.settles
+    else:
+        assert transition.conflict is None
+        assert transition.after.state == State(outcome)
+        assert transition.settles == (transition.after.state.is_final and not state.is_final)
+
+
+@pytest.mark.parametrize("state", [state for state in State if state.is_final])
+@pytest.mark.parametrize("news", News)
+def test_nothing_leaves_or_changes_a_final_state(state, news):
+    before = evolve(ATTEMPT, state=state, next_call_at=None)
+    said = observed(news, wallet="OTHER", next_call_at=NOON)
+    assert advance(before, said).after == before
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"amount": Amount("JPY", 4201)},
+        {"amount": Amount("USD", 4200)},
+        {"amount": Amount("KWD", 4200)},
+        {"amount": None},
+        {"payment_id": "P-2"},
+    ],
+)
+def test_a_success_that_differs_from_the_attempt_is_a_conflict_and_settles_nothing(state, wrong):
+    before = evolve(ATTEMPT, state=state)
+    transition = advance(before, observed(News.SUCCEEDED, **wrong))
+    assert transition.conflict is not None
+    assert transition.after == before
+
+
+def test_a_final_attempt_is_called_about_no_more():
+    assert advance(ATTEMPT, observed(News.SUCCEEDED, next_call_at=NOON)).after.next_call_at is None
+
+
+def test_an_observation_for_another_account_is_no_observation_of_this_payment():
+    with pytest.raises(UnknownPayment, match="belongs to another account"):
+        advance(ATTEMPT, observed(News.SUCCEEDED, client_id="OTHER"))
+
+
+def test_redeliveries_of_one_contradiction_are_one_conflict():
+    said = observed(News.SUCCEEDED, amount=Amount("JPY", 1))
+    again = evolve(said, source=Source.INQUIRY, at=NOON.replace(hour=13))
+    other = evolve(said, amount=Amount("JPY", 2))
+    keys = [Conflict(attempt=ATTEMPT, observation=one, reason="").key for one in (said, again, other)]
+    assert keys[0] == keys[1] != keys[2]

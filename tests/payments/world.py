@@ -1,0 +1,78 @@
+"""A gateway of one process for flow tests: it answers signed, loses answers, or is down."""
+
+import json
+
+from aplus_adapters import NotSent, OutcomeUnknown
+from aplus_adapters.protocol import signing
+from aplus_adapters.protocol.envelope import Answer
+from aplus_adapters.protocol.timestamps import Timestamp
+
+PAID = {"resultCode": "SUCCESS", "resultStatus": "S", "resultMessage": "success"}
+OPEN = {"resultCode": "PAYMENT_IN_PROCESS", "resultStatus": "U", "resultMessage": "in process"}
+CLOSED = {"resultCode": "ORDER_IS_CLOSED", "resultStatus": "F", "resultMessage": "closed"}
+GONE = {"resultCode": "ORDER_NOT_EXIST", "resultStatus": "F", "resultMessage": "unknown"}
+DOWN = object()
+LOST = object()
+FORGED = object()
+
+
+class Gateway:
+    """Answers by a script: per call name a list of contents, DOWN, LOST or FORGED; the last repeats."""
+
+    def __init__(self, account, their_key, clock):
+        self.account, self.key, self.clock = account, their_key, clock
+        self.script = {"pay": ["code"]}
+        self.sent = []
+
+    def send(self, request, timeout):
+        name = request.path.rpartition("/")[2]
+        self.sent.append((name, request))
+        steps = self.script[name]
+        step = steps.pop(0) if len(steps) > 1 else steps[0]
+        if step is DOWN:
+            raise NotSent("down")
+        if step is LOST:
+            raise OutcomeUnknown("lost")
+        forged = step is FORGED
+        content = self.code(request) if step in ("code", FORGED) else step
+        return self.answer(request, content, forged=forged)
+
+    async def send_async(self, request, timeout):
+        return self.send(request, timeout)
+
+    def code(self, request, **changes):
+        said = json.loads(request.body)
+        return {
+            "result": OPEN,
+            "acquirerId": "1021",
+            "paymentId": "P-" + said["paymentRequestId"][-4:],
+            "paymentAmount": said["paymentAmount"],
+            "orderCodeForm": {
+                "paymentMethodType": "CONNECT_WALLET",
+                "expireTime": Timestamp.of(self.clock.now().replace(microsecond=0)).text.replace(
+                    ":00:0", ":03:0"
+                ),
+                "codeDetails": [
+                    {"codeValue": "https://codes.example/i", "displayType": "BIGIMAGE"},
+                    {"codeValue": "https://codes.example/281", "displayType": "TEXT"},
+                ],
+            },
+            **changes,
+        }
+
+    def answer(self, request, content, *, forged=False):
+        body = json.dumps(content).encode()
+        time = Timestamp.of(self.clock.now()).text
+        signed = signing.signed_content(request.path, self.account.client_id, time, body)
+        headers = [
+            ("Client-Id", self.account.client_id),
+            ("Response-Time", time),
+            ("Signature", signing.sign(self.key, "1", signed)),
+        ]
+        return Answer(status=200, headers=tuple(headers), body=body + (b" " if forged else b""))
+
+    def calls(self):
+        return [name for name, _ in self.sent]
+
+    def bodies(self, name):
+        return {request.body for sent, request in self.sent if sent == name}

@@ -1,0 +1,327 @@
+"""The page in Chromium: the code scans where it may be scanned, and nowhere else."""
+
+import base64
+import json
+import re
+import shutil
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+import zxingcpp
+from playwright.sync_api import expect, sync_playwright
+
+from aplus_adapters.protocol.amounts import Amount
+from aplus_adapters.web.page import PAGE_HEADERS, PageState, PageView, asset, render_page
+
+pytestmark = pytest.mark.browser
+
+CODE = "https://codes.example/281000000000000000000000000000000000"
+LOCALES = {"en": "en-GB", "zh": "zh-CN", "ar": "ar-EG"}
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# Chromium decodes its own screenshot: one grey byte per pixel, no imaging library needed.
+TO_GREY = """async (png) => {
+  const picture = await createImageBitmap(await (await fetch("data:image/png;base64," + png)).blob());
+  const canvas = new OffscreenCanvas(picture.width, picture.height).getContext("2d");
+  canvas.drawImage(picture, 0, 0);
+  const colours = canvas.getImageData(0, 0, picture.width, picture.height).data;
+  let grey = "";
+  for (let i = 0; i < colours.length; i += 4)
+    grey += String.fromCharCode((colours[i] + 2 * colours[i + 1] + colours[i + 2]) >> 2);
+  return [picture.width, picture.height, btoa(grey)];
+}"""
+
+
+class Shop(ThreadingHTTPServer):
+    """One payment on loopback, with the headers of the real thing."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.address = f"http://127.0.0.1:{self.server_address[1]}"
+        self.asked = []
+        self.reset()
+
+    def reset(self, state=PageState.WAITING, seconds=600.0):
+        self.state = self.told = PageState(state)
+        self.broken = False
+        self.expires_at = datetime.now(UTC) + timedelta(seconds=seconds)
+        self.asked.clear()
+
+    def becomes(self, state):
+        self.state = self.told = PageState(state)
+
+    def view(self):
+        over = self.state in (PageState.FAILED, PageState.EXPIRED, PageState.CANCELLED)
+        waiting = self.state is PageState.WAITING
+        return PageView(
+            state=self.state,
+            payment_request_id="0123456789abcdef",
+            order_ref="ORDER-2026-000123",
+            description="Two tickets for the evening boat",
+            shop_name="Harbour Tours",
+            amount=Amount("JPY", 12800),
+            code_text=CODE if waiting else None,
+            expires_at=self.expires_at,
+            now=datetime.now(UTC),
+            status_url="0123456789abcdef/status",
+            assets_url="../assets",
+            new_code_url="0123456789abcdef/new" if over else None,
+            return_url=f"{self.address}/cart",
+            wallet_url=CODE if waiting else None,
+            message="The balance is not sufficient." if self.state is PageState.FAILED else None,
+        )
+
+
+class Answer(BaseHTTPRequestHandler):
+    """Routes of the page, its assets and its status."""
+
+    server: Shop
+
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        name = self.path.rpartition("/")[2]
+        if found := asset(name):
+            self.reply(200, {"Content-Type": found[1]}, found[0])
+        elif name == "status":
+            status = {
+                "state": self.server.told,
+                "expiresAt": self.server.expires_at.isoformat(),
+                "serverTime": datetime.now(UTC).isoformat(),
+            }
+            code = 503 if self.server.broken else 200
+            self.reply(code, {"Content-Type": "application/json"}, json.dumps(status).encode())
+        else:
+            page = render_page(self.server.view(), self.headers.get("Accept-Language"))
+            self.reply(200, PAGE_HEADERS, page)
+
+    def do_POST(self):
+        self.server.asked.append(f"POST {self.path}")
+        self.server.becomes(PageState.WAITING)
+        self.reply(303, {"Location": "../0123456789abcdef"}, b"")
+
+    def reply(self, status, headers, body):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def server():
+    with Shop() as shop:
+        thread = Thread(target=shop.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield shop
+        shop.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def shop(server):
+    server.reset()
+    return server
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    path = shutil.which("chromium") or "/usr/bin/chromium"  # absent: every test here is an error
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def scan(chromium):
+    """Read every QR code that can be seen on a page, wherever it is."""
+    eye = chromium.new_page()
+
+    def read(page):
+        png = base64.b64encode(page.screenshot(full_page=True)).decode()
+        width, height, grey = eye.evaluate(TO_GREY, png)
+        pixels = memoryview(base64.b64decode(grey)).cast("B", (height, width))
+        return [found.text for found in zxingcpp.read_barcodes(pixels)]
+
+    yield read
+    eye.close()
+
+
+@pytest.fixture
+def visit(chromium, shop):
+    """Open the page as some buyer; whatever the browser complains about fails the test."""
+    complaints = []
+
+    @contextmanager
+    def opened(width=320, language="en", *, clock=None, **options):
+        context = chromium.new_context(
+            viewport={"width": width, "height": 800}, locale=LOCALES[language], **options
+        )
+        page = context.new_page()
+        page.add_init_script(
+            "addEventListener('securitypolicyviolation', (e) =>"
+            " console.error('violates ' + e.violatedDirective))"
+        )
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        if clock:
+            page.clock.install(time=clock)
+        page.goto(f"{shop.address}/payments/0123456789abcdef")
+        yield page
+        context.close()
+
+    yield opened
+    assert [text for text in complaints if "503" not in text] == []
+
+
+def status_requests(shop):
+    return [path for path in shop.asked if path.endswith("/status")]
+
+
+def shown_state(page, state):
+    return expect(page.locator(f"main[data-state={state}]"))
+
+
+@pytest.mark.parametrize("language", LOCALES)
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_code_scans_and_the_page_fits(visit, scan, theme, script, language):
+    with visit(
+        language=language, color_scheme=theme, java_script_enabled=script, reduced_motion="reduce"
+    ) as page:
+        expect(page.locator("html")).to_have_attribute("lang", language)
+        for width in (320, 768, 1280):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert scan(page) == [CODE]
+            box = page.locator("main").bounding_box()
+            assert (box["x"] >= 0, box["x"] + box["width"] <= width) == (True, True)
+
+
+@pytest.mark.parametrize("state", [state for state in PageState if state is not PageState.WAITING])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_other_page_scans(visit, scan, shop, state, theme):
+    shop.reset(state)
+    with visit(color_scheme=theme, reduced_motion="reduce") as page:
+        shown_state(page, state).to_be_visible()
+        assert scan(page) == []
+
+
+def test_paid_is_shown_by_script_within_four_seconds(visit, scan, shop):
+    with visit() as page:
+        expect(page.locator("svg.qr")).to_be_visible()
+        shop.becomes(PageState.PAID)
+        shown_state(page, "paid").to_be_visible(timeout=4000)
+        expect(page.locator("svg.mark")).to_be_visible()
+        expect(page.get_by_role("link")).to_have_attribute("href", f"{shop.address}/cart")
+        assert scan(page) == []
+
+
+def test_paid_is_shown_without_script(visit, scan, shop):
+    with visit(java_script_enabled=False) as page:
+        shop.becomes(PageState.PAID)
+        shown_state(page, "paid").to_be_visible(timeout=6000)
+        assert scan(page) == []
+
+
+def test_the_code_goes_at_expiry_even_if_the_shop_does_not_answer(visit, scan, shop):
+    shop.reset(seconds=2)
+    shop.broken = True
+    with visit() as page:
+        assert scan(page) == [CODE]
+        expect(page.locator("svg.qr")).to_have_count(0, timeout=2500)
+        expect(page.get_by_role("status")).to_contain_text("The code has expired")
+        expect(page.locator("#busy")).to_be_visible()
+        assert scan(page) == []
+
+
+def test_the_buyers_clock_does_no_harm(visit):
+    with visit(clock="2031-01-01T00:00:00Z") as page:
+        expect(page.locator("time")).to_have_text(re.compile(r"^(9:5\d|10:00)$"))
+        expect(page.locator("svg.qr")).to_be_visible()
+
+
+def test_a_computer_that_slept_learns_the_time_from_the_next_answer(visit, shop):
+    with visit() as page:
+        shop.expires_at = datetime.now(UTC) + timedelta(seconds=100)
+        expect(page.locator("time")).to_have_text(re.compile(r"^1:3\d$"), timeout=4000)
+
+
+def test_a_hidden_tab_asks_nothing_and_asks_at_once_when_it_is_seen_again(visit, shop):
+    hide = """(hidden) => {
+      Object.defineProperty(document, "hidden", { get: () => hidden, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    with visit() as page:
+        page.evaluate(hide, arg=True)
+        page.wait_for_timeout(3000)
+        assert status_requests(shop) == []
+        with page.expect_response(re.compile("/status$"), timeout=1000):
+            page.evaluate(hide, arg=False)
+
+
+def test_questions_get_rarer_with_time_and_with_errors(visit, shop):
+    with visit(clock=datetime.now(UTC)) as page:
+        expect(page.locator("svg.qr")).to_be_visible()
+        pauses = []
+        for step, broken in ((0, False), (11 * 60, False), (0, True)):
+            shop.broken = broken
+            page.clock.run_for(step * 1000 + 1)
+            page.clock.run_for(20_000)
+            shop.asked.clear()
+            for _ in range(60):
+                page.clock.run_for(1000)
+                page.wait_for_timeout(10)
+            pauses.append(60 / max(1, len(status_requests(shop))))
+    early, late, broken = pauses
+    assert early < 3
+    assert early < late < 9
+    assert late < broken < 15
+
+
+def test_a_page_that_disagrees_with_the_status_does_not_reload_for_ever(visit, shop):
+    with visit(clock=datetime.now(UTC)) as page:
+        shop.told = PageState.PAID
+        for _ in range(120):
+            page.clock.run_for(1000)
+            page.wait_for_timeout(15)
+        loads = [path for path in shop.asked if path.endswith("abcdef")]
+    assert 4 <= len(loads) <= 12
+
+
+def test_a_new_code_is_one_click_away(visit, scan, shop):
+    shop.reset(PageState.EXPIRED)
+    with visit() as page:
+        page.get_by_role("button").click()
+        expect(page.locator("svg.qr")).to_be_visible()
+        assert "POST /payments/0123456789abcdef/new" in shop.asked
+        assert scan(page) == [CODE]
+
+
+def test_a_phone_offers_the_wallet_and_a_desktop_does_not(visit):
+    with visit(has_touch=True, is_mobile=True) as page:
+        expect(page.locator("a.button")).to_be_visible()
+    with visit(width=1280) as page:
+        expect(page.locator("svg.qr")).to_be_visible()
+        expect(page.locator("a.button")).to_be_hidden()
+
+
+def test_arabic_runs_from_right_to_left(visit):
+    with visit(language="ar") as page:
+        expect(page.locator("html")).to_have_attribute("dir", "rtl")
+        expect(page.locator(".amount")).to_have_text("12,800 JPY")
