@@ -1,0 +1,88 @@
+"""Hooks and stores, plain and async, find their place or are refused at start-up."""
+
+import asyncio
+import contextvars
+import threading
+from functools import partial
+
+import pytest
+
+from aplus_adapters import AplusPay, ConfigurationError, MemoryStore, SQLStore
+from aplus_adapters.payments.effects import CallHook
+from aplus_adapters.payments.hooks import OrderDetails, Visitor
+from conftest import AsyncShop, Shop
+
+DETAILS = OrderDetails(order_ref="A-1", visitor=Visitor())
+
+
+def test_async_hooks_are_refused_where_no_loop_runs_with_what_to_do(account):
+    pay = AplusPay(account=account, store=MemoryStore(), hooks=AsyncShop())
+    with pytest.raises(ConfigurationError, match=r"AsyncShop\.load_order.*serve the shop by ASGI"):
+        _ = pay.performer
+
+
+def test_an_async_hook_behind_a_partial_or_a_callable_object_is_found(account):
+    class Callable:
+        async def __call__(self, details):
+            return None
+
+    async def hook(extra, details):
+        return None
+
+    for made in (Callable(), partial(hook, 1)):
+        shop = Shop()
+        shop.load_order = made
+        with pytest.raises(ConfigurationError, match="async function"):
+            _ = AplusPay(account=account, store=MemoryStore(), hooks=shop).performer
+
+
+def test_missing_hooks_and_store_methods_are_all_named(account):
+    with pytest.raises(ConfigurationError, match="without load_order, payment_changed, payment_conflict"):
+        AplusPay(account=account, store=MemoryStore(), hooks=object())
+    with pytest.raises(ConfigurationError, match="store: found Shop without add, get"):
+        AplusPay(account=account, store=Shop(), hooks=Shop())
+
+
+def test_accounts_need_distinct_client_ids(account):
+    with pytest.raises(ConfigurationError, match="2 accounts with 1 client ids"):
+        AplusPay(account=[account, account], store=MemoryStore(), hooks=Shop())
+
+
+def test_a_plain_hook_runs_in_a_thread_with_the_callers_context(account):
+    language = contextvars.ContextVar("language", default="none")
+    seen = []
+
+    class Threaded(Shop):
+        def load_order(self, details):
+            seen.append((threading.current_thread().name, language.get()))
+
+    async def main():
+        pay = AplusPay(account=account, store=MemoryStore(), hooks=Threaded())
+        language.set("en")
+        await pay.async_performer(CallHook("load_order", DETAILS))
+        await pay.aclose()
+
+    asyncio.run(main())
+    (thread, value), = seen
+    assert thread.startswith("aplus")
+    assert value == "en"
+
+
+def test_a_memory_store_gets_no_thread_and_a_database_does(account, tmp_path, monkeypatch):
+    from aplus_adapters.payments.effects import CallStore
+
+    for store, expected in ((MemoryStore(), "MainThread"), (SQLStore(f"sqlite:///{tmp_path}/p.db"), "aplus")):
+        seen = []
+        original = store.get
+        monkeypatch.setattr(
+            store, "get", lambda *a, o=original, s=seen: (s.append(threading.current_thread().name), o(*a))[1]
+        )
+
+        async def main(store=store):
+            pay = AplusPay(account=account, store=store, hooks=Shop())
+            await pay.async_performer(CallStore("get", ("x",)))
+            await pay.aclose()
+
+        asyncio.run(main())
+        assert seen[0].startswith(expected)
+    store.close()
