@@ -34,10 +34,15 @@ Say = Callable[[str, str], None]
 
 
 class Demo:
-    """A running shop and simulator; `folder` holds everything that they write."""
+    """A running shop and simulator; `folder` holds everything that they write.
 
-    def __init__(self, framework: str, folder: Path, port: int = 0) -> None:
-        self.simulator = SimulatorProcess(folder / "simulator", time_scale=60)
+    `time_scale` divides the pauses between re-sent notifications.
+    """
+
+    def __init__(
+        self, framework: str, folder: Path, port: int = 0, time_scale: float = 60.0
+    ) -> None:
+        self.simulator = SimulatorProcess(folder / "simulator", time_scale=time_scale)
         self.database = folder / "shop.db"
         self._script = _example(f"{framework}_shop.py")
         self._port = port or _free_port()

@@ -136,5 +136,3 @@ def simulated_account(simulator):
 def simulated_alipayplus(simulator, simulated_account):
     key = PrivateKey.load((simulator.folder / "alipayplus_private.pem").read_bytes())
     return AlipayPlus(simulated_account, key)
-
-

@@ -30,7 +30,19 @@ ROOMS = {
     "__init__": (RINGS | {"pay"}, set()),
 }
 # What rings 0 and 1 would need for a clock, I/O or concurrency of their own.
-WORLD = {"asyncio", "http", "os", "random", "secrets", "socket", "sqlite3", "ssl", "subprocess", "threading", "time"}
+WORLD = {
+    "asyncio",
+    "http",
+    "os",
+    "random",
+    "secrets",
+    "socket",
+    "sqlite3",
+    "ssl",
+    "subprocess",
+    "threading",
+    "time",
+}
 # The one door through which an account comes in from the environment and its key files.
 DOORS = {("protocol/account.py", "os")}
 # Types only, never at run time: an error may carry a result.
@@ -88,7 +100,10 @@ def test_every_import_points_inwards():
         ("payments/pay.py", "def late():\n    import asyncio"),
         ("web/page.py", "from aplus_adapters.stores.sql import SQLStore"),
         ("flask.py", "from aplus_adapters import simulator"),
-        ("errors.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from aplus_adapters.pay import AplusPay"),
+        (
+            "errors.py",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from aplus_adapters.pay import AplusPay",
+        ),
     ],
 )
 def test_an_import_that_points_outwards_is_found(tmp_path, place, line):

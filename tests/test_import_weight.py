@@ -19,7 +19,9 @@ assert not sockets, sockets
 
 
 def test_importing_the_package_loads_no_framework_and_opens_no_socket():
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False
+    )
     assert done.stderr == ""
 
 
@@ -50,5 +52,7 @@ try:
 except aplus_adapters.ConfigurationError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
     assert "pip install 'aplus_adapters[sql]'" in done.stdout

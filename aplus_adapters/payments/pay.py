@@ -68,7 +68,7 @@ def initiate(setup: Setup, order_ref: str, visitor: Visitor) -> Flow[Attempt]:
             attempt = yield from add(wanted)
     if attempt.state is State.CREATED:
         attempt = yield from follow_up.follow_up(setup, attempt)
-        attempt = yield from _await_code(attempt)
+        attempt = yield from _await_code(setup, attempt)
     return attempt
 
 
@@ -145,10 +145,16 @@ def return_address(account: Account, payment_request_id: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
 
-def _await_code(attempt: Attempt) -> Flow[Attempt]:
+def _await_code(setup: Setup, attempt: Attempt) -> Flow[Attempt]:
     """Look a few times whether the worker that has the turn got the code."""
     for pause in _PEEKS:
-        if attempt.state is not State.CREATED:
+        moment = yield from now()
+        free = moment + setup.rules.retry_pay  # a turn that is given back comes round by then
+        if (
+            attempt.state is not State.CREATED
+            or attempt.next_call_at is None
+            or attempt.next_call_at <= free
+        ):
             break
         yield from sleep(pause)
         attempt = (yield from get(attempt.payment_request_id)) or attempt

@@ -33,6 +33,7 @@ class SimulatorProcess:
         self._time_scale = time_scale
         self._port = port
         self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
         self.events: Queue[dict[str, Any]] = Queue()
         self.address = ""
 
@@ -41,10 +42,14 @@ class SimulatorProcess:
         command = [sys.executable, "-m", "aplus_adapters.cli", "simulator", "--json"]
         command += ["--directory", str(self.folder), "--port", str(self._port)]
         command += ["--time-scale", str(self._time_scale)]
+        self.events = Queue()  # what an earlier run left in it is over
         self._process = subprocess.Popen(  # noqa: S603  # our own program
             command, stdout=subprocess.PIPE, text=True
         )
-        threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
+        self._reader = threading.Thread(
+            target=_read, args=(self._process, self.events), daemon=True
+        )
+        self._reader.start()
         ready = self.wait_for("ready", _START)
         self.address = ready["address"]
         self._port = int(self.address.rpartition(":")[2])
@@ -114,20 +119,24 @@ class SimulatorProcess:
             raise ConfigurationError(f"simulator: {response.text}")
         return response.json()
 
-    def _read(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None  # noqa: S101  # it was asked for
-        for line in process.stdout:
-            self.events.put(json.loads(line))
-        self.events.put({"event": "ended"})
-
     def _end(self, how: str) -> None:
         process, self._process = self._process, None
         if process is not None:
             getattr(process, how)()
             process.wait(timeout=10)
+        if self._reader is not None:
+            self._reader.join(timeout=10)
 
     def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_error: object) -> None:
         self.stop()
+
+
+def _read(process: subprocess.Popen[str], events: Queue[dict[str, Any]]) -> None:
+    assert process.stdout is not None  # noqa: S101  # it was asked for
+    with process.stdout as lines:
+        for line in lines:
+            events.put(json.loads(line))
+    events.put({"event": "ended"})

@@ -24,7 +24,10 @@ from world import CLOSED, DOWN, FORGED, GONE, LOST, OPEN, PAID
 
 
 def inquired(attempt, result, **more):
-    details = {"paymentRequestId": attempt.payment_request_id, "paymentAmount": attempt.amount.to_wire()}
+    details = {
+        "paymentRequestId": attempt.payment_request_id,
+        "paymentAmount": attempt.amount.to_wire(),
+    }
     return {"result": PAID, "paymentResult": result, **details, **more}
 
 
@@ -55,7 +58,10 @@ def test_paying_stores_the_exact_bytes_before_they_are_sent(pay, gateway, start,
     assert said["paymentAmount"] == {"currency": "USD", "value": "4200"}
     assert said["order"]["env"]["userAgent"] == "Mozilla/5.0"
     assert said["paymentNotifyUrl"] == "https://shop.example/aplus/notify"
-    assert said["paymentRedirectUrl"] == f"https://shop.example/aplus/payments/{attempt.payment_request_id}"
+    assert (
+        said["paymentRedirectUrl"]
+        == f"https://shop.example/aplus/payments/{attempt.payment_request_id}"
+    )
     assert said["paymentFactor"]["isInStorePayment"] == "true"
 
 
@@ -66,7 +72,9 @@ def test_a_second_tab_gets_the_same_code_and_nothing_more_is_sent(gateway, start
 
 
 @pytest.mark.parametrize("trouble", [DOWN, LOST, FORGED])
-def test_a_repeat_carries_the_same_bytes_with_a_new_time_and_signature(gateway, start, clock, trouble):
+def test_a_repeat_carries_the_same_bytes_with_a_new_time_and_signature(
+    gateway, start, clock, trouble
+):
     gateway.script["pay"] = [trouble, trouble, "code"]
     assert start().state is State.PENDING
     assert gateway.calls() == ["pay"] * 3
@@ -77,7 +85,9 @@ def test_a_repeat_carries_the_same_bytes_with_a_new_time_and_signature(gateway, 
     assert clock.slept == [0.5, 1.0]
 
 
-@pytest.mark.parametrize("code", ["UNKNOWN_EXCEPTION", "REQUEST_TRAFFIC_EXCEED_LIMIT", "NEWER_CODE"])
+@pytest.mark.parametrize(
+    "code", ["UNKNOWN_EXCEPTION", "REQUEST_TRAFFIC_EXCEED_LIMIT", "NEWER_CODE"]
+)
 def test_a_u_that_asks_for_it_is_repeated(gateway, start, code):
     busy = {"result": {"resultCode": code, "resultStatus": "U", "resultMessage": "again"}}
     gateway.script["pay"] = [busy, "code"]
@@ -125,7 +135,9 @@ def test_an_unverified_refusal_changes_nothing(gateway, start, shop):
 
 def test_a_code_for_another_amount_is_never_shown(gateway, start, shop):
     original = gateway.code
-    gateway.code = lambda request: original(request, paymentAmount={"currency": "USD", "value": "1"})
+    gateway.code = lambda request: original(
+        request, paymentAmount={"currency": "USD", "value": "1"}
+    )
     attempt = start()
     assert attempt.state is State.CREATED
     assert attempt.order_code is None
@@ -147,7 +159,7 @@ def test_a_forged_notification_is_refused_and_the_true_one_still_counts(
 ):
     body = alipayplus.notification(start())
     with pytest.raises(NotificationError) as refused:
-        notified(pay, alipayplus, clock, body + b" ", **{"Signature": alipayplus.sign(body)["Signature"]})
+        notified(pay, alipayplus, clock, body + b" ", Signature=alipayplus.sign(body)["Signature"])
     assert refused.value.status == 401
     assert shop.changes == []
     assert notified(pay, alipayplus, clock, body).status == 200
@@ -186,7 +198,9 @@ def test_a_notification_of_a_payment_that_is_not_ours_is_not_acknowledged_and_le
 
 
 @pytest.mark.parametrize("value", ["4201", "42"])
-def test_another_amount_settles_nothing_and_is_one_conflict(pay, start, shop, alipayplus, clock, value):
+def test_another_amount_settles_nothing_and_is_one_conflict(
+    pay, start, shop, alipayplus, clock, value
+):
     attempt = start()
     wrong = {"paymentAmount": {"currency": "USD", "value": value}}
     body = alipayplus.notification(attempt, **wrong)
@@ -197,7 +211,9 @@ def test_another_amount_settles_nothing_and_is_one_conflict(pay, start, shop, al
     assert shop.changes == []
 
 
-def test_a_conflict_is_reported_again_until_the_hook_returns(pay, start, shop, alipayplus, clock, monkeypatch):
+def test_a_conflict_is_reported_again_until_the_hook_returns(
+    pay, start, shop, alipayplus, clock, monkeypatch
+):
     attempt = start()
     body = alipayplus.notification(attempt, paymentAmount={"currency": "USD", "value": "1"})
     with monkeypatch.context() as broken:
@@ -278,7 +294,9 @@ def test_a_cancellation_without_s_leaves_the_attempt_open(pay, gateway, start, c
     assert start().payment_request_id == attempt.payment_request_id
 
 
-def test_after_a_cancellation_a_late_success_is_a_conflict(pay, gateway, start, shop, alipayplus, clock):
+def test_after_a_cancellation_a_late_success_is_a_conflict(
+    pay, gateway, start, shop, alipayplus, clock
+):
     attempt = start()
     clock.moment = attempt.expires_at
     gateway.script["inquiryPayment"] = [inquired(attempt, OPEN)]
@@ -289,7 +307,9 @@ def test_after_a_cancellation_a_late_success_is_a_conflict(pay, gateway, start, 
     assert len(shop.conflicts) == 1
 
 
-def test_a_new_attempt_waits_until_the_expired_one_is_known_to_be_closed(pay, gateway, start, clock):
+def test_a_new_attempt_waits_until_the_expired_one_is_known_to_be_closed(
+    pay, gateway, start, clock
+):
     first = start()
     clock.moment = first.expires_at
     gateway.script["inquiryPayment"] = [DOWN]
@@ -323,7 +343,10 @@ BAD_ORDERS = {
     "free": (OrderToPay(amount=Amount("USD", 0), description="x"), "found 0"),
     "unknown currency": (OrderToPay(amount=Amount("QQQ", 5), description="x"), "QQQ"),
     "no description": (OrderToPay(amount=Amount("USD", 5), description=""), "empty string"),
-    "long description": (OrderToPay(amount=Amount("USD", 5), description="x" * 257), "257 characters"),
+    "long description": (
+        OrderToPay(amount=Amount("USD", 5), description="x" * 257),
+        "257 characters",
+    ),
     "expiry in the past": (
         OrderToPay(amount=Amount("USD", 5), description="x", expires_in=timedelta(seconds=-1)),
         "has passed",

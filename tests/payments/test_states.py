@@ -5,7 +5,16 @@ import itertools
 import pytest
 from attrs import evolve
 
-from aplus_adapters import Amount, Attempt, Conflict, News, Observation, Source, State, UnknownPayment
+from aplus_adapters import (
+    Amount,
+    Attempt,
+    Conflict,
+    News,
+    Observation,
+    Source,
+    State,
+    UnknownPayment,
+)
 from aplus_adapters.payments.states import CONFLICT, TABLE, advance
 from conftest import NOON
 
@@ -111,5 +120,7 @@ def test_redeliveries_of_one_contradiction_are_one_conflict():
     said = observed(News.SUCCEEDED, amount=Amount("JPY", 1))
     again = evolve(said, source=Source.INQUIRY, at=NOON.replace(hour=13))
     other = evolve(said, amount=Amount("JPY", 2))
-    keys = [Conflict(attempt=ATTEMPT, observation=one, reason="").key for one in (said, again, other)]
+    keys = [
+        Conflict(attempt=ATTEMPT, observation=one, reason="").key for one in (said, again, other)
+    ]
     assert keys[0] == keys[1] != keys[2]

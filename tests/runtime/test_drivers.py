@@ -26,7 +26,7 @@ def traced(flow, trace):
             try:
                 outcome, error = (yield effect), None
                 trace.append((repr(effect), repr(outcome)))
-            except Exception as raised:  # noqa: BLE001
+            except Exception as raised:
                 error = raised
                 trace.append((repr(effect), repr(raised)))
     except StopIteration as stop:
@@ -153,7 +153,9 @@ def test_both_drivers_do_the_same(scenario, kind, account, alipayplus, their_key
 
 
 def test_the_traces_show_no_secret(account, alipayplus, their_key, our_key):
-    trace = World(account, alipayplus, their_key, MemoryStore(), Shop()).run(scenario_paid_by_notification)
+    trace = World(account, alipayplus, their_key, MemoryStore(), Shop()).run(
+        scenario_paid_by_notification
+    )
     text = repr(trace) + repr(account)
     assert "signature=" not in text
     assert our_key.to_pem()[100:150] not in text
@@ -183,7 +185,7 @@ def test_a_cancelled_task_closes_its_flow_and_the_flow_never_sees_it():
     def flow():
         try:
             yield Send(None, 1.0)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             seen.append(error)
         finally:
             seen.append("closed")

@@ -190,7 +190,9 @@ def test_a_client_of_the_older_library_works_as_well(server):
 
 
 def test_something_that_is_no_client_is_refused():
-    with pytest.raises(ConfigurationError, match=r"found builtins\.object, expected an httpx\.Client"):
+    with pytest.raises(
+        ConfigurationError, match=r"found builtins\.object, expected an httpx\.Client"
+    ):
         Sender(object())
 
 
@@ -253,6 +255,6 @@ def test_tls_that_proves_nothing_is_refused_before_anything_is_sent(
     path = certificate(tmp_path, **flaw)
     if trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(path))
-    with pytest.raises(NotSent, match="(?i)certificate"):
+    with pytest.raises(NotSent, match=r"(?i)certificate"):
         send(request_to(secured(server, path)))
     assert server.seen == []

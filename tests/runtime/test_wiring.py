@@ -37,7 +37,9 @@ def test_an_async_hook_behind_a_partial_or_a_callable_object_is_found(account):
 
 
 def test_missing_hooks_and_store_methods_are_all_named(account):
-    with pytest.raises(ConfigurationError, match="without load_order, payment_changed, payment_conflict"):
+    with pytest.raises(
+        ConfigurationError, match="without load_order, payment_changed, payment_conflict"
+    ):
         AplusPay(account=account, store=MemoryStore(), hooks=object())
     with pytest.raises(ConfigurationError, match="store: found Shop without add, get"):
         AplusPay(account=account, store=Shop(), hooks=Shop())
@@ -63,7 +65,7 @@ def test_a_plain_hook_runs_in_a_thread_with_the_callers_context(account):
         await pay.aclose()
 
     asyncio.run(main())
-    (thread, value), = seen
+    ((thread, value),) = seen
     assert thread.startswith("aplus")
     assert value == "en"
 
@@ -71,11 +73,16 @@ def test_a_plain_hook_runs_in_a_thread_with_the_callers_context(account):
 def test_a_memory_store_gets_no_thread_and_a_database_does(account, tmp_path, monkeypatch):
     from aplus_adapters.payments.effects import CallStore
 
-    for store, expected in ((MemoryStore(), "MainThread"), (SQLStore(f"sqlite:///{tmp_path}/p.db"), "aplus")):
+    for store, expected in (
+        (MemoryStore(), "MainThread"),
+        (SQLStore(f"sqlite:///{tmp_path}/p.db"), "aplus"),
+    ):
         seen = []
         original = store.get
         monkeypatch.setattr(
-            store, "get", lambda *a, o=original, s=seen: (s.append(threading.current_thread().name), o(*a))[1]
+            store,
+            "get",
+            lambda *a, o=original, s=seen: (s.append(threading.current_thread().name), o(*a))[1],
         )
 
         async def main(store=store):
