@@ -255,7 +255,7 @@ def test_a_newer_database_is_refused_with_what_to_do(database):
     with connection:
         connection.execute("UPDATE aplus_schema SET version = 99")
     connection.close()
-    with pytest.raises(StoreError, match="version 99.*upgrade"):
+    with pytest.raises(StoreError, match=r"version 99.*upgrade"):
         SQLStore(f"sqlite:///{database}")
 
 
