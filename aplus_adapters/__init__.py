@@ -52,17 +52,27 @@ if TYPE_CHECKING:
     from aplus_adapters.payments.store import PaymentStore
     from aplus_adapters.protocol.account import Account, Environment
     from aplus_adapters.protocol.amounts import Amount
+    from aplus_adapters.protocol.envelope import acknowledge, verify_notification
     from aplus_adapters.protocol.keys import KeyRing, PrivateKey, PublicKey
+    from aplus_adapters.protocol.messages.cancel import CancelRequest, CancelResponse
+    from aplus_adapters.protocol.messages.inquiry import InquiryRequest, InquiryResponse
+    from aplus_adapters.protocol.messages.notification import PaymentNotification
     from aplus_adapters.protocol.messages.order import (
         Address,
         Buyer,
+        Env,
         Goods,
         Merchant,
+        Order,
         Shipping,
         Store,
         UserName,
     )
+    from aplus_adapters.protocol.messages.pay import PayRequest, PayResponse, SettlementStrategy
+    from aplus_adapters.protocol.messages.refund import RefundRequest, RefundResponse
+    from aplus_adapters.protocol.messages.result import Result
     from aplus_adapters.protocol.timestamps import Timestamp
+    from aplus_adapters.runtime.client import AsyncClient, Client
     from aplus_adapters.stores.memory import MemoryStore
     from aplus_adapters.stores.sql import SQLStore
 
@@ -83,7 +93,15 @@ _HOMES = {
     "protocol.account": "Account Environment",
     "protocol.amounts": "Amount",
     "protocol.keys": "KeyRing PrivateKey PublicKey",
-    "protocol.messages.order": "Address Buyer Goods Merchant Shipping Store UserName",
+    "protocol.envelope": "acknowledge verify_notification",
+    "protocol.messages.cancel": "CancelRequest CancelResponse",
+    "protocol.messages.inquiry": "InquiryRequest InquiryResponse",
+    "protocol.messages.notification": "PaymentNotification",
+    "protocol.messages.order": ("Address Buyer Env Goods Merchant Order Shipping Store UserName"),
+    "protocol.messages.pay": "PayRequest PayResponse SettlementStrategy",
+    "protocol.messages.refund": "RefundRequest RefundResponse",
+    "protocol.messages.result": "Result",
+    "runtime.client": "AsyncClient Client",
     "protocol.timestamps": "Timestamp",
     "stores.memory": "MemoryStore",
     "stores.sql": "SQLStore",
@@ -97,17 +115,24 @@ __all__ = [
     "Amount",
     "AplusError",
     "AplusPay",
+    "AsyncClient",
     "Attempt",
     "AuthorizeDetails",
     "Buyer",
+    "CancelRequest",
+    "CancelResponse",
+    "Client",
     "ConfigurationError",
     "Conflict",
     "ConflictDetails",
+    "Env",
     "Environment",
     "Goods",
     "HookError",
     "Hooks",
     "InconsistentRetry",
+    "InquiryRequest",
+    "InquiryResponse",
     "InvalidValue",
     "KeyRing",
     "MemoryStore",
@@ -117,20 +142,28 @@ __all__ = [
     "NotSent",
     "NotificationError",
     "Observation",
+    "Order",
     "OrderCode",
     "OrderDetails",
     "OrderToPay",
     "OutcomeUnknown",
+    "PayRequest",
+    "PayResponse",
     "PaymentDetails",
+    "PaymentNotification",
     "PaymentStore",
     "PrivateKey",
     "PublicKey",
+    "RefundRequest",
+    "RefundResponse",
     "Rejected",
     "RenderDetails",
     "Rendering",
+    "Result",
     "Retry",
     "Rules",
     "SQLStore",
+    "SettlementStrategy",
     "Shipping",
     "SignatureError",
     "Source",
@@ -143,6 +176,8 @@ __all__ = [
     "UnknownPayment",
     "UserName",
     "Visitor",
+    "acknowledge",
+    "verify_notification",
 ]
 
 

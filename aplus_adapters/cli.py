@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -12,6 +13,8 @@ except ImportError:
     sys.exit("aplus: click is not installed; run pip install 'aplus_adapters[cli]'")
 
 from aplus_adapters.errors import AplusError
+from aplus_adapters.protocol.keys import PrivateKey
+from aplus_adapters.protocol.results import CODES
 
 __all__ = ["main"]
 
@@ -95,6 +98,60 @@ def demo(once: bool, framework: str, port: int, directory: Path) -> None:
         sys.exit(0 if pay_once(framework, say) else 1)
     directory.mkdir(parents=True, exist_ok=True)
     watch(framework, directory.resolve(), port, say)
+
+
+@main.command()
+@click.argument("code", required=False)
+def codes(code: str | None) -> None:
+    """Print what each result code means, what to do about it, and whom to tell."""
+    rows = [CODES[code]] if code in CODES else list(CODES.values())
+    if code is not None and code not in CODES:
+        raise click.BadParameter(f"found {code!r}, expected a code of the table: aplus codes")
+    for row in rows:
+        click.echo(f"{row.status} {row.code}: {row.meaning}")
+        click.echo(f"    {row.action} (tell: {row.audience}): {row.advice}")
+        click.echo(f"    to a buyer: {row.buyer_message}")
+
+
+@main.command()
+@click.option(
+    "--directory",
+    default=".",
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where the private key is written.",
+)
+def keygen(directory: Path) -> None:
+    """Make a key pair: the private half into a file, the public half to be uploaded."""
+    path = directory / "aplus_private_key.pem"
+    directory.mkdir(parents=True, exist_ok=True)
+    key = PrivateKey.generate()
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(key.to_pem())
+    except FileExistsError:
+        raise click.UsageError(f"{path} exists and is not overwritten; move it away") from None
+    click.echo(f"private key: {path} (keep it secret; APLUS_PRIVATE_KEY_FILE={path})")
+    click.echo(f"fingerprint: {key.public_key.fingerprint}")
+    click.echo("public key, to be pasted into the developer center:")
+    click.echo(key.public_key.to_base64())
+
+
+@main.command()
+def doctor() -> None:
+    """Check the configuration in APLUS_* variables, and ask the gateway with it.
+
+    The exit code is 0 only if everything is well.
+    """
+    from aplus_adapters.runtime.doctor import examine  # noqa: PLC0415  # loads an HTTP library
+
+    well = True
+    for check in examine():
+        well = well and check.ok
+        click.echo(f"{'ok  ' if check.ok else 'BAD '} {check.name}: {check.found}")
+        if check.remedy:
+            click.echo(f"     to do: {check.remedy}")
+    sys.exit(0 if well else 1)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["exchange"]
 
+_LEAST = 0.1  # seconds: a send is never given less
+_SLOW_DOWN = 5.0  # seconds, where REQUEST_TRAFFIC_EXCEED_LIMIT comes without Retry-After
+
 log = logging.getLogger("aplus_adapters")
 
 
@@ -64,7 +67,8 @@ def exchange(
         moment = yield from now()
         request = sign_request(account, path, body, moment)
         try:
-            answer = yield from send(request, timeout)
+            left = retry.deadline - (moment - started).total_seconds()
+            answer = yield from send(request, max(_LEAST, min(timeout, left)))
             return _read(account, request, answer, response)
         except (NotSent, OutcomeUnknown) as error:
             certain = certain and isinstance(error, NotSent)
@@ -104,7 +108,11 @@ def _read(account: Account, request: SignedRequest, answer: Answer, response: ty
             retry_after=retry_after,
             hint=_hint(response, answer),
         ) from error
-    if look_up(message.result).action in (Action.RETRY, Action.SLOW_DOWN):
+    action = look_up(message.result).action
+    log.info("%s: %s", request.path, message.result, extra=_trace(answer))
+    if action is Action.SLOW_DOWN and retry_after is None:
+        retry_after = _SLOW_DOWN
+    if action in (Action.RETRY, Action.SLOW_DOWN):
         raise OutcomeUnknown(
             f"{request.path}: found result {message.result}, which asks for the same again",
             retry_after=retry_after,
@@ -118,6 +126,14 @@ def _hint(response: type[Any], answer: Answer) -> str | None:
         return f"{response.decode(answer.body).result} (not verified)"
     except MessageError:
         return None
+
+
+def _trace(answer: Answer) -> dict[str, str]:
+    """Give what Alipay+'s support asks for first."""
+    for name, value in answer.headers:
+        if name.lower() == "tracerid":
+            return {"tracerid": value[:128]}
+    return {}
 
 
 def _retry_after(answer: Answer) -> float | None:

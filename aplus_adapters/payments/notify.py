@@ -10,7 +10,6 @@ from attrs import field, frozen
 from aplus_adapters.errors import (
     ConfigurationError,
     HookError,
-    MessageError,
     NotificationError,
     StoreError,
     UnknownPayment,
@@ -19,11 +18,7 @@ from aplus_adapters.payments.effects import now
 from aplus_adapters.payments.observe import observe_notification
 from aplus_adapters.payments.settle import settle
 from aplus_adapters.protocol.envelope import acknowledge, read_headers, verify_notification
-from aplus_adapters.protocol.messages.notification import (
-    ACKNOWLEDGED,
-    NOT_ACKNOWLEDGED,
-    PaymentNotification,
-)
+from aplus_adapters.protocol.messages.notification import ACKNOWLEDGED, NOT_ACKNOWLEDGED
 
 if TYPE_CHECKING:
     from aplus_adapters.payments.effects import Flow
@@ -57,13 +52,9 @@ def receive(setup: Setup, headers: tuple[tuple[str, str], ...], body: bytes) -> 
     found = read_headers(headers, NotificationError)
     account = _account(setup, found.get("client-id"))
     rules = setup.rules
-    verify_notification(
+    notification = verify_notification(
         account, headers, body, now=moment, max_age=rules.max_age, max_ahead=rules.max_ahead
     )
-    try:
-        notification = PaymentNotification.decode(body)
-    except MessageError as error:
-        raise NotificationError(f"notification: {error}") from None
     status, answer = 200, ACKNOWLEDGED
     request_id = notification.payment_request_id
     try:

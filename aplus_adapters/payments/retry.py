@@ -6,9 +6,10 @@ from datetime import timedelta
 
 from attrs import frozen
 
+from aplus_adapters.protocol.envelope import MAX_AGE, MAX_AHEAD
 from aplus_adapters.protocol.messages.pay import DEFAULT_EXPIRY
 
-__all__ = ["Retry", "Rules"]
+__all__ = ["CANCEL", "INQUIRY", "PAY", "REFUND", "Retry", "Rules"]
 
 
 @frozen(kw_only=True)
@@ -16,7 +17,8 @@ class Retry:
     """When to send the identical request again.
 
     `pauses` are the seconds before each repetition, `jitter` the part of each pause by which it is
-    randomly lengthened or shortened, `deadline` the seconds after which no further one begins.
+    randomly lengthened or shortened, `deadline` the seconds for all of it: no repetition begins
+    after it, and the last one's time-out is cut to what is left.
 
     >>> print(Retry(pauses=(1.0, 2.0), jitter=0.2, deadline=10.0))
     send, after 1 s again, after 2 s again; each pause +-20 %, none begun after 10 s
@@ -40,6 +42,14 @@ class Retry:
         )
 
 
+# Sources: protocol, "Time" and "Sibling calls". Every call may be repeated as it is: pay and refund
+# by their request ids, cancelPayment as it is idempotent, inquiryPayment as it only reads.
+PAY = Retry(pauses=(1.0, 2.0), deadline=20.0)
+INQUIRY = Retry(pauses=(1.0, 2.0), deadline=20.0)
+CANCEL = Retry(pauses=(2.0, 3.0, 3.0, 5.0, 5.0), deadline=45.0)
+REFUND = Retry(pauses=(1.0, 2.0, 5.0), deadline=30.0)
+
+
 @frozen(kw_only=True)
 class Rules:
     """The times by which payments are made, asked about and closed.
@@ -51,7 +61,6 @@ class Rules:
     """
 
     pay: Retry = Retry(pauses=(0.5, 1.0), deadline=8.0)
-    call: Retry = Retry(pauses=(1.0, 2.0), deadline=15.0)
     timeout: float = 5.0
     turn: timedelta = timedelta(seconds=15)
     retry_pay: timedelta = timedelta(seconds=2)
@@ -59,8 +68,8 @@ class Rules:
     inquiry: timedelta = timedelta(seconds=4)
     after_refusal: timedelta = timedelta(seconds=60)
     expiry: timedelta = DEFAULT_EXPIRY
-    max_age: timedelta = timedelta(hours=48)
-    max_ahead: timedelta = timedelta(minutes=15)
+    max_age: timedelta = MAX_AGE
+    max_ahead: timedelta = MAX_AHEAD
 
     def __str__(self) -> str:
         return (

@@ -90,6 +90,7 @@ class Account:
                     f"account {name}: found {_shape(value)}, expected 1 to 128 visible ASCII "
                     "characters without a comma"
                 )
+        self._check_keys()
         gateway = self._address("gateway", self.gateway)
         if gateway.path.strip("/") or gateway.query:
             raise ConfigurationError(
@@ -125,6 +126,14 @@ class Account:
         """
         found = os.environ if environ is None else environ
         return cls(**read_settings(found, prefix))
+
+    def _check_keys(self) -> None:
+        ours = self.private_key.public_key.fingerprint
+        if any(ours in prints for prints in self.alipayplus_keys.fingerprints.values()):
+            raise ConfigurationError(
+                f"account keys: found our own public key {ours} as Alipay+'s, expected Alipay+'s; "
+                "download it from the developer center"
+            )
 
     def _address(self, name: str, url: object) -> SplitResult:
         try:

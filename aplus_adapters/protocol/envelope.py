@@ -7,22 +7,26 @@ protocol, "Transport" and "Signature".
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from aplus_adapters.errors import InvalidValue, NotificationError, SignatureError
+from aplus_adapters.errors import InvalidValue, MessageError, NotificationError, SignatureError
 from aplus_adapters.protocol import signing
+from aplus_adapters.protocol.messages.notification import PaymentNotification
 from aplus_adapters.protocol.timestamps import Timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from aplus_adapters.protocol.account import Account
 
 __all__ = [
     "JSON_TYPE",
+    "MAX_AGE",
+    "MAX_AHEAD",
     "Answer",
     "SignedRequest",
     "acknowledge",
@@ -40,6 +44,12 @@ _PROTOCOL_HEADERS = frozenset(
     {"client-id", "request-time", "response-time", "signature", "agent-token", "tracerid"}
 )
 _MAX_ID = 128
+
+MAX_AGE = timedelta(hours=48)
+"""How old a notification may be: the last re-send comes after 24 h 22 min."""
+
+MAX_AHEAD = timedelta(minutes=15)
+"""How far ahead of ours Alipay+'s clock may be; the allowed skew is not documented."""
 
 
 @frozen(kw_only=True)
@@ -93,14 +103,15 @@ def verify_notification(
     body: bytes,
     *,
     now: datetime,
-    max_age: timedelta,
-    max_ahead: timedelta,
-) -> None:
-    """Raise NotificationError unless Alipay+ signed this notification for this account.
+    max_age: timedelta = MAX_AGE,
+    max_ahead: timedelta = MAX_AHEAD,
+) -> PaymentNotification:
+    """Give the notification if Alipay+ signed it for this account, otherwise NotificationError.
 
     `headers` are all pairs as they arrived, `body` the raw bytes, `now` is aware. Request-Time may
     be at most `max_age` old and at most `max_ahead` in the future, both inclusive. Nothing of the
-    body is parsed here. The error carries the HTTP status: 400 malformed, 401 not authentic.
+    body is parsed before its signature is verified. The error carries the HTTP status: 400
+    malformed, 401 not authentic.
     """
     found = read_headers(headers, NotificationError)
     for name in ("client-id", "request-time", "signature"):
@@ -127,6 +138,10 @@ def verify_notification(
             f"{max_age} old and {max_ahead} ahead; compare this machine's clock",
             status=401,
         )
+    try:
+        return PaymentNotification.decode(body)
+    except MessageError as error:
+        raise NotificationError(f"notification: {error}") from None
 
 
 def acknowledge(

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SQLStore"]
 
-_PATIENCE = 4  # seconds for a lock, a statement or a connection: an answer is due within 5
+_PATIENCE = 3  # seconds for a lock, a statement or a connection: an answer is due within 5
 _TRIES = 5  # an order's occupant may vanish between our INSERT and our SELECT, rarely twice
 
 

@@ -27,7 +27,8 @@ MESSAGES = [
     CancelRequest, CancelResponse, RefundRequest, RefundResponse,
 ]  # fmt: skip
 words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
-moments = st.datetimes(min_value=datetime(1970, 1, 2), timezones=st.just(UTC))
+EPOCH = datetime(1970, 1, 2)  # noqa: DTZ001  # hypothesis wants naive bounds
+moments = st.datetimes(min_value=EPOCH, timezones=st.just(UTC))
 amounts = st.builds(
     Amount, st.sampled_from(sorted(EXPONENTS)), st.integers(min_value=1, max_value=10**18 - 1)
 )

@@ -41,6 +41,9 @@ TO_GREY = """async (png) => {
   return [picture.width, picture.height, btoa(grey)];
 }"""
 
+# The decoder reads black on nearly black, a phone does not: only real contrast counts.
+BLACK_OR_WHITE = bytes(64) + b"\x80" * 128 + b"\xff" * 64
+
 
 class Shop(ThreadingHTTPServer):
     """One payment on loopback, with the headers of the real thing."""
@@ -155,10 +158,10 @@ def scan(chromium):
     """Read every QR code that can be seen on a page, wherever it is."""
     eye = chromium.new_page()
 
-    def read(page):
+    def read(page, shades=bytes(range(256))):
         png = base64.b64encode(page.screenshot(full_page=True)).decode()
         width, height, grey = eye.evaluate(TO_GREY, png)
-        pixels = memoryview(base64.b64decode(grey)).cast("B", (height, width))
+        pixels = memoryview(base64.b64decode(grey).translate(shades)).cast("B", (height, width))
         return [found.text for found in zxingcpp.read_barcodes(pixels)]
 
     yield read
@@ -209,7 +212,7 @@ def test_the_code_scans_and_the_page_fits(visit, scan, theme, script, language):
         expect(page.locator("html")).to_have_attribute("lang", language)
         for width in (320, 768, 1280):
             page.set_viewport_size({"width": width, "height": 800})
-            assert scan(page) == [CODE]
+            assert scan(page, BLACK_OR_WHITE) == [CODE]
             box = page.locator("main").bounding_box()
             assert (box["x"] >= 0, box["x"] + box["width"] <= width) == (True, True)
 

@@ -1,0 +1,191 @@
+"""The four calls without any web framework: `Client` blocks, `AsyncClient` awaits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Self
+
+from attrs import evolve
+
+from aplus_adapters.errors import InconsistentRetry
+from aplus_adapters.payments import retry as policies
+from aplus_adapters.payments.calls import call
+from aplus_adapters.payments.effects import Draw, Send, Sleep
+from aplus_adapters.protocol.messages.cancel import CancelRequest, CancelResponse
+from aplus_adapters.protocol.messages.inquiry import InquiryRequest, InquiryResponse
+from aplus_adapters.protocol.messages.pay import PayRequest, PayResponse
+from aplus_adapters.protocol.messages.refund import RefundRequest, RefundResponse
+from aplus_adapters.runtime.clock import Clock, SystemClock
+from aplus_adapters.runtime.drivers import run, run_async
+from aplus_adapters.runtime.http import AsyncSender, Sender
+
+if TYPE_CHECKING:
+    from aplus_adapters.payments.effects import Effect, Flow
+    from aplus_adapters.payments.retry import Retry
+    from aplus_adapters.protocol.account import Account
+
+__all__ = ["AsyncClient", "Client"]
+
+_REMEMBERED = 10_000  # payment and refund request ids whose content is known
+
+
+class _Calls:
+    """The flow of each call: what both clients share."""
+
+    def __init__(
+        self, account: Account, *, timeout: float, deadline: float | None, clock: Clock | None
+    ) -> None:
+        self._account, self._timeout, self._deadline = account, timeout, deadline
+        self._clock = clock or SystemClock()
+        self._seen: OrderedDict[str, bytes] = OrderedDict()
+        self._lock = Lock()
+
+    def _pay(self, request: PayRequest) -> Flow[PayResponse]:
+        self._remember(f"paymentRequestId {request.payment_request_id}", request.encode())
+        return self._call(request, PayResponse, policies.PAY)
+
+    def _inquire(self, request: InquiryRequest) -> Flow[InquiryResponse]:
+        return self._call(request, InquiryResponse, policies.INQUIRY)
+
+    def _cancel(self, request: CancelRequest) -> Flow[CancelResponse]:
+        return self._call(request, CancelResponse, policies.CANCEL)
+
+    def _refund(self, request: RefundRequest) -> Flow[RefundResponse]:
+        self._remember(f"refundRequestId {request.refund_request_id}", request.encode())
+        return self._call(request, RefundResponse, policies.REFUND)
+
+    def _call(self, request: Any, response: type[Any], retry: Retry) -> Flow[Any]:
+        if self._deadline is not None:
+            retry = evolve(retry, deadline=self._deadline)
+        return call(self._account, request, response, retry=retry, timeout=self._timeout)
+
+    def _remember(self, request_id: str, body: bytes) -> None:
+        """Refuse an id that was used with other content, as far as this client remembers."""
+        digest = hashlib.sha256(body).digest()
+        with self._lock:
+            if self._seen.setdefault(request_id, digest) != digest:
+                raise InconsistentRetry(
+                    f"{request_id}: already used with other content, expected the identical "
+                    "request or a new id; nothing was sent"
+                )
+            self._seen.move_to_end(request_id)
+            while len(self._seen) > _REMEMBERED:
+                self._seen.popitem(last=False)
+
+
+class Client(_Calls):
+    """Calls Alipay+ for one account, blocking; safe for threads; also a context manager.
+
+    `timeout` is seconds for one HTTP exchange, `deadline` seconds for a call with its repetitions
+    (by default that of each call's policy in `payments.retry`). `client` is an httpx or httpx2
+    client of your own, which stays open. Repeated with the identical bytes are: no answer, an
+    answer that does not verify, UNKNOWN_EXCEPTION, REQUEST_TRAFFIC_EXCEED_LIMIT (after Retry-After
+    where given) and every other U that asks for it; a verified S, F or order code never is.
+
+    Each call raises Rejected (verified F), NotSent, OutcomeUnknown, or before anything is sent
+    InvalidValue and InconsistentRetry. Source: the seed page, "Result processing logic".
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        *,
+        client: Any = None,
+        timeout: float = 5.0,
+        deadline: float | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(account, timeout=timeout, deadline=deadline, clock=clock)
+        self._sender = Sender(client)
+
+    def pay(self, request: PayRequest) -> PayResponse:
+        """Ask for an order code: U with PAYMENT_IN_PROCESS and the code is the normal answer."""
+        return run(self._pay(request), self._perform)
+
+    def inquire(self, request: InquiryRequest) -> InquiryResponse:
+        """Ask what became of a payment: `payment_result` tells, and U means ask again."""
+        return run(self._inquire(request), self._perform)
+
+    def cancel(self, request: CancelRequest) -> CancelResponse:
+        """Close a payment for good; when this returns with S it is closed."""
+        return run(self._cancel(request), self._perform)
+
+    def refund(self, request: RefundRequest) -> RefundResponse:
+        """Give money back; the same refundRequestId again is the same refund."""
+        return run(self._refund(request), self._perform)
+
+    def close(self) -> None:
+        """Close the connections that were opened here."""
+        self._sender.close()
+
+    def _perform(self, effect: Effect) -> Any:
+        match effect:
+            case Send(request, timeout):
+                return self._sender.send(request, timeout)
+            case Sleep(seconds):
+                return self._clock.sleep(seconds)
+            case Draw():
+                return self._clock.draw()
+            case _:
+                return self._clock.now()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+class AsyncClient(_Calls):
+    """Calls Alipay+ for one account, awaiting; the same as `Client` in everything else."""
+
+    def __init__(
+        self,
+        account: Account,
+        *,
+        client: Any = None,
+        timeout: float = 5.0,
+        deadline: float | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(account, timeout=timeout, deadline=deadline, clock=clock)
+        self._sender = AsyncSender(client)
+
+    async def pay(self, request: PayRequest) -> PayResponse:
+        """Ask for an order code: U with PAYMENT_IN_PROCESS and the code is the normal answer."""
+        return await run_async(self._pay(request), self._perform)
+
+    async def inquire(self, request: InquiryRequest) -> InquiryResponse:
+        """Ask what became of a payment: `payment_result` tells, and U means ask again."""
+        return await run_async(self._inquire(request), self._perform)
+
+    async def cancel(self, request: CancelRequest) -> CancelResponse:
+        """Close a payment for good; when this returns with S it is closed."""
+        return await run_async(self._cancel(request), self._perform)
+
+    async def refund(self, request: RefundRequest) -> RefundResponse:
+        """Give money back; the same refundRequestId again is the same refund."""
+        return await run_async(self._refund(request), self._perform)
+
+    async def aclose(self) -> None:
+        """Close the connections that were opened here."""
+        await self._sender.aclose()
+
+    async def _perform(self, effect: Effect) -> Any:
+        match effect:
+            case Send(request, timeout):
+                return await self._sender.send(request, timeout)
+            case Sleep(seconds):
+                return await self._clock.sleep_async(seconds)
+            case Draw():
+                return self._clock.draw()
+            case _:
+                return self._clock.now()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.aclose()

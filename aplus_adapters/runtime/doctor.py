@@ -1,0 +1,134 @@
+"""Checking a configuration: what is wrong with it and how to mend it."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from attrs import frozen
+
+from aplus_adapters.errors import AplusError, NotSent, OutcomeUnknown
+from aplus_adapters.protocol import signing
+from aplus_adapters.protocol.account import Account, Environment
+from aplus_adapters.protocol.envelope import Answer, sign_request, verify_answer
+from aplus_adapters.protocol.keys import KeyRing
+from aplus_adapters.protocol.messages.inquiry import InquiryRequest, InquiryResponse
+from aplus_adapters.protocol.results import look_up
+from aplus_adapters.runtime.http import Sender
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["Check", "examine"]
+
+_SKEW = 60.0  # seconds by which this machine's clock may differ without a word
+_TIMEOUT = 10.0
+
+
+@frozen
+class Check:
+    """One thing that was looked at: whether it is well, what was found, and how to mend it."""
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str = ""
+
+
+def examine(environ: Mapping[str, str] | None = None) -> Iterator[Check]:
+    """Look at the configuration in APLUS_* variables, one check after the other.
+
+    The last ones ask the gateway about a payment that does not exist, which costs and changes
+    nothing. Never raises for anything that is wrong with the configuration.
+    """
+    try:
+        account = Account.from_env(environ)
+    except AplusError as error:
+        yield Check("configuration", ok=False, found=str(error), remedy="see the message")
+        return
+    yield Check("configuration", ok=True, found=f"{account.client_id} ({account.environment})")
+    yield _own_pair(account)
+    for version, prints in account.alipayplus_keys.fingerprints.items():
+        yield Check("Alipay+'s key", ok=True, found=f"keyVersion {version}: {', '.join(prints)}")
+    yield _notify_url(account)
+    yield from _gateway(account)
+
+
+def _own_pair(account: Account) -> Check:
+    content = signing.signed_content("/check", account.client_id, "2026-01-01T00:00:00Z", b"{}")
+    public = account.private_key.public_key
+    try:
+        header = signing.sign(account.private_key, account.key_version, content)
+        signing.verify(KeyRing.of({account.key_version: public}), header, content)
+    except AplusError as error:
+        return Check("our key", ok=False, found=str(error), remedy="make a new pair: aplus keygen")
+    found = f"keyVersion {account.key_version}: {public.fingerprint} signs and verifies"
+    return Check("our key", ok=True, found=found)
+
+
+def _notify_url(account: Account) -> Check:
+    parts = urlsplit(account.notify_url)
+    found = f"{account.notify_url} (signed path {account.signed_path})"
+    local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if local and account.environment is not Environment.SIMULATOR:
+        remedy = "Alipay+ cannot reach this machine's loopback; use the public address"
+        return Check("notify URL", ok=False, found=found, remedy=remedy)
+    return Check("notify URL", ok=True, found=found)
+
+
+def _gateway(account: Account) -> Iterator[Check]:
+    body = InquiryRequest(payment_request_id=f"doctor{secrets.token_hex(12)}").encode()
+    request = sign_request(account, InquiryRequest.path, body, datetime.now(UTC))
+    sender = Sender()
+    try:
+        answer = sender.send(request, _TIMEOUT)
+    except (NotSent, OutcomeUnknown) as error:
+        remedy = "check APLUS_GATEWAY, the network, a proxy and the machine's certificates"
+        yield Check("gateway", ok=False, found=str(error), remedy=remedy)
+        return
+    finally:
+        sender.close()
+    yield Check("gateway", ok=True, found=f"{account.gateway} answers HTTP {answer.status}")
+    yield _clock(answer)
+    try:
+        verify_answer(account, request, answer)
+        result = InquiryResponse.decode(answer.body).result
+    except AplusError as error:
+        yield _unverified(answer, error)
+        return
+    known = look_up(result)
+    ok = result.result_status == "S" or result.result_code == "ORDER_NOT_EXIST"
+    remedy = "" if ok else f"{known.meaning} {known.advice}"
+    yield Check("signature round trip", ok=ok, found=f"verified answer: {result}", remedy=remedy)
+
+
+def _unverified(answer: Answer, error: AplusError) -> Check:
+    """Say what an answer claims that proves nothing: here it is a hint, not more."""
+    try:
+        result = InquiryResponse.decode(answer.body).result
+    except AplusError:
+        remedy = "is APLUS_GATEWAY the gateway, and nothing between that answers in its place?"
+        return Check("signature round trip", ok=False, found=str(error), remedy=remedy)
+    known = look_up(result)
+    signed = any(name.lower() == "signature" for name, _ in answer.headers)
+    if result.result_status == "F" and not signed:  # as the gateway answers those it cannot trust
+        remedy = f"the gateway seems to refuse us: {known.meaning} {known.advice}"
+    else:
+        remedy = "compare the fingerprint of Alipay+'s key above with the developer center's, and "
+        remedy += "the environment: sandbox and production have different keys"
+    return Check("signature round trip", ok=False, found=f"{result}, {error}", remedy=remedy)
+
+
+def _clock(answer: Answer) -> Check:
+    date = {name.lower(): value for name, value in answer.headers}.get("date", "")
+    try:
+        theirs = parsedate_to_datetime(date)
+        skew = (datetime.now(UTC) - theirs).total_seconds()
+    except (ValueError, TypeError):
+        return Check("clock", ok=True, found="the gateway tells no time to compare with")
+    found = f"{skew:+.0f} s against the gateway's"
+    remedy = "" if abs(skew) <= _SKEW else "set this machine's clock, best by NTP"
+    return Check("clock", ok=not remedy, found=found, remedy=remedy)
