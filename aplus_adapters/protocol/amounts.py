@@ -43,8 +43,8 @@ class Amount:
                 f"amount value: found {_found(self.value)}, expected a whole number of minor units "
                 "from 0 to 999999999999999999; use Amount.parse() for decimal text"
             )
-        if self.currency not in EXPONENTS and not (
-            isinstance(self.currency, str) and _CODE.fullmatch(self.currency)
+        if not isinstance(self.currency, str) or (
+            self.currency not in EXPONENTS and _CODE.fullmatch(self.currency) is None
         ):
             raise InvalidValue(
                 f"amount currency: found {_found(self.currency)}, expected three capital letters "
