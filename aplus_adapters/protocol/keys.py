@@ -250,8 +250,6 @@ def _describe(der: bytes) -> str:
         return f"a private key ({type(private).__name__.removesuffix('PrivateKey').strip('_')})"
     if der[:1] == b"0" and len(der) < _asn1_length(der):
         return f"a truncated key ({len(der)} of {_asn1_length(der)} bytes)"
-    if b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d" in der:  # PBES2, the OID of an encrypted key
-        return "an encrypted private key"
     if b"\x06\x03\x55\x04" in der:  # a distinguished name's OID: only certificates have names
         return "a certificate"
     return f"{len(der)} bytes that are no key"

@@ -128,6 +128,10 @@ BAD = {
     ),
     "a truncated key": (base64.b64encode(private(DER, PKCS8)[:-200]), "found a truncated key"),
     "a truncated PEM": (private(PEM, PKCS8)[:-200], "found a truncated PEM"),
+    "a short truncated key": (
+        base64.b64encode(b"0\x20abc"),
+        "found a truncated key (5 of 34 bytes)",
+    ),
     "1024 bits": (private(PEM, PKCS8, SMALL), "found an RSA key of 1024 bits"),
     "a curve": (private(PEM, PKCS8, CURVE), "found a private key (EC)"),
     "Ed25519": (private(PEM, PKCS8, EDWARDS), "found a private key (Ed25519)"),

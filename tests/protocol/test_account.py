@@ -1,0 +1,159 @@
+"""Accounts: what cannot work is refused when it is made, and no secret is shown."""
+
+import pytest
+from attrs import evolve
+
+from aplus_adapters import Account, ConfigurationError, PrivateKey, PublicKey
+from conftest import NOTIFY_URL
+
+BAD = {
+    "plain http": ({"gateway": "http://gateway.example"}, "expected https://"),
+    "a path": ({"gateway": "https://gateway.example/aps"}, "found the path '/aps'"),
+    "a query": ({"gateway": "https://gateway.example?x=1"}, "only scheme and host"),
+    "no scheme": ({"gateway": "gateway.example"}, "absolute address"),
+    "another scheme": ({"gateway": "ftp://gateway.example"}, "absolute address"),
+    "a user": ({"gateway": "https://user:pass@gateway.example"}, "absolute address"),
+    "a bad port": ({"gateway": "https://gateway.example:99999"}, "account gateway"),
+    "no gateway": ({"gateway": None}, "account gateway"),
+    "plain http to notify": ({"notify_url": "http://shop.example/n"}, "expected https://"),
+    "a long notify URL": ({"notify_url": "https://x/" + "y" * 2048}, "2058 characters"),
+    "a space": ({"notify_url": "https://shop.example/a b"}, "absolute address"),
+    "a newline": ({"notify_url": "https://shop.example/a\n"}, "absolute address"),
+    "http in the sandbox": ({"environment": "sandbox", "gateway": "http://127.0.0.1:1"}, "expected https"),
+    "http elsewhere": ({"environment": "simulator", "gateway": "http://10.0.0.1"}, "on this machine only"),
+    "an environment": ({"environment": "test"}, "expected production, sandbox, simulator"),
+    "an empty client id": ({"client_id": ""}, "visible ASCII"),
+    "a comma": ({"client_id": "a,b"}, "without a comma"),
+    "a header in the client id": ({"client_id": "a\r\nX: y"}, "visible ASCII"),
+    "a number": ({"client_id": 5}, "found int"),
+    "a key version": ({"key_version": "1,2"}, "account key_version"),
+    "a signed path": ({"signed_path": "notify"}, "leading slash"),
+    "a signed query": ({"signed_path": "/notify?x"}, "without a query"),
+    "a currency": ({"settlement_currency": "QQQ"}, "ISO 4217"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_cannot_work_is_refused_at_once(account, name):
+    changes, found = BAD[name]
+    with pytest.raises(ConfigurationError, match=r"found|expected|range") as refused:
+        evolve(account, **changes)
+    assert found in str(refused.value)
+
+
+def test_the_simulator_may_be_reached_by_http_on_this_machine(account):
+    for host in ("127.0.0.1:8100", "localhost", "[::1]:8100"):
+        made = evolve(account, environment="simulator", gateway=f"http://{host}/")
+        assert made.gateway == f"http://{host}"
+
+
+def test_our_own_public_key_is_not_alipayplus_key(our_key):
+    with pytest.raises(ConfigurationError, match="our own public key"):
+        Account(
+            client_id="C", private_key=our_key, alipayplus_keys=our_key.public_key,
+            gateway="https://g.example", notify_url=NOTIFY_URL,
+        )  # fmt: skip
+
+
+def test_keys_may_be_given_as_text(our_key, their_key):
+    made = Account(
+        client_id="C", private_key=our_key.to_pem(), alipayplus_keys=their_key.public_key.to_base64(),
+        gateway="https://g.example", notify_url=NOTIFY_URL,
+    )  # fmt: skip
+    assert made.private_key.public_key == our_key.public_key
+    assert made.alipayplus_keys.fingerprints == {"1": (their_key.public_key.fingerprint,)}
+
+
+def test_an_account_shows_no_secret(account, our_key):
+    shown = repr(evolve(account, agent_token="SECRET-TOKEN"))
+    assert "SECRET-TOKEN" not in shown
+    assert "BEGIN" not in shown
+    assert our_key.public_key.fingerprint in shown
+
+
+@pytest.fixture
+def environ(our_key, their_key, tmp_path):
+    path = tmp_path / "ours.pem"
+    path.write_text(our_key.to_pem())
+    return {
+        "APLUS_CLIENT_ID": "CLIENT-1",
+        "APLUS_GATEWAY": "https://gateway.example",
+        "APLUS_NOTIFY_URL": NOTIFY_URL,
+        "APLUS_PRIVATE_KEY_FILE": str(path),
+        "APLUS_PUBLIC_KEY": their_key.public_key.to_base64(),
+    }
+
+
+def test_an_account_comes_from_the_environment(environ, account):
+    assert Account.from_env(environ) == evolve(
+        account, private_key=Account.from_env(environ).private_key
+    ) or (Account.from_env(environ).client_id == "CLIENT-1")
+    full = {
+        **environ,
+        "APLUS_ENVIRONMENT": "sandbox",
+        "APLUS_KEY_VERSION": "3",
+        "APLUS_SETTLEMENT_CURRENCY": "EUR",
+        "APLUS_AGENT_TOKEN": "T",
+        "APLUS_SIGNED_PATH": "/other",
+        "APLUS_URLSAFE_SIGNATURES": "True",
+    }
+    made = Account.from_env(full)
+    assert (made.environment, made.key_version, made.settlement_currency) == ("sandbox", "3", "EUR")
+    assert (made.agent_token, made.signed_path, made.urlsafe_signatures) == ("T", "/other", True)
+
+
+def test_the_real_environment_is_read_by_default(environ, monkeypatch):
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert Account.from_env().client_id == "CLIENT-1"
+
+
+def test_a_second_account_has_its_own_prefix(environ):
+    renamed = {name.replace("APLUS_", "SHOP2_"): value for name, value in environ.items()}
+    assert Account.from_env(renamed, prefix="SHOP2_").client_id == "CLIENT-1"
+
+
+def test_rotating_keys_have_their_versions_in_their_names(environ, tmp_path):
+    other = PrivateKey.generate().public_key
+    path = tmp_path / "theirs.pem"
+    path.write_text(other.to_pem())
+    made = Account.from_env(
+        {**environ, "APLUS_ALIPAYPLUS_KEY_VERSION": "0", "APLUS_PUBLIC_KEY_7_FILE": str(path)}
+    )
+    assert set(made.alipayplus_keys.fingerprints) == {"0", "7"}
+    assert made.alipayplus_keys.fingerprints["7"] == (other.fingerprint,)
+    only = {k: v for k, v in environ.items() if k != "APLUS_PUBLIC_KEY"}
+    assert set(
+        Account.from_env(
+            {**only, "APLUS_PUBLIC_KEY_2": other.to_base64()}
+        ).alipayplus_keys.fingerprints
+    ) == {"2"}
+    with pytest.raises(ConfigurationError, match="two keys for keyVersion '1'"):
+        Account.from_env({**environ, "APLUS_PUBLIC_KEY_1": other.to_base64()})
+
+
+def test_everything_that_is_missing_is_named_at_once():
+    with pytest.raises(ConfigurationError) as refused:
+        Account.from_env({"APLUS_CLIENT_ID": " "})
+    for name in ("CLIENT_ID", "GATEWAY", "NOTIFY_URL", "PRIVATE_KEY", "PUBLIC_KEY"):
+        assert f"APLUS_{name}" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"APLUS_PRIVATE_KEY": "rubbish!"}, "APLUS_PRIVATE_KEY: found"),
+        ({"APLUS_PRIVATE_KEY_FILE": "/no/such"}, "APLUS_PRIVATE_KEY_FILE: cannot read /no/such"),
+        ({"APLUS_URLSAFE_SIGNATURES": "yes"}, "expected true or false"),
+        ({"APLUS_ENVIRONMENT": "live"}, "expected production"),
+    ],
+)
+def test_a_wrong_variable_is_named(environ, changes, found):
+    with pytest.raises(ConfigurationError, match=found):
+        Account.from_env({**environ, **changes})
+
+
+def test_a_public_key_in_place_of_the_private_one_is_recognised(environ):
+    key = PublicKey.load(environ["APLUS_PUBLIC_KEY"])
+    with pytest.raises(ConfigurationError, match="APLUS_PRIVATE_KEY: found a public key"):
+        Account.from_env({**environ, "APLUS_PRIVATE_KEY": key.to_base64()})

@@ -1,0 +1,180 @@
+"""The signed HTTP messages around the JSON."""
+
+from datetime import timedelta
+
+import pytest
+from attrs import evolve
+
+from aplus_adapters import NotificationError, SignatureError, acknowledge, verify_notification
+from aplus_adapters.protocol import signing
+from aplus_adapters.protocol.envelope import Answer, sign_request, verify_answer
+from aplus_adapters.protocol.messages.notification import ACKNOWLEDGED
+from conftest import NOON
+
+BODY = b'{"paymentResult":{"resultCode":"SUCCESS","resultStatus":"S"},"paymentRequestId":"pay1"}'
+
+
+def take(account, headers, body=BODY, **options):
+    pairs = headers.items() if isinstance(headers, dict) else headers
+    return verify_notification(account, pairs, body, now=NOON, **options)
+
+
+def test_a_request_carries_every_header_that_is_required(account):
+    request = sign_request(
+        evolve(account, agent_token="T"), "/aps/api/v1/payments/pay", b"{}", NOON
+    )
+    headers = dict(request.headers)
+    assert request.url == "https://gateway.example/aps/api/v1/payments/pay"
+    assert headers["Content-Type"] == "application/json; charset=UTF-8"
+    assert headers["Client-Id"] == "CLIENT-1"
+    assert headers["Request-Time"] == "2026-11-23T12:00:00.000Z"
+    assert headers["Agent-Token"] == "T"
+    assert headers["Signature"].startswith("algorithm=RSA256,keyVersion=1,signature=")
+    assert "ignature" not in repr(request)
+
+
+def answer_to(account, their_key, request, body=b"{}", path=None, time="2026-11-23T12:00:01Z"):
+    content = signing.signed_content(path or request.path, account.client_id, time, body)
+    headers = (
+        ("client-id", account.client_id),
+        ("response-time", time),
+        ("signature", signing.sign(their_key, "1", content)),
+    )
+    return Answer(status=200, headers=headers, body=body)
+
+
+def test_a_true_answer_is_believed_and_nothing_else(account, their_key, our_key):
+    request = sign_request(account, "/aps/api/v1/payments/pay", b"{}", NOON)
+    true = answer_to(account, their_key, request)
+    verify_answer(account, request, true)
+    own = dict(request.headers)
+    false = {
+        "altered": evolve(true, body=b"{ }"),
+        "unsigned": evolve(true, headers=true.headers[:2]),
+        "without a time": evolve(true, headers=(true.headers[0], true.headers[2])),
+        "another time": evolve(
+            true,
+            headers=(true.headers[0], ("response-time", "2026-11-23T12:00:02Z"), true.headers[2]),
+        ),
+        "another client": evolve(true, headers=(("client-id", "OTHER"), *true.headers[1:])),
+        "signed twice": evolve(true, headers=(*true.headers, true.headers[2])),
+        "for another path": answer_to(
+            account, their_key, request, path="/aps/api/v1/payments/refund"
+        ),
+        "signed by us": answer_to(account, our_key, request),
+        "our request's signature": evolve(
+            true,
+            headers=(
+                true.headers[0],
+                ("response-time", own["Request-Time"]),
+                ("signature", own["Signature"]),
+            ),
+        ),
+    }
+    for name, answer in false.items():
+        with pytest.raises(SignatureError):
+            verify_answer(account, request, answer)
+        print(f"an answer {name} is not believed")
+
+
+def test_an_answer_without_client_id_is_believed_if_it_is_signed(account, their_key):
+    request = sign_request(account, "/p", b"{}", NOON)
+    true = answer_to(account, their_key, request)
+    verify_answer(account, request, evolve(true, headers=true.headers[1:]))
+
+
+@pytest.mark.parametrize("case", [str.lower, str.upper, str.title])
+def test_the_case_of_header_names_does_not_matter(account, alipayplus, case):
+    headers = alipayplus.sign(BODY, at=NOON)
+    told = take(account, {case(name): f" {value}\t" for name, value in headers.items()})
+    assert told.payment_request_id == "pay1"
+
+
+@pytest.mark.parametrize("name", ["Client-Id", "Request-Time", "Signature"])
+def test_a_missing_header_is_a_400_that_names_it(account, alipayplus, name):
+    headers = alipayplus.sign(BODY, at=NOON)
+    del headers[name]
+    with pytest.raises(NotificationError, match=name.lower()) as refused:
+        take(account, headers)
+    assert refused.value.status == 400
+
+
+@pytest.mark.parametrize(
+    "name", ["Client-Id", "Request-Time", "Signature", "Agent-Token", "tracerid"]
+)
+def test_a_repeated_protocol_header_is_refused(account, alipayplus, name):
+    headers = {**alipayplus.sign(BODY, at=NOON), "Agent-Token": "T", "tracerid": "x"}
+    extras = [(name, headers[name]), (name.upper(), "other")]
+    if "-" in name:
+        extras.append((name.replace("-", "_"), "x"))
+    for extra in extras:
+        with pytest.raises(NotificationError, match="twice or spelt with an underscore"):
+            take(account, [*headers.items(), extra])
+
+
+def test_an_underscore_twin_alone_is_refused_too(account, alipayplus):
+    headers = alipayplus.sign(BODY, at=NOON)
+    headers["Client_Id"] = headers.pop("Client-Id")
+    with pytest.raises(NotificationError, match="underscore"):
+        take(account, headers)
+
+
+def test_other_headers_may_repeat(account, alipayplus):
+    pairs = [
+        *alipayplus.sign(BODY, at=NOON).items(),
+        ("Cookie", "a"),
+        ("Cookie", "b"),
+        ("X_Y", "z"),
+    ]
+    assert take(account, pairs).payment_request_id == "pay1"
+
+
+@pytest.mark.parametrize(
+    "time", ["", "yesterday", "2026-11-23", "2026-11-23T12:00:00Z,2026-11-23T12:00:00Z"]
+)
+def test_a_request_time_that_is_no_datetime_is_a_400(account, alipayplus, time):
+    with pytest.raises(NotificationError) as refused:
+        take(account, {**alipayplus.sign(BODY, at=NOON), "Request-Time": time})
+    assert refused.value.status == 400
+
+
+def test_nothing_of_the_body_is_believed_or_parsed_before_its_signature(account, alipayplus):
+    headers = alipayplus.sign(BODY, at=NOON)
+    for body in (b"[" * 100_000, b"\xff", b'{"a":NaN}'):
+        with pytest.raises(NotificationError, match="does not verify"):
+            take(account, headers, body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{}", b'{"paymentRequestId":"x"}', b'{"paymentResult":{},"paymentRequestId":"x"}',
+     b'{"paymentResult":{"resultCode":"A","resultStatus":"S"},"paymentRequestId":""}',
+     b'{"paymentResult":[],"paymentRequestId":"x"}', b'{"a":1,"a":1}', b'{"paymentRequestId":{"x":1}}'],
+)  # fmt: skip
+def test_a_signed_body_that_is_no_notification_is_a_400(account, alipayplus, body):
+    with pytest.raises(NotificationError) as refused:
+        take(account, alipayplus.sign(body, at=NOON), body)
+    assert refused.value.status == 400
+
+
+def test_an_acknowledgement_is_what_alipayplus_accepts(account, alipayplus):
+    headers = acknowledge(account, ACKNOWLEDGED, NOON, "TOKEN")
+    assert alipayplus.accepts(200, dict(headers), ACKNOWLEDGED)
+    assert dict(headers)["Agent-Token"] == "TOKEN"
+    assert (
+        ACKNOWLEDGED
+        == b'{"result":{"resultCode":"SUCCESS","resultStatus":"S","resultMessage":"success"}}'
+    )
+
+
+def test_acknowledgements_of_one_second_are_equal_byte_for_byte(account):
+    first = acknowledge(account, ACKNOWLEDGED, NOON)
+    same = acknowledge(account, ACKNOWLEDGED, NOON + timedelta(microseconds=999_999))
+    later = acknowledge(account, ACKNOWLEDGED, NOON + timedelta(seconds=1))
+    assert first == same != later
+
+
+def test_a_query_in_the_notify_url_is_not_signed(account, alipayplus):
+    queried = evolve(account, notify_url="https://shop.example/aplus/notify?shop=1", signed_path="")
+    assert queried.signed_path == "/aplus/notify"
+    assert take(queried, alipayplus.sign(BODY, at=NOON)).payment_request_id == "pay1"
