@@ -1,0 +1,77 @@
+"""Each result code of the seed page, one by one: simulator, client, state and page."""
+
+import re
+
+import httpx
+import pytest
+
+from aplus_adapters import Client, OutcomeUnknown, Rejected, Rules
+from aplus_adapters.payments.retry import Retry
+from aplus_adapters.protocol.messages.pay import PayRequest
+from aplus_adapters.protocol.results import CODES, Action
+from served import flask_application, make_pay
+
+HTML = {"Accept": "text/html", "User-Agent": "Mozilla/5.0", "Accept-Language": "en"}
+JSON = {"Accept": "application/json"}
+# What the page says then; by hand from the seed page: F fails, U without a code is asked for again.
+SHOWN = {code: "failed" if row.status == "F" else "retrying" for code, row in CODES.items()}
+SHOWN |= {"ORDER_IS_CLOSED": "expired", "ORDER_NOT_EXIST": "expired", "SUCCESS": "retrying"}
+CODES_OF_PAY = [code for code in CODES if code not in ("SUCCESS", "PAYMENT_IN_PROCESS")]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory, simulated_account):
+    rules = Rules(pay=Retry(pauses=()))  # one send: what one answer does is looked at
+    pay = make_pay(tmp_path_factory.mktemp("codes") / "shop.db", simulated_account, rules=rules)
+    transport = httpx.WSGITransport(flask_application(pay))
+    with httpx.Client(transport=transport, base_url="http://shop.example") as client:
+        yield pay, client
+    pay.close()
+    pay.store.close()
+
+
+@pytest.fixture(autouse=True)
+def _no_fault_stays(simulator):
+    yield
+    simulator.fault()
+
+
+@pytest.mark.parametrize("code", CODES_OF_PAY)
+def test_a_code_goes_through_simulator_client_state_and_page(
+    shop, simulator, simulated_account, code
+):
+    pay, browser = shop
+    row = CODES[code]
+    simulator.fault(
+        {"fault": "result", "call": "pay", "code": code, "status": row.status, "times": 2}
+    )
+    sent = browser.post(
+        "/aplus/pay", json={"order_ref": f"C-{CODES_OF_PAY.index(code)}"}, headers=JSON
+    )
+    payment = sent.json()
+    attempt = pay.store.get(payment["paymentRequestId"])
+    assert payment["state"] == SHOWN[code]
+    assert attempt.state == ("failed" if row.status == "F" else "created")
+    page = browser.get(f"/aplus/payments/{payment['paymentRequestId']}", headers=HTML).text
+    assert f'data-state="{SHOWN[code]}"' in page
+    assert code not in page
+    if SHOWN[code] == "failed":
+        assert row.buyer_message in page.replace("&#39;", "'")
+    request = PayRequest.decode(attempt.request_body)
+    with Client(simulated_account, deadline=0.2) as client:
+        if row.status == "F":
+            with pytest.raises(Rejected, match=re.escape(row.advice)) as rejected:
+                client.pay(request)
+            assert rejected.value.result.result_code == code
+        else:
+            with pytest.raises(OutcomeUnknown, match="asks for the same again"):
+                client.pay(request)
+            assert row.action in (Action.RETRY, Action.SLOW_DOWN)
+
+
+def test_the_normal_code_shows_the_order_code(shop):
+    _, browser = shop
+    payment = browser.post("/aplus/pay", json={"order_ref": "C-OK"}, headers=JSON).json()
+    assert payment["state"] == "waiting"
+    page = browser.get(f"/aplus/payments/{payment['paymentRequestId']}", headers=HTML).text
+    assert "<svg" in page
