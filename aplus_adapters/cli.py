@@ -104,9 +104,9 @@ def demo(once: bool, framework: str, port: int, directory: Path) -> None:
 @click.argument("code", required=False)
 def codes(code: str | None) -> None:
     """Print what each result code means, what to do about it, and whom to tell."""
-    rows = [CODES[code]] if code in CODES else list(CODES.values())
     if code is not None and code not in CODES:
         raise click.BadParameter(f"found {code!r}, expected a code of the table: aplus codes")
+    rows = CODES.values() if code is None else [CODES[code]]
     for row in rows:
         click.echo(f"{row.status} {row.code}: {row.meaning}")
         click.echo(f"    {row.action} (tell: {row.audience}): {row.advice}")

@@ -6,7 +6,6 @@ The shop is one of the examples, unchanged, in a process of its own with a SQLit
 from __future__ import annotations
 
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from aplus_adapters.errors import ConfigurationError
+from aplus_adapters.testing.ports import ReservedPort
 from aplus_adapters.testing.simulator import SimulatorProcess
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class Demo:
         self.simulator = SimulatorProcess(folder / "simulator", time_scale=time_scale)
         self.database = folder / "shop.db"
         self._script = _example(f"{framework}_shop.py")
-        self._port = port or _free_port()
-        self.address = f"http://127.0.0.1:{self._port}"
+        self._port = _reserve(port)
+        self.address = f"http://127.0.0.1:{self._port.number}"
         self._log = folder / "shop.log"
         self._shop: subprocess.Popen[bytes] | None = None
 
@@ -54,6 +54,7 @@ class Demo:
     def running(self) -> Iterator[Demo]:
         """Start both and end both."""
         with ExitStack() as stack:
+            stack.callback(self._port.release)
             stack.enter_context(self.simulator)
             stack.callback(self.kill_shop)
             self.start_shop()
@@ -66,7 +67,7 @@ class Demo:
             **self.simulator.environ,
             "APLUS_NOTIFY_URL": f"{self.address}/aplus/notify",
             "DATABASE": f"sqlite:///{self.database}",
-            "PORT": str(self._port),
+            "PORT": str(self._port.number),
         }
         with self._log.open("ab") as log:
             self._shop = subprocess.Popen(  # noqa: S603  # our own example
@@ -177,10 +178,13 @@ def _json(response: httpx.Response) -> Any:
     return response.json()
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
+def _reserve(port: int) -> ReservedPort:
+    try:
+        return ReservedPort(port)
+    except OSError as error:
+        raise ConfigurationError(
+            f"port {port}: cannot be used ({error.strerror}); choose another --port"
+        ) from None
 
 
 def _example(name: str) -> Path:

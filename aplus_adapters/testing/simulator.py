@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 
 from aplus_adapters.errors import ConfigurationError
+from aplus_adapters.testing.ports import ReservedPort
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,8 @@ class SimulatorProcess:
     def __init__(self, folder: Path, *, time_scale: float = 1.0, port: int = 0) -> None:
         self.folder = folder
         self._time_scale = time_scale
-        self._port = port
+        self._wanted_port = port
+        self._port: ReservedPort | None = None
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self.events: Queue[dict[str, Any]] = Queue()
@@ -39,8 +41,10 @@ class SimulatorProcess:
 
     def start(self) -> Self:
         """Start it, on the same port as before; ConfigurationError if it does not get ready."""
+        if self._port is None:
+            self._port = ReservedPort(self._wanted_port)
         command = [sys.executable, "-m", "aplus_adapters.cli", "simulator", "--json"]
-        command += ["--directory", str(self.folder), "--port", str(self._port)]
+        command += ["--directory", str(self.folder), "--port", str(self._port.number)]
         command += ["--time-scale", str(self._time_scale)]
         self.events = Queue()  # what an earlier run left in it is over
         self._process = subprocess.Popen(  # noqa: S603  # our own program
@@ -52,7 +56,6 @@ class SimulatorProcess:
         self._reader.start()
         ready = self.wait_for("ready", _START)
         self.address = ready["address"]
-        self._port = int(self.address.rpartition(":")[2])
         return self
 
     def wait_for(self, event: str, timeout: float = 10.0) -> dict[str, Any]:
@@ -132,6 +135,9 @@ class SimulatorProcess:
 
     def __exit__(self, *_error: object) -> None:
         self.stop()
+        if self._port is not None:
+            self._port.release()
+            self._port = None
 
 
 def _read(process: subprocess.Popen[str], events: Queue[dict[str, Any]]) -> None:

@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 from aplus_adapters import ConfigurationError, NotSent, OutcomeUnknown
 from aplus_adapters.protocol.envelope import SignedRequest
 from aplus_adapters.runtime.http import MAX_ANSWER, AsyncSender, Sender, preferred_library
+from aplus_adapters.testing.ports import ReservedPort
 
 
 def request_to(address, client_id="C"):
@@ -104,10 +105,10 @@ def test_connections_are_kept_and_shared_by_one_account_only(server, send):
 
 @both
 def test_where_nobody_listens_nothing_was_sent(send):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    silent = ReservedPort()
     with pytest.raises(NotSent, match="nothing was sent"):
-        send(request_to(f"http://127.0.0.1:{port}"))
+        send(request_to(f"http://127.0.0.1:{silent.number}"))
+    silent.release()
 
 
 @both

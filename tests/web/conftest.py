@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import httpx
 import pytest
 
 from aplus_adapters import SQLStore
+from aplus_adapters.testing.ports import ReservedPort
 from served import flask_application, make_pay, starlette_application
 
 NOTIFY_URL = "http://127.0.0.1:9/aplus/notify"
@@ -118,8 +118,8 @@ def uvicorn(database, account, tmp, simulator):
 
 
 def _process(database, tmp, simulator, command):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    reserved = ReservedPort()
+    port = reserved.number
     command = [sys.executable, "-m", *(word.format(port=port) for word in command)]
     environ = {
         **os.environ,
@@ -142,6 +142,7 @@ def _process(database, tmp, simulator, command):
     finally:
         process.terminate()
         process.wait(timeout=10)
+        reserved.release()
 
 
 FORMS = {"flask": wsgi, "starlette": asgi, "flask-gunicorn": gunicorn, "starlette-uvicorn": uvicorn}
