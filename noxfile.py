@@ -48,3 +48,24 @@ def bare(session: nox.Session) -> None:
     """Run the core with nothing installed but what it declares: no framework, no SQLAlchemy."""
     session.install(".", "pytest>=9", "hypothesis")
     session.run("pytest", "tests/protocol", "tests/payments", "tests/test_import_weight.py")
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Throw a million inputs at every door, guided by coverage; or as many as the argument says."""
+    session.install(".", "atheris>=3", "hypothesis", "pytest>=9")
+    session.run("python", "tests/fuzz/long.py", *(session.posargs or ["1000000"]))
+
+
+@nox.session
+def mutation(session: nox.Session) -> None:
+    """Break the code that signs, verifies, decodes and decides, line by line; print who notices."""
+    session.install("-e", ".", "pytest>=9", "hypothesis", "mutmut>=3.8")
+    session.run("python", "tests/mutation.py")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Compare with hand-written code doing the same, interleaved in one run; a table and JSON."""
+    session.install(".[all]", "pytest>=9")
+    session.run("python", "tests/benchmarks/core.py", *session.posargs)

@@ -8,11 +8,12 @@ digits: they never pass through int or float.
 from __future__ import annotations
 
 import json
+from json.encoder import encode_basestring as quoted
 from typing import Any, Never
 
 from aplus_adapters.errors import InvalidValue, MessageError
 
-__all__ = ["MAX_DEPTH", "dumps", "loads"]
+__all__ = ["MAX_DEPTH", "dumps", "encoded", "loads", "quoted", "text_of"]
 
 MAX_DEPTH = 32  # the deepest legal message (goods inside order) has 5 levels
 
@@ -28,12 +29,28 @@ def dumps(message: dict[str, Any]) -> bytes:
     >>> dumps({"paymentRequestId": "pay-1", "isInStorePayment": "true"})
     b'{"paymentRequestId":"pay-1","isInStorePayment":"true"}'
     """
+    return encoded(text_of(message))
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """Give the JSON text of a message; InvalidValue if it holds what JSON does not have."""
     try:
-        return _encoder.encode(message).encode()
-    except (UnicodeEncodeError, TypeError, ValueError):
+        return _encoder.encode(message)
+    except (TypeError, ValueError, RecursionError):
         raise InvalidValue(
-            "message: found a value that JSON in UTF-8 cannot hold (a lone surrogate or a "
-            "Python object), expected text; clean the text before it is put into the message"
+            "message: found a Python object or NaN, which JSON cannot hold, expected text, "
+            "objects and arrays"
+        ) from None
+
+
+def encoded(text: str) -> bytes:
+    """Give the bytes of a JSON text; InvalidValue for text that UTF-8 cannot hold."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise InvalidValue(
+            "message: found a lone surrogate, which UTF-8 cannot hold, expected text; "
+            "clean the text before it is put into the message"
         ) from None
 
 
@@ -51,12 +68,10 @@ def loads(body: bytes) -> dict[str, Any]:
         raise MessageError(
             f"message body: found bytes that are not UTF-8 at offset {error.start}, expected JSON"
         ) from None
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
-        _check_depth(text)
     try:
         message = _decoder.decode(text)
-    except MessageError:
-        raise
+    except RecursionError:
+        raise _too_deep() from None
     except ValueError as error:
         where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
         raise MessageError(
@@ -66,6 +81,8 @@ def loads(body: bytes) -> dict[str, Any]:
         raise MessageError(
             f"message body: found a JSON {type(message).__name__}, expected an object"
         )
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+        _check_depth(message)
     if b"\\u" in body:
         _check_escapes(message)
     return message
@@ -87,26 +104,24 @@ _decoder = json.JSONDecoder(
 )
 
 
-def _check_depth(text: str) -> None:
-    depth, in_string, escaped = 0, False, False
-    for character in text:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif character == "\\":
-                escaped = True
-            elif character == '"':
-                in_string = False
-        elif character == '"':
-            in_string = True
-        elif character in "[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise MessageError(
-                    f"message body: found more than {MAX_DEPTH} levels of nesting, expected fewer"
-                )
-        elif character in "]}":
-            depth -= 1
+def _check_depth(message: Any) -> None:
+    level = [message]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for value in level
+            for child in (value.values() if isinstance(value, dict) else value)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return
+    raise _too_deep()
+
+
+def _too_deep() -> MessageError:
+    return MessageError(
+        f"message body: found more than {MAX_DEPTH} levels of nesting, expected fewer"
+    )
 
 
 def _check_escapes(value: Any) -> None:

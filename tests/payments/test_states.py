@@ -11,8 +11,11 @@ from aplus_adapters import (
     Conflict,
     News,
     Observation,
+    OrderCode,
+    Result,
     Source,
     State,
+    Timestamp,
     UnknownPayment,
 )
 from aplus_adapters.payments.states import CONFLICT, TABLE, advance
@@ -124,3 +127,78 @@ def test_redeliveries_of_one_contradiction_are_one_conflict():
         Conflict(attempt=ATTEMPT, observation=one, reason="").key for one in (said, again, other)
     ]
     assert keys[0] == keys[1] != keys[2]
+
+
+BARE = evolve(ATTEMPT, payment_id=None)
+LATER = NOON.replace(hour=13)
+NEWS = Observation(
+    source=Source.PAY,
+    news=News.CODE_ISSUED,
+    at=LATER,
+    client_id="C",
+    result=Result(result_code="PAYMENT_IN_PROCESS", result_status="U"),
+    payment_id="P-9",
+    amount=ATTEMPT.amount,
+    order_code=OrderCode(text="https://code.example/1"),
+    expires_at=LATER,
+    payment_time=Timestamp("2026-11-23T13:00:00+08:00"),
+    wallet="WALLET",
+    next_call_at=LATER,
+)
+TAKEN = {
+    "payment_id": "P-9", "order_code": NEWS.order_code, "expires_at": LATER,
+    "payment_time": NEWS.payment_time, "wallet": "WALLET",
+}  # fmt: skip
+
+
+def test_an_attempt_takes_from_an_observation_what_it_did_not_know():
+    transition = advance(BARE, NEWS)
+    assert transition.observation is NEWS
+    assert transition.after == evolve(
+        BARE,
+        **TAKEN,
+        state=State.PENDING,
+        changed_at=LATER,
+        result=NEWS.result,
+        next_call_at=LATER,
+    )
+
+
+def test_what_an_observation_does_not_say_stays_as_it_was():
+    known = advance(BARE, NEWS).after
+    silent = Observation(
+        source=Source.INQUIRY, news=News.IN_PROCESS, at=LATER, client_id="C", result=None
+    )
+    assert advance(known, silent).after == known
+    assert advance(known, evolve(silent, next_call_at=NOON)).after.next_call_at == NOON
+
+
+def test_a_state_that_stays_keeps_when_and_by_what_it_was_reached():
+    known = advance(BARE, NEWS).after
+    said = evolve(
+        NEWS, at=LATER.replace(hour=14), result=Result(result_code="SUCCESS", result_status="S")
+    )
+    assert advance(known, said).after == known
+
+
+def test_a_conflict_of_an_open_attempt_only_puts_off_the_next_call():
+    said = evolve(NEWS, news=News.SUCCEEDED, amount=Amount("JPY", 1))
+    transition = advance(BARE, said)
+    assert transition.after == evolve(BARE, next_call_at=LATER)
+    assert transition.observation is said
+    assert transition.conflict.observation is said
+    assert transition.conflict.reason == "pay says 1 JPY, the attempt is for 4200 JPY"
+
+
+@pytest.mark.parametrize(
+    ("state", "changes", "reason"),
+    [
+        (State.FAILED, {}, "succeeded by notification although it is failed"),
+        (State.PENDING, {"payment_id": "P-2"}, "notification says paymentId P-2, not the stored one"),
+        (State.PENDING, {"amount": None},
+         "notification says paid without an amount to compare with 4200 JPY"),
+    ],
+)  # fmt: skip
+def test_a_conflict_says_why(state, changes, reason):
+    said = observed(News.SUCCEEDED, **changes)
+    assert advance(evolve(ATTEMPT, state=state), said).conflict.reason == reason

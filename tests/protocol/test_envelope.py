@@ -178,3 +178,34 @@ def test_a_query_in_the_notify_url_is_not_signed(account, alipayplus):
     queried = evolve(account, notify_url="https://shop.example/aplus/notify?shop=1", signed_path="")
     assert queried.signed_path == "/aplus/notify"
     assert take(queried, alipayplus.sign(BODY, at=NOON)).payment_request_id == "pay1"
+
+
+@pytest.mark.parametrize("urlsafe", [False, True])
+def test_what_is_sent_is_exactly_this(account, urlsafe):
+    account = evolve(account, urlsafe_signatures=urlsafe, key_version="4")
+    request = sign_request(account, "/aps/api/v1/payments/pay", b"{}", NOON)
+    assert (request.client_id, request.body) == ("CLIENT-1", b"{}")
+    time = "2026-11-23T12:00:00.000Z"
+    content = signing.signed_content("/aps/api/v1/payments/pay", "CLIENT-1", time, b"{}")
+    signature = signing.sign(account.private_key, "4", content, urlsafe=urlsafe)
+    assert request.headers == (
+        ("Content-Type", "application/json; charset=UTF-8"), ("Client-Id", "CLIENT-1"),
+        ("Request-Time", time), ("Signature", signature),
+    )  # fmt: skip
+    moment = NOON.replace(microsecond=123456)
+    headers = acknowledge(account, ACKNOWLEDGED, moment)
+    time = "2026-11-23T12:00:00.000Z"
+    content = signing.signed_content(account.signed_path, "CLIENT-1", time, ACKNOWLEDGED)
+    signature = signing.sign(account.private_key, "4", content, urlsafe=urlsafe)
+    assert headers == (
+        ("Content-Type", "application/json; charset=UTF-8"), ("Client-Id", "CLIENT-1"),
+        ("Response-Time", time), ("Signature", signature),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("space", ["\n", "\u00a0", "X"])
+def test_only_blanks_and_tabs_around_a_header_are_no_part_of_it(account, alipayplus, space):
+    headers = alipayplus.sign(BODY, at=NOON)
+    headers["Client-Id"] += space
+    with pytest.raises(NotificationError, match="found"):
+        take(account, headers)

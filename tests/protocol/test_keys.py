@@ -2,6 +2,7 @@
 
 import base64
 import datetime
+import re
 
 import pytest
 from cryptography import x509
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 from aplus_adapters import ConfigurationError, KeyRing, PrivateKey, PublicKey, SignatureError
+from aplus_adapters.protocol import keys
 
 KEY = rsa.generate_private_key(65537, 2048)
 PEM, DER = serialization.Encoding.PEM, serialization.Encoding.DER
@@ -152,6 +154,9 @@ def test_what_is_no_private_key_is_refused_by_its_name_and_without_its_content(n
     with pytest.raises(ConfigurationError) as refused:
         PrivateKey.load(text, "APLUS_PRIVATE_KEY")
     message = str(refused.value)
+    with pytest.raises(ConfigurationError) as unnamed:
+        PrivateKey.load(text)
+    assert str(unnamed.value) == message.replace("APLUS_PRIVATE_KEY", "private key")
     assert message.startswith("APLUS_PRIVATE_KEY: found ")
     assert found in message
     assert "expected" in message
@@ -161,8 +166,40 @@ def test_what_is_no_private_key_is_refused_by_its_name_and_without_its_content(n
 @pytest.mark.parametrize("name", [name for name in BAD if not name.startswith("a public key")])
 def test_what_is_no_public_key_is_refused(name):
     bad = {"1024 bits": public(PEM, SPKI, SMALL), "a curve": public(PEM, SPKI, CURVE)}
-    with pytest.raises(ConfigurationError, match="expected"):
-        PublicKey.load(bad.get(name, BAD[name][0]))
+    text = bad.get(name, BAD[name][0])
+    with pytest.raises(ConfigurationError, match=r"^public key: found .*expected"):
+        PublicKey.load(text)
+    with pytest.raises(ConfigurationError, match=r"^theirs: found .*expected"):
+        PublicKey.load(text, "theirs")
+
+
+@pytest.mark.parametrize("label", ["CERTIFICATE", "X509 CERTIFICATE", "CERTIFICATE REQUEST"])
+def test_armour_that_is_no_key_is_called_by_its_name(label):
+    text = f"-----BEGIN {label}-----\nMIIB\n-----END {label}-----"
+    with pytest.raises(ConfigurationError, match=f"found a {label.lower()}, expected a bare key"):
+        PublicKey.load(text)
+
+
+@pytest.mark.parametrize(
+    ("load", "expected"),
+    [
+        (PrivateKey.load, r"^\w+ key: found .+, expected an RSA private key \(PKCS#8 or PKCS#1\)$"),
+        (PublicKey.load, r"^\w+ key: found .+, expected an RSA public key \(SPKI or PKCS#1\)$"),
+    ],
+)
+@pytest.mark.parametrize("key", [public(PEM, SPKI, CURVE), private(PEM, PKCS8, CURVE)])
+def test_what_was_expected_is_said(load, expected, key):
+    with pytest.raises(ConfigurationError, match=expected):
+        load(key)
+
+
+@pytest.mark.parametrize(
+    ("der", "length"),
+    [(b"0", 2), (b"0\x05", 7), (b"0\x81\xff", 258), (b"0\x82\x01\x00", 260), (b"0\x84\0\0\1\0", 262),
+     (b"0\x85\0\0\0\1\0", 135)],
+)  # fmt: skip
+def test_the_length_that_a_der_says_is_read(der, length):
+    assert keys._asn1_length(der) == length
 
 
 def test_a_private_key_given_as_public_is_recognised():
@@ -176,7 +213,7 @@ def test_a_key_shows_nothing_but_its_fingerprint():
     key = PrivateKey.load(private(PEM, PKCS8))
     assert repr(key) == f"<PrivateKey {key.public_key.fingerprint}>"
     assert repr(key.public_key) == f"<PublicKey {key.public_key.fingerprint}>"
-    assert key.public_key.fingerprint.startswith("sha256:")
+    assert re.fullmatch("sha256:[0-9a-f]{16}", key.public_key.fingerprint)
     assert PrivateKey.generate().public_key.fingerprint != key.public_key.fingerprint
 
 

@@ -353,3 +353,12 @@ def test_messages_are_values():
     assert evolve(full_request(), payment_request_id="pay-2") != full_request()
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         full_request().payment_request_id = "x"
+
+
+def test_extra_cannot_say_a_known_field_again():
+    message = Goods(goods_name="Ticket", extra={"goodsName": "Fake", "colour": "red"})
+    with pytest.raises(InvalidValue, match="goodsName again"):
+        message.encode()
+    assert Goods(goods_name="Ticket", extra={"colour": "red"}).to_wire() == {
+        "goodsName": "Ticket", "colour": "red",
+    }  # fmt: skip

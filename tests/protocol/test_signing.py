@@ -2,13 +2,13 @@
 
 import base64
 from datetime import timedelta
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 import pytest
 from attrs import evolve
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS, PKCS1v15
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aplus_adapters import (
@@ -291,3 +291,37 @@ def test_a_thousand_notifications_while_keys_rotate_are_all_accepted(account, th
     print(f"{taken} of 1000 notifications accepted while rotating")
     with pytest.raises(NotificationError, match="keyVersion '1'"):
         notification(AlipayPlus(account, their_key), rotating, NOON, NOON)
+
+
+@example("%\n")
+@example("%\r.")
+@example("%2B=")
+@example("%3D%")
+@given(st.text("%23BbFfDdAz+/=-_\n\r \u00e4", max_size=40))
+def test_the_fast_way_to_undo_percent_encoding_is_the_standard_one(value):
+    assert signing._unquote(value) == unquote_to_bytes(value).decode("latin-1")
+
+
+def test_the_longest_header_that_is_read():
+    start = "algorithm=RSA256,keyVersion=1,signature=AAAA,pad="
+    assert signing.parse_header(start + "x" * (4096 - len(start))).signature == b"\0\0\0"
+    with pytest.raises(SignatureError, match="found a header of 4097 characters"):
+        signing.parse_header(start + "x" * (4097 - len(start)))
+
+
+@pytest.mark.parametrize("space", ["\n", "\u00a0", "X", "\v"])
+def test_only_blanks_and_tabs_may_surround_an_item(space):
+    for header in (
+        f"algorithm=RSA256,{space}keyVersion=1,signature=AAAA",
+        f"algorithm=RSA256{space},keyVersion=1,signature=AAAA",
+    ):
+        with pytest.raises(SignatureError, match="found"):
+            signing.parse_header(header)
+
+
+def test_both_spellings_of_what_we_send_are_exact(key):
+    raw = base64.b64encode(key.sign(CONTENT)).decode()
+    start = "algorithm=RSA256,keyVersion=7,signature="
+    assert signing.sign(key, "7", CONTENT) == start + quote(raw, safe="")
+    safe = raw.rstrip("=").replace("+", "-").replace("/", "_")
+    assert signing.sign(key, "7", CONTENT, urlsafe=True) == start + safe

@@ -83,3 +83,26 @@ def test_what_json_in_utf8_cannot_hold_is_not_written(value):
 
 def test_text_is_written_as_utf8_without_spaces():
     assert wire.dumps({"a": "ü🍜", "b": ["x"]}) == '{"a":"ü🍜","b":["x"]}'.encode()
+
+
+def nested(levels):
+    return b'{"a":' * levels + b'"x"' + b"}" * levels
+
+
+@pytest.mark.parametrize("body", [nested(32), b'{"a":' + b"[" * 31 + b"]" * 31 + b"}"])
+def test_the_deepest_legal_message_is_read_whatever_stands_beside_it(body):
+    assert wire.loads(body)
+    # Brackets that are not nested, or are text, are not counted.
+    wide = b'{"b":"' + b"[{" * 500 + b'","c":[' + b",".join([b"{}"] * 500) + b"]," + body[1:]
+    assert set(wire.loads(wide)) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("levels", [33, 500, 100_000])
+def test_one_level_more_is_refused_by_what_it_is(levels):
+    with pytest.raises(MessageError, match="found more than 32 levels of nesting"):
+        wire.loads(nested(levels))
+
+
+def test_where_the_json_breaks_is_said():
+    with pytest.raises(MessageError, match=r"found no legal JSON at character 5, expected an obj"):
+        wire.loads(b'{"a":}')

@@ -98,13 +98,13 @@ class Key:
 
 @attrs.frozen(eq=False)
 class Codec:
-    """What one field is on the wire: `to_wire` None means as it is, `check` raises InvalidValue."""
+    """What one field is on the wire: `to_json` writes its value, `check` raises InvalidValue."""
 
     name: str
     key: str
     required: bool
     check: Callable[[str, object], None]
-    to_wire: Callable[[Any], Any] | None
+    to_json: Callable[[Any], str]
     from_wire: Callable[[Any, bool], Any]
 
 
@@ -117,6 +117,7 @@ class Message:
     """
 
     codecs: ClassVar[tuple[Codec, ...]] = ()
+    writers: ClassVar[tuple[tuple[str, str, Callable[[Any], str]], ...]] = ()
     personal: ClassVar[bool] = False  # the repr of such a message shows none of its values
 
     extra: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
@@ -129,20 +130,36 @@ class Message:
         )
         return f"{type(self).__name__}({', '.join(shown)})"
 
-    def to_wire(self) -> dict[str, Any]:
-        """Give the JSON object: every scalar a string, absent fields left out."""
-        out: dict[str, Any] = {}
-        for codec in self.codecs:
-            value = getattr(self, codec.name)
+    def to_json(self) -> str:
+        """Give the JSON text: every scalar a string, absent fields left out, `extra` last.
+
+        Raises InvalidValue if `extra` names a field again or holds what JSON cannot.
+        """
+        parts = []
+        for name, label, to_json in self.writers:
+            value = getattr(self, name)
             if value is not None:
-                out[codec.key] = value if codec.to_wire is None else codec.to_wire(value)
+                parts.append(label + to_json(value))
         if self.extra:
-            out.update(self.extra)
-        return out
+            parts.append(self._extra_to_json())
+        return "{" + ",".join(parts) + "}"
+
+    def _extra_to_json(self) -> str:
+        for codec in self.codecs:
+            if codec.key in self.extra and getattr(self, codec.name) is not None:
+                raise InvalidValue(
+                    f"{type(self).__name__}.extra: found {codec.key} again, expected only fields "
+                    f"that the class does not have; set {codec.name} instead"
+                )
+        return wire.text_of(dict(self.extra))[1:-1]
 
     def encode(self) -> bytes:
         """Give the exact bytes of the message that are signed and sent."""
-        return wire.dumps(self.to_wire())
+        return wire.encoded(self.to_json())
+
+    def to_wire(self) -> dict[str, Any]:
+        """Give the JSON object as Python dictionaries, lists and strings."""
+        return wire.loads(self.encode())
 
     @classmethod
     def from_wire(cls, found: object, strict: bool = False) -> Self:
@@ -192,7 +209,9 @@ def message(cls: type[_T]) -> type[_T]:
     # attrs.fields() is typed for classes that it decorated visibly; every one here is a Message.
     fields = attrs.fields(cast("type[Any]", made))
     codecs = tuple(one.metadata["codec"] for one in fields if one.metadata)
+    writers = tuple((one.name, f'"{one.key}":', one.to_json) for one in codecs)
     setattr(made, "codecs", codecs)  # noqa: B010  # a type variable has no such attribute
+    setattr(made, "writers", writers)  # noqa: B010
     return made
 
 
@@ -242,28 +261,24 @@ def _codec(name: str, annotation: Any, required: bool) -> Codec:
             key = rule.name
         else:
             check = rule.check
-    kind_check, to_wire, from_wire = _kind(annotation)
-    return Codec(name, key, required, check or kind_check, to_wire, from_wire)
+    kind_check, to_json, from_wire = _kind(annotation)
+    return Codec(name, key, required, check or kind_check, to_json, from_wire)
 
 
 def _kind(
     annotation: Any,
-) -> tuple[Callable[[str, object], None], Callable[[Any], Any] | None, Callable[[Any, bool], Any]]:
+) -> tuple[Callable[[str, object], None], Callable[[Any], str], Callable[[Any, bool], Any]]:
     if get_origin(annotation) is tuple:
         item, _ellipsis = get_args(annotation)
         return (
             _many(item),
-            lambda found: [child.to_wire() for child in found],
+            lambda found: "[" + ",".join([child.to_json() for child in found]) + "]",
             lambda raw, strict: tuple(item.from_wire(child, strict) for child in _array(raw)),
         )
     if annotation in _SCALARS:
-        to_wire, from_wire = _SCALARS[annotation]
-        return _instance(annotation), to_wire, from_wire
-    return (
-        _instance(annotation),
-        lambda found: found.to_wire(),
-        annotation.from_wire,
-    )
+        to_json, from_wire = _SCALARS[annotation]
+        return _instance(annotation), to_json, from_wire
+    return _instance(annotation), annotation.to_json, annotation.from_wire
 
 
 def _instance(kind: type[Any]) -> Callable[[str, object], None]:
@@ -323,11 +338,17 @@ def _wrong(name: str, found: str, expected: str) -> InvalidValue:
     return InvalidValue(f"{name}: found {found}, expected {expected}")
 
 
-_SCALARS: dict[type[Any], tuple[Callable[[Any], Any] | None, Callable[[Any, bool], Any]]] = {
-    str: (None, _text),
-    bool: (lambda value: "true" if value else "false", _boolean),
-    int: (str, _count),
-    Decimal: (lambda value: format(value, "f"), _rate),
-    Amount: (Amount.to_wire, lambda raw, _strict: Amount.from_wire(raw)),
-    Timestamp: (lambda value: value.text, lambda raw, strict: Timestamp(_text(raw, strict))),
+_SCALARS: dict[type[Any], tuple[Callable[[Any], str], Callable[[Any, bool], Any]]] = {
+    str: (wire.quoted, _text),
+    bool: (lambda value: '"true"' if value else '"false"', _boolean),
+    int: (lambda value: f'"{value:d}"', _count),
+    Decimal: (lambda value: f'"{value:f}"', _rate),
+    Amount: (
+        lambda value: f'{{"currency":"{value.currency}","value":"{value.value:d}"}}',
+        lambda raw, _strict: Amount.from_wire(raw),
+    ),
+    Timestamp: (
+        lambda value: wire.quoted(value.text),
+        lambda raw, strict: Timestamp(_text(raw, strict)),
+    ),
 }
