@@ -33,6 +33,8 @@ if TYPE_CHECKING:
         News,
         Observation,
         OrderCode,
+        Refund,
+        RefundState,
         Source,
         State,
         Transition,
@@ -44,10 +46,12 @@ if TYPE_CHECKING:
         OrderDetails,
         OrderToPay,
         PaymentDetails,
+        RefundDetails,
         RenderDetails,
         Rendering,
         Visitor,
     )
+    from aplus_adapters.payments.reconcile import Round
     from aplus_adapters.payments.retry import Retry, Rules
     from aplus_adapters.payments.store import PaymentStore
     from aplus_adapters.protocol.account import Account, Environment
@@ -83,11 +87,14 @@ _HOMES = {
         "UnknownPayment"
     ),
     "pay": "AplusPay",
-    "payments.attempt": ("Attempt Conflict News Observation OrderCode Source State Transition"),
+    "payments.attempt": (
+        "Attempt Conflict News Observation OrderCode Refund RefundState Source State Transition"
+    ),
     "payments.hooks": (
         "AuthorizeDetails ConflictDetails Hooks OrderDetails OrderToPay PaymentDetails "
-        "RenderDetails Rendering Visitor"
+        "RefundDetails RenderDetails Rendering Visitor"
     ),
+    "payments.reconcile": "Round",
     "payments.retry": "Retry Rules",
     "payments.store": "PaymentStore",
     "protocol.account": "Account Environment",
@@ -154,13 +161,17 @@ __all__ = [
     "PaymentStore",
     "PrivateKey",
     "PublicKey",
+    "Refund",
+    "RefundDetails",
     "RefundRequest",
     "RefundResponse",
+    "RefundState",
     "Rejected",
     "RenderDetails",
     "Rendering",
     "Result",
     "Retry",
+    "Round",
     "Rules",
     "SQLStore",
     "SettlementStrategy",

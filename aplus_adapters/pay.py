@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.payments.hooks import OPTIONAL_HOOKS
+from aplus_adapters.payments.reconcile import reconcile
+from aplus_adapters.payments.refund import refund
 from aplus_adapters.payments.retry import Rules
 from aplus_adapters.payments.setup import Setup
 from aplus_adapters.protocol.account import Account
@@ -17,9 +19,12 @@ from aplus_adapters.runtime.wiring import AsyncPerformer, Performer, check_hooks
 from aplus_adapters.web.shop import ShopFront
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from aplus_adapters.payments.attempt import Refund
     from aplus_adapters.payments.effects import Flow
+    from aplus_adapters.payments.reconcile import Round
+    from aplus_adapters.protocol.amounts import Amount
 
 __all__ = ["AplusPay"]
 
@@ -97,6 +102,61 @@ class AplusPay:
     async def run_async(self, flow: Flow[T]) -> T:
         """Run a flow to its end, awaiting."""
         return await run_async(flow, self.async_performer)
+
+    def refund(
+        self,
+        payment_request_id: str,
+        *,
+        refund_request_id: str,
+        amount: Amount | None = None,
+        reason: str | None = None,
+    ) -> Refund:
+        """Give money back, blocking; `payments.refund.refund` says what holds and what is raised.
+
+        `refund_request_id` is your own id of this refund, such as the credit note's number: asked
+        again with the same id it is the same refund. `amount` None gives back all of it. A refund
+        that comes back CREATED is not lost: `reconcile` goes on with it.
+        """
+        return self.run(
+            refund(
+                self.setup,
+                payment_request_id,
+                refund_request_id=refund_request_id,
+                amount=amount,
+                reason=reason,
+            )
+        )
+
+    async def refund_async(
+        self,
+        payment_request_id: str,
+        *,
+        refund_request_id: str,
+        amount: Amount | None = None,
+        reason: str | None = None,
+    ) -> Refund:
+        """Do what `refund` does, awaiting."""
+        return await self.run_async(
+            refund(
+                self.setup,
+                payment_request_id,
+                refund_request_id=refund_request_id,
+                amount=amount,
+                reason=reason,
+            )
+        )
+
+    def reconcile(self, progress: Callable[[Round], None] = lambda _: None) -> Round:
+        """Go once after whatever needs asking, blocking; `progress` is told after each.
+
+        Any number of threads, processes and machines may do this at once. Raises StoreError if the
+        store cannot be searched; anything less is logged, counted and costs the others nothing.
+        """
+        return self.run(reconcile(self.setup, progress))
+
+    async def reconcile_async(self, progress: Callable[[Round], None] = lambda _: None) -> Round:
+        """Do what `reconcile` does, awaiting."""
+        return await self.run_async(reconcile(self.setup, progress))
 
     def close(self) -> None:
         """Close the HTTP clients and threads of the blocking side; the store stays open."""

@@ -110,8 +110,31 @@ def shop():
     return Shop()
 
 
+@pytest.fixture(scope="session")
+def postgres():
+    from postgres import Cluster, require
+
+    require()
+    cluster = Cluster()
+    yield cluster
+    cluster.remove()
+
+
 # The bare session has nothing installed but what the package declares.
-STORES = ["memory", "sqlite"] if find_spec("sqlalchemy") else ["memory"]
+DATABASES = ["sqlite", "postgresql"] if find_spec("sqlalchemy") else []
+STORES = ["memory", *DATABASES]
+
+
+def new_database(kind, tmp_path, request):
+    """Give the address of a new, empty database."""
+    if kind == "sqlite":
+        return f"sqlite:///{tmp_path / 'payments.db'}"
+    return request.getfixturevalue("postgres").database()
+
+
+@pytest.fixture(params=DATABASES)
+def database(request, tmp_path):
+    return new_database(request.param, tmp_path, request)
 
 
 @pytest.fixture(params=STORES)
@@ -121,7 +144,7 @@ def store(request, tmp_path):
         return
     from aplus_adapters import SQLStore
 
-    made = SQLStore(f"sqlite:///{tmp_path / 'payments.db'}")
+    made = SQLStore(new_database(request.param, tmp_path, request))
     yield made
     made.close()
 

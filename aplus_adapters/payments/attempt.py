@@ -23,6 +23,8 @@ __all__ = [
     "News",
     "Observation",
     "OrderCode",
+    "Refund",
+    "RefundState",
     "Source",
     "State",
     "Transition",
@@ -49,6 +51,19 @@ class State(StrEnum):
         return self not in (State.FAILED, State.CANCELLED)
 
 
+class RefundState(StrEnum):
+    """Where a refund is in its life."""
+
+    CREATED = "created"  # durable; nothing sent yet, or no result yet
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+    @property
+    def is_final(self) -> bool:
+        """Tell whether nothing leaves this state any more."""
+        return self is not RefundState.CREATED
+
+
 class Source(StrEnum):
     """Where an observation comes from."""
 
@@ -56,6 +71,7 @@ class Source(StrEnum):
     NOTIFICATION = "notification"
     INQUIRY = "inquiry"
     CANCEL = "cancel"
+    REFUND = "refund"
 
 
 class News(StrEnum):
@@ -68,6 +84,8 @@ class News(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     ABSENT = "absent"  # Alipay+ has no such payment, and none is on its way any more
+    REFUNDED = "refunded"  # a refund succeeded
+    REFUND_REFUSED = "refund refused"
 
 
 @frozen(kw_only=True)
@@ -111,11 +129,35 @@ class Attempt:
 
 
 @frozen(kw_only=True)
+class Refund:
+    """Money that goes back for a paid attempt, in full or in part, as it is stored.
+
+    `refund_request_id` is the shop's own id of this refund and its idempotency key. `request_body`
+    is the exact refund request, made durable before it is first sent. `next_call_at` works as with
+    an attempt. All times are aware.
+    """
+
+    refund_request_id: str
+    payment_request_id: str
+    client_id: str
+    amount: Amount
+    reason: str | None = None
+    request_body: bytes = field(repr=False)
+    created_at: datetime
+    next_call_at: datetime | None
+    state: RefundState = RefundState.CREATED
+    changed_at: datetime
+    refund_id: str | None = None
+    result: Result | None = None
+
+
+@frozen(kw_only=True)
 class Observation:
     """Anything that tells of a payment's state, from a verified message.
 
     `at` is when it arrived, `client_id` the account that it arrived for. `next_call_at` is when to
-    ask again if the attempt stays open.
+    ask again if the attempt (or the refund) stays open. `refund_request_id` says of which refund it
+    tells, `amount` is then that refund's and `refund_id` Alipay+'s name for it.
     """
 
     source: Source
@@ -130,6 +172,8 @@ class Observation:
     payment_time: Timestamp | None = None
     wallet: str | None = None
     next_call_at: datetime | None = None
+    refund_request_id: str | None = None
+    refund_id: str | None = None
 
 
 @frozen(kw_only=True)
@@ -147,21 +191,37 @@ class Conflict:
 
     def __attrs_post_init__(self) -> None:
         said = self.observation
-        parts = (self.attempt.payment_request_id, said.news, said.amount, said.payment_id)
+        parts = (
+            self.attempt.payment_request_id,
+            said.news,
+            said.amount,
+            said.payment_id,
+            *filter(None, (said.refund_request_id,)),
+        )
         digest = hashlib.sha256("\n".join(str(part) for part in parts).encode())
         object.__setattr__(self, "key", digest.hexdigest()[:32])
 
 
 @frozen(kw_only=True)
 class Transition:
-    """What an observation changed: `after` is the attempt to store, `conflict` what to report."""
+    """What an observation changed: `after` is the attempt to store, `conflict` what to report.
+
+    `refund` is the refund to store, where the observation tells of one.
+    """
 
     before: Attempt
     after: Attempt
     observation: Observation
     conflict: Conflict | None = None
+    refund_before: Refund | None = None
+    refund: Refund | None = None
 
     @property
     def settles(self) -> bool:
         """Tell whether the attempt became final by it: the shop has to be told."""
         return self.after.state.is_final and not self.before.state.is_final
+
+    @property
+    def settles_refund(self) -> bool:
+        """Tell whether the refund became final by it."""
+        return self.refund is not None and self.refund != self.refund_before

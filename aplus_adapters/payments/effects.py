@@ -14,7 +14,7 @@ from attrs import frozen
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from aplus_adapters.payments.attempt import Attempt, Observation, Transition
+    from aplus_adapters.payments.attempt import Attempt, Observation, Refund, Transition
     from aplus_adapters.protocol.envelope import Answer, SignedRequest
 
 __all__ = [
@@ -29,7 +29,9 @@ __all__ = [
     "Send",
     "Sleep",
     "add",
+    "add_refund",
     "call_hook",
+    "call_store",
     "draw",
     "get",
     "latest",
@@ -142,6 +144,18 @@ def get(payment_request_id: str) -> Flow[Attempt | None]:
     """Ask the store for an attempt."""
     found: Attempt | None = yield CallStore("get", (payment_request_id,))
     return found
+
+
+def add_refund(refund: Refund) -> Flow[Refund]:
+    """Ask the store to keep a new refund; gives the stored one if its id is known."""
+    stored: Refund = yield CallStore("add_refund", (refund,))
+    return stored
+
+
+def call_store(method: str, *arguments: Any) -> Flow[Any]:
+    """Ask the store for anything else."""
+    answer = yield CallStore(method, arguments)
+    return answer
 
 
 def latest(order_ref: str) -> Flow[Attempt | None]:

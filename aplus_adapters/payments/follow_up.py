@@ -7,6 +7,7 @@ and only who wins the turn talks to Alipay+.
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -23,17 +24,18 @@ from aplus_adapters.protocol.messages.inquiry import InquiryRequest, InquiryResp
 from aplus_adapters.protocol.messages.pay import PayRequest, PayResponse
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime
 
     from aplus_adapters.payments.effects import Flow
     from aplus_adapters.payments.setup import Setup
     from aplus_adapters.protocol.account import Account
 
-__all__ = ["close", "follow_up"]
+__all__ = ["close", "follow_up", "step", "take_turn"]
 
 log = logging.getLogger("aplus_adapters")
 
 _ONCE = Retry(pauses=())  # the next turn is the retry
+_ENDS = (News.SUCCEEDED, News.FAILED, News.CANCELLED, News.ABSENT)
 
 
 def follow_up(setup: Setup, attempt: Attempt) -> Flow[Attempt]:
@@ -46,7 +48,10 @@ def follow_up(setup: Setup, attempt: Attempt) -> Flow[Attempt]:
     moment = yield from now()
     if attempt.next_call_at is None or attempt.next_call_at > moment:
         return attempt
-    return (yield from _step(setup, attempt, closing=moment >= attempt.expires_at))
+    mine = yield from take_turn(setup, attempt)
+    if mine is None:
+        return (yield from get(attempt.payment_request_id)) or attempt
+    return (yield from step(setup, mine))
 
 
 def close(setup: Setup, attempt: Attempt) -> Flow[Attempt]:
@@ -54,28 +59,54 @@ def close(setup: Setup, attempt: Attempt) -> Flow[Attempt]:
 
     The attempt is closed only when the answer's state is final: otherwise ask again later.
     """
-    return (yield from _step(setup, attempt, closing=True))
+    mine = yield from take_turn(setup, attempt)
+    if mine is None:
+        return (yield from get(attempt.payment_request_id)) or attempt
+    return (yield from step(setup, mine, closing=True))
 
 
-def _step(setup: Setup, attempt: Attempt, *, closing: bool) -> Flow[Attempt]:
-    request_id = attempt.payment_request_id
+def take_turn(setup: Setup, attempt: Attempt) -> Flow[Attempt | None]:
+    """Win the right to call Alipay+ about an attempt for `Rules.turn`; None if another has it."""
     moment = yield from now()
     turn = moment + setup.rules.turn
-    if not (yield from schedule(request_id, attempt.next_call_at, turn)):
-        return (yield from get(request_id)) or attempt
-    attempt = evolve(attempt, next_call_at=turn)
+    if not (yield from schedule(attempt.payment_request_id, attempt.next_call_at, turn)):
+        return None
+    return evolve(attempt, next_call_at=turn)
+
+
+def step(setup: Setup, attempt: Attempt, *, closing: bool = False) -> Flow[Attempt]:
+    """Do the next thing about an attempt whose turn was taken; `closing` ends it before expiry."""
+    moment = yield from now()
+    closing = closing or moment >= attempt.expires_at
     account = setup.account(attempt.client_id)
     pause = setup.rules.inquiry
     try:
         if attempt.state is State.CREATED and not closing:
             pause = setup.rules.retry_pay
             return (yield from _send_pay(setup, account, attempt))
-        attempt = yield from _inquire(setup, account, attempt, closing=closing)
-        if closing and not attempt.state.is_final:
+        attempt, is_open = yield from _inquire(setup, account, attempt, closing=closing)
+        if closing and is_open:
+            pause = _cancel_pause(setup, attempt, moment)
             attempt = yield from _cancel(setup, account, attempt)
     except (NotSent, OutcomeUnknown) as error:
         return (yield from _later(attempt, pause, error))
     return attempt
+
+
+def _cancel_pause(setup: Setup, attempt: Attempt, moment: datetime) -> timedelta:
+    """Give the wait before the next cancellation by the time since expiry; at its end, an alarm."""
+    waited = (moment - attempt.expires_at).total_seconds()
+    for pause in setup.rules.cancel:
+        waited -= pause
+        if waited < 0:
+            return timedelta(seconds=pause)
+    log.error(
+        "payment %s: has expired and could not be closed since %s; it may still be paid",
+        attempt.payment_request_id,
+        attempt.expires_at.isoformat(),
+        extra={"payment_request_id": attempt.payment_request_id},
+    )
+    return setup.rules.after_refusal
 
 
 def _send_pay(setup: Setup, account: Account, attempt: Attempt) -> Flow[Attempt]:
@@ -91,10 +122,17 @@ def _send_pay(setup: Setup, account: Account, attempt: Attempt) -> Flow[Attempt]
     moment = yield from now()
     observation = observe_pay(response, moment, account.client_id)
     wait = rules.first_inquiry if observation.news is News.CODE_ISSUED else rules.retry_pay
-    return (yield from _settle(attempt, observation, wait))
+    return (yield from _settle(setup, attempt, observation, wait))
 
 
-def _inquire(setup: Setup, account: Account, attempt: Attempt, *, closing: bool) -> Flow[Attempt]:
+def _inquire(
+    setup: Setup, account: Account, attempt: Attempt, *, closing: bool
+) -> Flow[tuple[Attempt, bool]]:
+    """Ask what became of it; give the attempt, and whether Alipay+ says that it is still open.
+
+    What Alipay+ calls paid is not open, even if it contradicts what is stored: it is a conflict for
+    a person to decide, and never cancelled behind the buyer's back.
+    """
     request_id = attempt.payment_request_id
     response = yield from exchange(
         account,
@@ -113,9 +151,10 @@ def _inquire(setup: Setup, account: Account, attempt: Attempt, *, closing: bool)
     if observation.news is News.ABSENT and not closing:
         # A code was just issued or asked for: one that Alipay+ does not know yet is not gone.
         observation = evolve(observation, news=News.IN_PROCESS)
-    if closing and observation.news is News.IN_PROCESS:
-        return attempt
-    return (yield from _settle(attempt, observation, setup.rules.inquiry))
+    is_open = observation.news is News.IN_PROCESS
+    if closing and is_open:
+        return attempt, True
+    return (yield from _settle(setup, attempt, observation, setup.rules.inquiry)), is_open
 
 
 def _cancel(setup: Setup, account: Account, attempt: Attempt) -> Flow[Attempt]:
@@ -131,20 +170,29 @@ def _cancel(setup: Setup, account: Account, attempt: Attempt) -> Flow[Attempt]:
     moment = yield from now()
     observation = observe_cancel(response, moment, account.client_id)
     if observation is None:
-        error = OutcomeUnknown(f"cancelling {request_id}: found result {response.result}")
-        return (yield from _later(attempt, setup.rules.after_refusal, error))
-    return (yield from _settle(attempt, observation, setup.rules.inquiry))
+        raise OutcomeUnknown(f"cancelling {request_id}: found result {response.result}")
+    return (yield from _settle(setup, attempt, observation, setup.rules.inquiry))
 
 
-def _settle(attempt: Attempt, observation: Observation, wait: timedelta) -> Flow[Attempt]:
-    """Record, with the next call after `wait`, or at expiry if that is sooner."""
+def _settle(
+    setup: Setup, attempt: Attempt, observation: Observation, wait: timedelta
+) -> Flow[Attempt]:
+    """Record, with the next call after `wait`, or at expiry if that is sooner.
+
+    News that should have ended the attempt and did not is a conflict: asking soon would bring the
+    same again, so the next call comes late.
+    """
     expiry = observation.expires_at or attempt.expires_at
     following = observation.at + wait
     if observation.at < expiry < following:
         following = expiry
-    return (
-        yield from settle(attempt.payment_request_id, evolve(observation, next_call_at=following))
-    )
+    observation = evolve(observation, next_call_at=following)
+    after = yield from settle(attempt.payment_request_id, observation)
+    if observation.news in _ENDS and not after.state.is_final:
+        later = observation.at + setup.rules.after_conflict
+        yield from schedule(after.payment_request_id, after.next_call_at, later)
+        after = evolve(after, next_call_at=later)
+    return after
 
 
 def _later(attempt: Attempt, pause: timedelta, error: NotSent | OutcomeUnknown) -> Flow[Attempt]:

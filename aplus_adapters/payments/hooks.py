@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
     from datetime import timedelta
 
-    from aplus_adapters.payments.attempt import Attempt, Conflict, Observation
+    from aplus_adapters.payments.attempt import Attempt, Conflict, Observation, Refund
     from aplus_adapters.protocol.amounts import Amount
     from aplus_adapters.protocol.messages.order import Buyer, Goods, Merchant, Shipping
 
@@ -23,13 +23,14 @@ __all__ = [
     "OrderDetails",
     "OrderToPay",
     "PaymentDetails",
+    "RefundDetails",
     "RenderDetails",
     "Rendering",
     "Visitor",
 ]
 
 REQUIRED_HOOKS = ("load_order", "payment_changed", "payment_conflict")
-OPTIONAL_HOOKS = ("render_order_code", "authorize")
+OPTIONAL_HOOKS = ("render_order_code", "authorize", "refund_changed")
 
 
 @frozen(kw_only=True)
@@ -77,11 +78,25 @@ class PaymentDetails:
     """What `payment_changed` is told: the attempt became final.
 
     `connection` is the store's open transaction where it has one (SQLStore: a SQLAlchemy
-    Connection): what is written through it is committed together with the payment. Called once per
-    attempt; called again only if it raised or the transaction failed.
+    Connection, or the Session if the store was given the shop's sessions): what is written through
+    it is committed together with the payment. Called once per attempt; called again only if it
+    raised or the transaction failed.
     """
 
     attempt: Attempt
+    observation: Observation
+    connection: Any = field(default=None, repr=False)
+
+
+@frozen(kw_only=True)
+class RefundDetails:
+    """What `refund_changed` is told: a refund succeeded or failed for good.
+
+    `connection` and the promises are those of PaymentDetails.
+    """
+
+    attempt: Attempt
+    refund: Refund
     observation: Observation
     connection: Any = field(default=None, repr=False)
 
@@ -129,7 +144,7 @@ class AuthorizeDetails:
 
 
 class Hooks(Protocol):
-    """The required hooks. `render_order_code` and `authorize` are looked for by name.
+    """The required hooks; those of OPTIONAL_HOOKS are looked for by name.
 
     An object with these methods is enough; there is nothing to inherit from.
     """

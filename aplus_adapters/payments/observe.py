@@ -9,10 +9,12 @@ from aplus_adapters.payments.attempt import News, Observation, OrderCode, Source
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from aplus_adapters.payments.attempt import Refund
     from aplus_adapters.protocol.messages.cancel import CancelResponse
     from aplus_adapters.protocol.messages.inquiry import InquiryResponse
     from aplus_adapters.protocol.messages.notification import PaymentNotification
     from aplus_adapters.protocol.messages.pay import OrderCodeForm, PayResponse
+    from aplus_adapters.protocol.messages.refund import RefundResponse
 
 __all__ = [
     "ORDER_NOT_EXIST",
@@ -20,6 +22,7 @@ __all__ = [
     "observe_inquiry",
     "observe_notification",
     "observe_pay",
+    "observe_refund",
 ]
 
 ORDER_NOT_EXIST = "ORDER_NOT_EXIST"
@@ -102,6 +105,23 @@ def observe_cancel(response: CancelResponse, at: datetime, client_id: str) -> Ob
         return None
     return Observation(
         source=Source.CANCEL, news=news, at=at, client_id=client_id, result=response.result
+    )
+
+
+def observe_refund(response: RefundResponse, refund: Refund, at: datetime) -> Observation | None:
+    """Read the answer to a refund; None for U, which says nothing yet."""
+    status = response.result.result_status
+    if status not in ("S", "F"):
+        return None
+    return Observation(
+        source=Source.REFUND,
+        news=News.REFUNDED if status == "S" else News.REFUND_REFUSED,
+        at=at,
+        client_id=refund.client_id,
+        result=response.result,
+        amount=response.refund_amount,
+        refund_request_id=refund.refund_request_id,
+        refund_id=response.refund_id,
     )
 
 

@@ -57,16 +57,22 @@ class Rules:
     Sources: protocol, "Time": pay is repeated up to 3 requests; the first inquiry comes 15 to 25 s
     after the code was shown, later ones 3 to 5 s apart. Time-outs are seconds for one HTTP call.
     `turn` is how long a worker that calls Alipay+ keeps others from doing the same; it outlasts
-    `pay` with its time-outs. `max_age` of a notification lets a re-send 24 h 22 min late through.
+    `pay` and `refund` with their time-outs. `cancel` are the seconds between cancellations that
+    bring no S; when they are used up it is tried every `after_refusal` with an error in the log.
+    What contradicts the stored payment is asked about again `after_conflict`. `max_age` of a
+    notification lets a re-send 24 h 22 min late through.
     """
 
     pay: Retry = Retry(pauses=(0.5, 1.0), deadline=8.0)
+    refund: Retry = Retry(pauses=(0.5, 1.0), deadline=8.0)
     timeout: float = 5.0
     turn: timedelta = timedelta(seconds=15)
     retry_pay: timedelta = timedelta(seconds=2)
     first_inquiry: timedelta = timedelta(seconds=20)
     inquiry: timedelta = timedelta(seconds=4)
+    cancel: tuple[float, ...] = CANCEL.pauses
     after_refusal: timedelta = timedelta(seconds=60)
+    after_conflict: timedelta = timedelta(hours=1)
     expiry: timedelta = DEFAULT_EXPIRY
     max_age: timedelta = MAX_AGE
     max_ahead: timedelta = MAX_AHEAD
@@ -75,5 +81,8 @@ class Rules:
         return (
             f"pay: {self.pay}, then every {self.retry_pay.total_seconds():g} s while it is wanted\n"
             f"inquiry: {self.first_inquiry.total_seconds():g} s after the code, then every "
-            f"{self.inquiry.total_seconds():g} s; cancelled when still open after expiry"
+            f"{self.inquiry.total_seconds():g} s; cancelled when still open after expiry\n"
+            f"cancel: {Retry(pauses=self.cancel, jitter=0, deadline=sum(self.cancel) + 5)}, then "
+            f"every {self.after_refusal.total_seconds():g} s with an alarm in the log\n"
+            f"refund: {self.refund}, then every {self.after_refusal.total_seconds():g} s"
         )

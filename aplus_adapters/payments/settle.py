@@ -5,14 +5,21 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from aplus_adapters.errors import StoreError
 from aplus_adapters.payments.effects import CallStore, call_hook, record
 from aplus_adapters.payments.hooks import ConflictDetails
 
 if TYPE_CHECKING:
-    from aplus_adapters.payments.attempt import Attempt, Conflict, Observation
+    from aplus_adapters.payments.attempt import (
+        Attempt,
+        Conflict,
+        Observation,
+        Refund,
+        Transition,
+    )
     from aplus_adapters.payments.effects import Flow
 
-__all__ = ["report_conflict", "settle"]
+__all__ = ["report_conflict", "settle", "settle_refund"]
 
 log = logging.getLogger("aplus_adapters")
 
@@ -23,8 +30,24 @@ def settle(payment_request_id: str, observation: Observation) -> Flow[Attempt]:
     A conflict is reported before this returns. Raises UnknownPayment, StoreError and HookError:
     then nothing may be acknowledged.
     """
+    transition = yield from _record(payment_request_id, observation)
+    return transition.after
+
+
+def settle_refund(payment_request_id: str, observation: Observation) -> Flow[Refund]:
+    """Store what was observed of a refund, likewise; give the refund."""
+    transition = yield from _record(payment_request_id, observation)
+    refund = transition.refund
+    if refund is None:
+        raise StoreError(
+            f"store record: gave no refund for an observation of {observation.refund_request_id}, "
+            "expected the one that it advanced; run the contract suite against the store"
+        )
+    return refund
+
+
+def _record(payment_request_id: str, observation: Observation) -> Flow[Transition]:
     transition = yield from record(payment_request_id, observation)
-    extra = {"payment_request_id": payment_request_id, "order_ref": transition.after.order_ref}
     log.info(
         "payment %s: %s by %s, %s -> %s",
         payment_request_id,
@@ -32,11 +55,14 @@ def settle(payment_request_id: str, observation: Observation) -> Flow[Attempt]:
         observation.source,
         transition.before.state,
         transition.after.state,
-        extra=extra,
+        extra={
+            "payment_request_id": payment_request_id,
+            "order_ref": transition.after.order_ref,
+        },
     )
     if transition.conflict is not None:
         yield from report_conflict(transition.conflict)
-    return transition.after
+    return transition
 
 
 def report_conflict(conflict: Conflict) -> Flow[None]:

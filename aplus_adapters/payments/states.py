@@ -1,4 +1,4 @@
-"""The state table: what each observation does to an attempt in each state."""
+"""The state table: what each observation does to an attempt, and which refunds are admitted."""
 
 from __future__ import annotations
 
@@ -7,13 +7,22 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
-from aplus_adapters.errors import UnknownPayment
-from aplus_adapters.payments.attempt import Attempt, Conflict, News, Observation, State, Transition
+from aplus_adapters.errors import InconsistentRetry, InvalidValue, UnknownPayment
+from aplus_adapters.payments.attempt import (
+    Attempt,
+    Conflict,
+    News,
+    Observation,
+    Refund,
+    RefundState,
+    State,
+    Transition,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["CONFLICT", "TABLE", "advance"]
+__all__ = ["CONFLICT", "TABLE", "admit_refund", "advance"]
 
 CONFLICT: Final = "conflict"
 """The observation contradicts a final state: stored and reported, never applied."""
@@ -38,7 +47,13 @@ _ROWS: dict[News, tuple[State | str, ...]] = {
     News.FAILED:      (_F,      _F,      CONFLICT,  _F,       _X),
     News.CANCELLED:   (_X,      _X,      CONFLICT,  _F,       _X),
     News.ABSENT:      (_F,      _F,      CONFLICT,  _F,       _X),
+    News.REFUNDED:    (CONFLICT, CONFLICT, _S,      CONFLICT, CONFLICT),
+    News.REFUND_REFUSED: (_C,   _P,      _S,        _F,       _X),
 }  # fmt: skip
+_REFUND_STATES = {
+    News.REFUNDED: RefundState.SUCCEEDED,
+    News.REFUND_REFUSED: RefundState.FAILED,
+}
 
 TABLE: Mapping[tuple[State, News], State | str] = MappingProxyType(
     {
@@ -50,18 +65,21 @@ TABLE: Mapping[tuple[State, News], State | str] = MappingProxyType(
 """(state, news) to the next state, or CONFLICT."""
 
 
-def advance(attempt: Attempt, observation: Observation) -> Transition:
+def advance(attempt: Attempt, observation: Observation, refund: Refund | None = None) -> Transition:
     """Say what an observation does to an attempt; the only place where states change.
 
     Amount, currency and payment id are compared first: what differs from the stored attempt never
-    settles it, whatever its state. Raises UnknownPayment if the observation came for another
-    account than the attempt's.
+    settles it, whatever its state. `refund` is the stored refund that the observation tells of, if
+    it tells of one. Raises UnknownPayment if the observation came for another account than the
+    attempt's, or tells of a refund that is not there.
     """
     if observation.client_id != attempt.client_id:
         raise UnknownPayment(
             f"payment {attempt.payment_request_id}: belongs to another account than the "
             f"{observation.source}'s; check which keys and client ids belong together"
         )
+    if observation.refund_request_id is not None:
+        return _advance_refund(attempt, observation, refund)
     outcome = TABLE[attempt.state, observation.news]
     reason = _mismatch(attempt, observation)
     if reason is None and outcome == CONFLICT:
@@ -115,3 +133,78 @@ def _reschedule(attempt: Attempt, observation: Observation) -> Attempt:
     if attempt.state.is_final or observation.next_call_at is None:
         return attempt
     return evolve(attempt, next_call_at=observation.next_call_at)
+
+
+def _advance_refund(
+    attempt: Attempt, observation: Observation, refund: Refund | None
+) -> Transition:
+    if refund is None or refund.payment_request_id != attempt.payment_request_id:
+        raise UnknownPayment(
+            f"refund {observation.refund_request_id}: found no such refund of payment "
+            f"{attempt.payment_request_id}"
+        )
+    state = _REFUND_STATES[observation.news]
+    reason = None
+    if observation.amount not in (None, refund.amount):
+        reason = f"refund says {observation.amount}, it was to be {refund.amount}"
+    elif TABLE[attempt.state, observation.news] == CONFLICT:
+        reason = f"{observation.news} although the payment is {attempt.state}"
+    elif refund.state not in (RefundState.CREATED, state):
+        reason = f"{observation.news} although the refund is {refund.state}"
+    conflict = None
+    after = refund
+    if reason is not None:
+        conflict = Conflict(attempt=attempt, observation=observation, reason=reason)
+    elif not refund.state.is_final:
+        after = evolve(
+            refund,
+            state=state,
+            next_call_at=None,
+            changed_at=observation.at,
+            refund_id=observation.refund_id,
+            result=observation.result,
+        )
+    return Transition(
+        before=attempt,
+        after=attempt,
+        observation=observation,
+        conflict=conflict,
+        refund_before=refund,
+        refund=after,
+    )
+
+
+def admit_refund(attempt: Attempt, stored: Iterable[Refund], wanted: Refund) -> Refund | None:
+    """Give the stored refund with the wanted one's id, or None if the wanted one may be added.
+
+    `stored` are the payment's refunds, read under the payment's lock. Raises InconsistentRetry for
+    an id that was used with other content, InvalidValue unless the payment is paid in the same
+    currency and what did not fail stays within what was paid. Source: protocol, "Sibling calls".
+    """
+    stored = tuple(stored)
+    for refund in stored:
+        if refund.refund_request_id == wanted.refund_request_id:
+            if refund.request_body != wanted.request_body:
+                raise InconsistentRetry(
+                    f"refund {wanted.refund_request_id}: already used with other content, expected "
+                    "a new refund_request_id for another refund; nothing was sent"
+                )
+            return refund
+    if attempt.state is not State.SUCCEEDED:
+        raise InvalidValue(
+            f"refund of {attempt.payment_request_id}: found a payment that is {attempt.state}, "
+            "expected one that is paid; nothing was sent"
+        )
+    if wanted.amount.currency != attempt.amount.currency:
+        raise InvalidValue(
+            f"refund of {attempt.payment_request_id}: found {wanted.amount}, expected the "
+            f"payment's currency {attempt.amount.currency}; nothing was sent"
+        )
+    spent = sum(one.amount.value for one in stored if one.state is not RefundState.FAILED)
+    if spent + wanted.amount.value > attempt.amount.value:
+        left = evolve(attempt.amount, value=attempt.amount.value - spent)
+        raise InvalidValue(
+            f"refund of {attempt.payment_request_id}: found {wanted.amount}, expected at most "
+            f"{left}, what is left of {attempt.amount}; nothing was sent"
+        )
+    return None

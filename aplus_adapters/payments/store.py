@@ -7,9 +7,16 @@
 | `schedule`          | of several callers with the same `expected` exactly one gets True         |
 | `record`            | one transaction: lock, advance, store, `inside`, commit; all or nothing   |
 | `due`               | open attempts whose `next_call_at` has come, the longest waiting first    |
+| `history`           | every observation that was recorded, in that order                        |
+| `add_refund`        | under the payment's lock: `states.admit_refund`, then durable             |
+| `refunds`           | every refund of a payment, in the order in which they were added          |
+| `schedule_refund`   | as `schedule`, for a refund                                               |
+| `due_refunds`       | as `due`, for refunds                                                     |
 | `conflict_reported` | durable; the conflict is not handed out again                             |
+| `unreported_conflicts` | conflicts that the shop was not told of yet, the oldest first          |
 
-Methods may be async. Every error that is not ours is turned into a StoreError by the caller.
+`aplus_adapters.testing.store_contract` tests all of this against any store. Methods may be async.
+Every error that is not ours is turned into a StoreError by the caller.
 """
 
 from __future__ import annotations
@@ -20,7 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from aplus_adapters.payments.attempt import Attempt, Conflict, Observation, Transition
+    from aplus_adapters.payments.attempt import (
+        Attempt,
+        Conflict,
+        Observation,
+        Refund,
+        Transition,
+    )
 
 __all__ = ["STORE_METHODS", "PaymentStore"]
 
@@ -32,6 +45,10 @@ STORE_METHODS = (
     "record",
     "due",
     "history",
+    "add_refund",
+    "refunds",
+    "schedule_refund",
+    "due_refunds",
     "conflict_reported",
     "unreported_conflicts",
 )
@@ -68,8 +85,9 @@ class PaymentStore(Protocol):
     ) -> Transition:
         """Apply `payments.states.advance` to the locked attempt and keep the observation.
 
-        `inside(transition, connection)` is called within the transaction when the transition
-        settles the attempt; if it raises, nothing of all this is stored. A conflict is stored once
+        If the observation names a refund, that is what is advanced. `inside(transition,
+        connection)` is called within the transaction when the transition settles the attempt or
+        the refund; if it raises, nothing of all this is stored. A conflict is stored once
         per `key`; the transition that is returned carries it only while it is not reported.
         Raises UnknownPayment.
         """
@@ -81,6 +99,27 @@ class PaymentStore(Protocol):
 
     def history(self, payment_request_id: str, /) -> Sequence[Observation]:
         """Give every observation of the attempt in the order in which they were recorded."""
+        ...
+
+    def add_refund(self, refund: Refund, /) -> Refund:
+        """Store a new refund of a paid attempt; give the stored one if its id is known.
+
+        Raises UnknownPayment, and what `payments.states.admit_refund` raises under the lock.
+        """
+        ...
+
+    def refunds(self, payment_request_id: str, /) -> Sequence[Refund]:
+        """Give every refund of the attempt in the order in which they were added."""
+        ...
+
+    def schedule_refund(
+        self, refund_request_id: str, expected: datetime | None, at: datetime, /
+    ) -> bool:
+        """Set a refund's `next_call_at` to `at` if it still is `expected`; tell whether it was."""
+        ...
+
+    def due_refunds(self, now: datetime, limit: int, /) -> Sequence[Refund]:
+        """Give up to `limit` open refunds that may be called about now."""
         ...
 
     def conflict_reported(self, conflict: Conflict, /) -> None:

@@ -25,7 +25,12 @@ from aplus_adapters.payments.effects import (
     Send,
     Sleep,
 )
-from aplus_adapters.payments.hooks import OPTIONAL_HOOKS, REQUIRED_HOOKS, PaymentDetails
+from aplus_adapters.payments.hooks import (
+    OPTIONAL_HOOKS,
+    REQUIRED_HOOKS,
+    PaymentDetails,
+    RefundDetails,
+)
 from aplus_adapters.payments.store import STORE_METHODS
 
 if TYPE_CHECKING:
@@ -83,13 +88,12 @@ class Performer:
         )
 
     def _record(self, effect: Record) -> Any:
-        hook = partial(_as_hook_error, "payment_changed", self._hooks.payment_changed)
+        def inside(transition: Transition, connection: Any) -> None:
+            for call in _calls(self._hooks, transition, connection):
+                self._call_hook(call)
+
         return _as_store_error(
-            "record",
-            self._store.record,
-            effect.payment_request_id,
-            effect.observation,
-            lambda transition, connection: hook(_details(transition, connection)),
+            "record", self._store.record, effect.payment_request_id, effect.observation, inside
         )
 
     def _call_hook(self, effect: CallHook) -> Any:
@@ -102,7 +106,6 @@ class AsyncPerformer:
     def __init__(self, store: Any, hooks: Any, sender: AsyncSender, clock: Clock) -> None:
         self._store, self._hooks = store, hooks
         self._blocks = getattr(store, "blocks", True)
-        self._async_changed = _is_async(hooks.payment_changed)
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="aplus")
         self._table: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             Now: _soon(clock.now),
@@ -143,10 +146,10 @@ class AsyncPerformer:
 
     async def _record(self, effect: Record) -> Any:
         """Record with the hook inside: in the store's thread, or awaited while that waits."""
-        record, hook = self._store.record, self._hooks.payment_changed
+        record = self._store.record
         arguments = (effect.payment_request_id, effect.observation)
         if _is_async(record):
-            return await _as_store_error_async("record", record, *arguments, self._changed)
+            return await _as_store_error_async("record", record, *arguments, self._inside)
         if not self._blocks:
             transition = _as_store_error("record", self._store.try_record, *arguments)
             if transition is not None:
@@ -154,24 +157,36 @@ class AsyncPerformer:
         loop = asyncio.get_running_loop()
 
         def inside(transition: Transition, connection: Any) -> None:
-            details = _details(transition, connection)
-            if self._async_changed:
-                call = _as_hook_error_async("payment_changed", hook, details)
-                asyncio.run_coroutine_threadsafe(call, loop).result()
-            else:
-                _as_hook_error("payment_changed", hook, details)
+            for call in _calls(self._hooks, transition, connection):
+                hook = getattr(self._hooks, call.name)
+                if _is_async(hook):
+                    awaited = _as_hook_error_async(call.name, hook, call.details)
+                    asyncio.run_coroutine_threadsafe(awaited, loop).result()
+                else:
+                    _as_hook_error(call.name, hook, call.details)
 
         return await self._in_thread(_as_store_error, "record", record, *arguments, inside)
 
-    async def _changed(self, transition: Transition, connection: Any) -> None:
-        details = _details(transition, connection)
-        await self._call_hook(CallHook("payment_changed", details))
+    async def _inside(self, transition: Transition, connection: Any) -> None:
+        for call in _calls(self._hooks, transition, connection):
+            await self._call_hook(call)
 
 
-def _details(transition: Transition, connection: Any) -> PaymentDetails:
-    return PaymentDetails(
-        attempt=transition.after, observation=transition.observation, connection=connection
-    )
+def _calls(hooks: Any, transition: Transition, connection: Any) -> list[CallHook]:
+    """Say which hooks a transition calls inside the store's transaction."""
+    attempt, observation = transition.after, transition.observation
+    if transition.settles:
+        details = PaymentDetails(attempt=attempt, observation=observation, connection=connection)
+        return [CallHook("payment_changed", details)]
+    if transition.refund is not None and getattr(hooks, "refund_changed", None) is not None:
+        told = RefundDetails(
+            attempt=attempt,
+            refund=transition.refund,
+            observation=observation,
+            connection=connection,
+        )
+        return [CallHook("refund_changed", told)]
+    return []
 
 
 def _soon(function: Callable[[], Any]) -> Callable[[Any], Awaitable[Any]]:

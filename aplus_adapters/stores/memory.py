@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import evolve
 
 from aplus_adapters.errors import InconsistentRetry, UnknownPayment
-from aplus_adapters.payments.states import advance
+from aplus_adapters.payments.states import admit_refund, advance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
-    from aplus_adapters.payments.attempt import Attempt, Conflict, Observation, Transition
+    from aplus_adapters.payments.attempt import (
+        Attempt,
+        Conflict,
+        Observation,
+        Refund,
+        Transition,
+    )
 
 __all__ = ["MemoryStore"]
+
+T = TypeVar("T", "Attempt", "Refund")
 
 
 class MemoryStore:
@@ -33,6 +41,7 @@ class MemoryStore:
         self._history: defaultdict[str, list[Observation]] = defaultdict(list)
         self._conflicts: dict[str, Conflict] = {}
         self._reported: set[str] = set()
+        self._refunds: dict[str, Refund] = {}
 
     def add(self, attempt: Attempt, /) -> Attempt:
         """Store a new attempt unless one occupies its order; give the one that does now."""
@@ -73,8 +82,8 @@ class MemoryStore:
     ) -> Transition:
         """Advance the attempt with `inside` in between: all of it happens or nothing."""
         with self._lock_of(payment_request_id):
-            transition = advance(self._known(payment_request_id), observation)
-            if transition.settles:
+            transition = self._advance(payment_request_id, observation)
+            if transition.settles or transition.settles_refund:
                 inside(transition, None)
             return self._commit(transition)
 
@@ -84,25 +93,57 @@ class MemoryStore:
         if not lock.acquire(blocking=False):
             return None
         try:
-            transition = advance(self._known(payment_request_id), observation)
-            return None if transition.settles else self._commit(transition)
+            transition = self._advance(payment_request_id, observation)
+            tells = transition.settles or transition.settles_refund
+            return None if tells else self._commit(transition)
         finally:
             lock.release()
 
     def due(self, now: datetime, limit: int, /) -> list[Attempt]:
         """Give up to `limit` open attempts that may be called about now, longest waiting first."""
         with self._mutex:
-            open_ones = [
-                (attempt.next_call_at, attempt)
-                for attempt in self._attempts.values()
-                if attempt.next_call_at is not None and attempt.next_call_at <= now
-            ]
-        open_ones.sort(key=lambda pair: pair[0])
-        return [attempt for _, attempt in open_ones[:limit]]
+            return _due(self._attempts.values(), now, limit)
 
     def history(self, payment_request_id: str, /) -> list[Observation]:
         """Give every observation of the attempt, in order."""
         return list(self._history.get(payment_request_id, ()))
+
+    def add_refund(self, refund: Refund, /) -> Refund:
+        """Store a new refund of a paid attempt; give the stored one if its id is known."""
+        with self._lock_of(refund.payment_request_id), self._mutex:
+            attempt = self._attempts[refund.payment_request_id]
+            mine = [
+                one
+                for one in self._refunds.values()
+                if one.payment_request_id == refund.payment_request_id
+                or one.refund_request_id == refund.refund_request_id
+            ]
+            stored = admit_refund(attempt, mine, refund)
+            if stored is None:
+                self._refunds[refund.refund_request_id] = stored = refund
+            return stored
+
+    def refunds(self, payment_request_id: str, /) -> list[Refund]:
+        """Give every refund of the attempt in the order in which they were added."""
+        with self._mutex:
+            every = self._refunds.values()
+            return [one for one in every if one.payment_request_id == payment_request_id]
+
+    def schedule_refund(
+        self, refund_request_id: str, expected: datetime | None, at: datetime, /
+    ) -> bool:
+        """Set a refund's `next_call_at` to `at` if it still is `expected`; tell whether it was."""
+        with self._mutex:
+            refund = self._refunds.get(refund_request_id)
+            if refund is None or refund.state.is_final or refund.next_call_at != expected:
+                return False
+            self._refunds[refund_request_id] = evolve(refund, next_call_at=at)
+            return True
+
+    def due_refunds(self, now: datetime, limit: int, /) -> list[Refund]:
+        """Give up to `limit` open refunds that may be called about now, longest waiting first."""
+        with self._mutex:
+            return _due(self._refunds.values(), now, limit)
 
     def conflict_reported(self, conflict: Conflict, /) -> None:
         """Mark a conflict as told to the shop."""
@@ -121,8 +162,9 @@ class MemoryStore:
                 raise _unknown(payment_request_id)  # before a stranger's id gets a lock
             return self._locks[payment_request_id]
 
-    def _known(self, payment_request_id: str) -> Attempt:
-        return self._attempts[payment_request_id]
+    def _advance(self, payment_request_id: str, observation: Observation) -> Transition:
+        refund = self._refunds.get(observation.refund_request_id or "")
+        return advance(self._attempts[payment_request_id], observation, refund)
 
     def _commit(self, transition: Transition) -> Transition:
         request_id = transition.after.payment_request_id
@@ -133,11 +175,23 @@ class MemoryStore:
                 after = evolve(after, next_call_at=now_stored.next_call_at)  # a turn taken since
             self._attempts[request_id] = after
             self._history[request_id].append(transition.observation)
+            if transition.refund is not None and transition.settles_refund:
+                self._refunds[transition.refund.refund_request_id] = transition.refund
             if transition.conflict is not None:
                 self._conflicts.setdefault(transition.conflict.key, transition.conflict)
                 if transition.conflict.key in self._reported:
                     return evolve(transition, conflict=None)
         return transition
+
+
+def _due(items: Iterable[T], now: datetime, limit: int) -> list[T]:
+    waiting = [
+        (item.next_call_at, item)
+        for item in items
+        if item.next_call_at is not None and item.next_call_at <= now
+    ]
+    waiting.sort(key=lambda pair: pair[0])
+    return [item for _, item in waiting[:limit]]
 
 
 def _same_request(stored: Attempt, wanted: Attempt) -> Attempt:

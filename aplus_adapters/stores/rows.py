@@ -1,35 +1,117 @@
-"""Attempts, observations and conflicts as JSON details and back: nothing of SQL in here."""
+"""Attempts, refunds, observations and conflicts as rows and back: nothing of SQL in here."""
 
 from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aplus_adapters.payments.attempt import (
+    Attempt,
     News,
     Observation,
     OrderCode,
+    Refund,
+    RefundState,
     Source,
+    State,
 )
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.messages.result import Result
 from aplus_adapters.protocol.timestamps import Timestamp
 
-__all__ = ["dump_observation", "dump_order_code", "load_observation", "load_order_code"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "attempt_of",
+    "attempt_row",
+    "dump_observation",
+    "load_observation",
+    "refund_of",
+    "refund_row",
+]
 
 
-def dump_order_code(code: OrderCode | None) -> str | None:
-    """Write an order code as JSON text."""
-    return None if code is None else json.dumps({"text": code.text, "images": code.images})
+def attempt_row(attempt: Attempt) -> dict[str, Any]:
+    """Give the columns of an attempt."""
+    return {
+        "payment_request_id": attempt.payment_request_id,
+        "order_ref": attempt.order_ref,
+        "occupied_order": attempt.order_ref if attempt.state.occupies_order else None,
+        "client_id": attempt.client_id,
+        "state": attempt.state.value,
+        "currency": attempt.amount.currency,
+        "amount_value": attempt.amount.value,
+        "request_body": attempt.request_body,
+        "created_at": attempt.created_at,
+        "expires_at": attempt.expires_at,
+        "next_call_at": attempt.next_call_at,
+        "changed_at": attempt.changed_at,
+        "payment_id": attempt.payment_id,
+        "order_code": _dump_order_code(attempt.order_code),
+        "result": _dump_result(attempt.result),
+        "payment_time": attempt.payment_time.text if attempt.payment_time else None,
+        "wallet": attempt.wallet,
+    }
 
 
-def load_order_code(text: str | None) -> OrderCode | None:
-    """Read what `dump_order_code` wrote."""
-    if text is None:
-        return None
-    found = json.loads(text)
-    return OrderCode(text=found["text"], images=tuple((kind, url) for kind, url in found["images"]))
+def attempt_of(row: Mapping[Any, Any]) -> Attempt:
+    """Give the attempt of a row."""
+    return Attempt(
+        payment_request_id=row["payment_request_id"],
+        order_ref=row["order_ref"],
+        client_id=row["client_id"],
+        state=State(row["state"]),
+        amount=Amount(row["currency"], row["amount_value"]),
+        request_body=bytes(row["request_body"]),
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        next_call_at=row["next_call_at"],
+        changed_at=row["changed_at"],
+        payment_id=row["payment_id"],
+        order_code=_load_order_code(row["order_code"]),
+        result=_load_result(row["result"]),
+        payment_time=Timestamp(row["payment_time"]) if row["payment_time"] else None,
+        wallet=row["wallet"],
+    )
+
+
+def refund_row(refund: Refund) -> dict[str, Any]:
+    """Give the columns of a refund."""
+    return {
+        "refund_request_id": refund.refund_request_id,
+        "payment_request_id": refund.payment_request_id,
+        "client_id": refund.client_id,
+        "state": refund.state.value,
+        "currency": refund.amount.currency,
+        "amount_value": refund.amount.value,
+        "reason": refund.reason,
+        "request_body": refund.request_body,
+        "created_at": refund.created_at,
+        "next_call_at": refund.next_call_at,
+        "changed_at": refund.changed_at,
+        "refund_id": refund.refund_id,
+        "result": _dump_result(refund.result),
+    }
+
+
+def refund_of(row: Mapping[Any, Any]) -> Refund:
+    """Give the refund of a row."""
+    return Refund(
+        refund_request_id=row["refund_request_id"],
+        payment_request_id=row["payment_request_id"],
+        client_id=row["client_id"],
+        state=RefundState(row["state"]),
+        amount=Amount(row["currency"], row["amount_value"]),
+        reason=row["reason"],
+        request_body=bytes(row["request_body"]),
+        created_at=row["created_at"],
+        next_call_at=row["next_call_at"],
+        changed_at=row["changed_at"],
+        refund_id=row["refund_id"],
+        result=_load_result(row["result"]),
+    )
 
 
 def dump_observation(observation: Observation) -> str:
@@ -49,6 +131,8 @@ def dump_observation(observation: Observation) -> str:
         "paymentTime": observation.payment_time and observation.payment_time.text,
         "wallet": observation.wallet,
         "nextCallAt": observation.next_call_at and observation.next_call_at.isoformat(),
+        "refundRequestId": observation.refund_request_id,
+        "refundId": observation.refund_id,
     }
     return json.dumps({key: value for key, value in details.items() if value is not None})
 
@@ -72,4 +156,25 @@ def load_observation(text: str) -> Observation:
         payment_time=Timestamp(found["paymentTime"]) if "paymentTime" in found else None,
         wallet=found.get("wallet"),
         next_call_at=moment("nextCallAt"),
+        refund_request_id=found.get("refundRequestId"),
+        refund_id=found.get("refundId"),
     )
+
+
+def _dump_order_code(code: OrderCode | None) -> str | None:
+    return None if code is None else json.dumps({"text": code.text, "images": code.images})
+
+
+def _load_order_code(text: str | None) -> OrderCode | None:
+    if text is None:
+        return None
+    found = json.loads(text)
+    return OrderCode(text=found["text"], images=tuple((kind, url) for kind, url in found["images"]))
+
+
+def _dump_result(result: Result | None) -> str | None:
+    return None if result is None else result.to_json()
+
+
+def _load_result(text: str | None) -> Result | None:
+    return None if text is None else Result.decode(text.encode())

@@ -29,6 +29,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.orm import Session
 
 from aplus_adapters.errors import StoreError
 
@@ -37,9 +38,17 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Dialect
 
-__all__ = ["SCHEMA_VERSION", "conflicts", "metadata", "migrate", "observations", "payments"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "conflicts",
+    "metadata",
+    "migrate",
+    "observations",
+    "payments",
+    "refunds",
+]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Moment(TypeDecorator[datetime]):
@@ -119,21 +128,49 @@ conflicts = Table(
     Column("unreported", String(1), nullable=True, index=True),  # 'y' until the shop was told
 )
 
+refunds = Table(
+    "aplus_refunds",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("refund_request_id", String(64), nullable=False, unique=True),
+    Column(
+        "payment_request_id",
+        ForeignKey("aplus_payments.payment_request_id"),
+        nullable=False,
+        index=True,
+    ),
+    Column("client_id", String(128), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("amount_value", BigInteger, nullable=False),
+    Column("reason", Text),
+    Column("request_body", LargeBinary, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("next_call_at", Moment, nullable=True, index=True),
+    Column("changed_at", Moment, nullable=False),
+    Column("refund_id", Text),
+    Column("result", Text),
+)
+
 version = Table("aplus_schema", metadata, Column("version", Integer, nullable=False))
 
-_MIGRATIONS: dict[int, Callable[[Connection], Any]] = {}
+_MIGRATIONS: dict[int, Callable[[Connection | Session], Any]] = {
+    1: lambda connection: _create(connection, [refunds]),  # version 2 keeps refunds
+}
 """From each older version to the next one; each runs on a database with data in it."""
 
 
-def migrate(connection: Connection) -> None:
+def migrate(connection: Connection | Session) -> None:
     """Make the tables, or bring those of an older version to the present one.
 
     Raises StoreError if the database was made by a newer version of this library.
     """
-    if not inspect(connection).has_table(version.name):
-        metadata.create_all(connection)
+    if not inspect(_bare(connection)).has_table(version.name):
+        _create(connection)
         connection.execute(insert(version).values(version=SCHEMA_VERSION))
         return
+    # The lock: of several workers that start at once, one migrates and the others find it done.
+    connection.execute(update(version).values(version=version.c.version))
     found = connection.execute(select(version.c.version)).scalar_one()
     if found > SCHEMA_VERSION:
         raise StoreError(
@@ -143,3 +180,11 @@ def migrate(connection: Connection) -> None:
     for step in range(found, SCHEMA_VERSION):
         _MIGRATIONS[step](connection)
         connection.execute(update(version).values(version=step + 1))
+
+
+def _create(connection: Connection | Session, tables: list[Table] | None = None) -> None:
+    metadata.create_all(_bare(connection), tables=tables)
+
+
+def _bare(connection: Connection | Session) -> Connection:
+    return connection.connection() if isinstance(connection, Session) else connection

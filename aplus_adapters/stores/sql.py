@@ -6,45 +6,46 @@ conditional UPDATE, transitions under the row's lock.
 
 from __future__ import annotations
 
-import json
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from aplus_adapters.errors import ConfigurationError, InconsistentRetry, StoreError, UnknownPayment
+from aplus_adapters.errors import ConfigurationError, StoreError, UnknownPayment
 
 try:
-    from sqlalchemy import Engine, create_engine, event, insert, select, update
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+    from sqlalchemy import insert, or_, select, update
+    from sqlalchemy.exc import IntegrityError
 except ImportError:
     raise ConfigurationError(
         "SQLStore: SQLAlchemy is not installed; run pip install 'aplus_adapters[sql]'"
     ) from None
 
-from aplus_adapters.payments.attempt import Attempt, Conflict, State, Transition
-from aplus_adapters.payments.states import advance
-from aplus_adapters.protocol.amounts import Amount
-from aplus_adapters.protocol.messages.result import Result
-from aplus_adapters.protocol.timestamps import Timestamp
+from attrs import evolve
+
+from aplus_adapters.errors import InconsistentRetry
+from aplus_adapters.payments.attempt import Conflict
+from aplus_adapters.payments.states import admit_refund, advance
+from aplus_adapters.stores.database import Database
 from aplus_adapters.stores.rows import (
+    attempt_of,
+    attempt_row,
     dump_observation,
-    dump_order_code,
     load_observation,
-    load_order_code,
+    refund_of,
+    refund_row,
 )
-from aplus_adapters.stores.schema import conflicts, migrate, observations, payments
+from aplus_adapters.stores.schema import conflicts, migrate, observations, payments, refunds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from datetime import datetime
 
-    from sqlalchemy import Connection, RowMapping
+    from sqlalchemy import ColumnElement, Connection, Table
+    from sqlalchemy.orm import Session
 
-    from aplus_adapters.payments.attempt import Observation
+    from aplus_adapters.payments.attempt import Attempt, Observation, Refund, Transition
+    from aplus_adapters.stores.database import Given
 
 __all__ = ["SQLStore"]
 
-_PATIENCE = 3  # seconds for a lock, a statement or a connection: an answer is due within 5
 _TRIES = 5  # an order's occupant may vanish between our INSERT and our SELECT, rarely twice
 
 
@@ -52,13 +53,15 @@ class SQLStore:
     """Keeps attempts in a database that all workers and machines of the shop share.
 
     `database` is a SQLAlchemy address such as `sqlite:///payments.db` or
-    `postgresql+psycopg://...`, or the shop's own Engine: then the shop's time-outs hold. The tables
-    are made or migrated at once. Raises ConfigurationError for an unusable address, StoreError if
-    the database cannot be reached.
+    `postgresql+psycopg://...`, or the shop's own Engine, sessionmaker or scoped_session (Flask-
+    SQLAlchemy's `db.session`): then the shop's time-outs hold, and with sessions `payment_changed`
+    is given the Session that commits the payment. The tables are made or migrated at once. Raises
+    ConfigurationError for an unusable address, StoreError if the database cannot be reached.
     """
 
-    def __init__(self, database: str | Engine) -> None:
-        self._engine = database if isinstance(database, Engine) else _engine(database)
+    def __init__(self, database: Given) -> None:
+        self._database = Database(database)
+        self._transaction = self._database.transaction
         self._set_up()
 
     def _set_up(self) -> None:
@@ -78,7 +81,7 @@ class SQLStore:
         for _ in range(_TRIES):
             try:
                 with self._transaction("add") as connection:
-                    connection.execute(insert(payments).values(_row(attempt)))
+                    connection.execute(insert(payments).values(attempt_row(attempt)))
                     return attempt
             except IntegrityError:
                 pass
@@ -94,7 +97,7 @@ class SQLStore:
                     "expected a new paymentRequestId for a new request; nothing was sent"
                 )
             if rows:
-                return _attempt(same or next(iter(rows.values())))
+                return attempt_of(same or next(iter(rows.values())))
         raise StoreError(f"order {attempt.order_ref}: its attempts change too fast; try again")
 
     def get(self, payment_request_id: str, /) -> Attempt | None:
@@ -109,14 +112,8 @@ class SQLStore:
 
     def schedule(self, payment_request_id: str, expected: datetime | None, at: datetime, /) -> bool:
         """Set `next_call_at` to `at` if it still is `expected`; tell whether it was."""
-        statement = (
-            update(payments)
-            .where(payments.c.payment_request_id == payment_request_id)
-            .where(payments.c.next_call_at == expected, payments.c.next_call_at.is_not(None))
-            .values(next_call_at=at)
-        )
-        with self._transaction("schedule") as connection:
-            return connection.execute(statement).rowcount == 1
+        mine = payments.c.payment_request_id == payment_request_id
+        return self._move("schedule", payments, mine, expected, at)
 
     def record(
         self,
@@ -126,27 +123,25 @@ class SQLStore:
         /,
     ) -> Transition:
         """Advance the locked attempt in one transaction with `inside`."""
-        mine = payments.c.payment_request_id == payment_request_id
         with self._transaction("record") as connection:
-            # The lock. A write and not FOR UPDATE, because SQLite would take a read lock first and
-            # then refuse to upgrade it under another writer.
-            connection.execute(update(payments).where(mine).values(state=payments.c.state))
-            row = connection.execute(select(payments).where(mine)).mappings().first()
-            if row is None:
-                raise UnknownPayment(
-                    f"payment {payment_request_id[:64]!r}: found no such attempt in the store; "
-                    "do several shops share one client id or one notify URL?"
-                )
-            transition = advance(_attempt(row), observation)
+            attempt = _locked(connection, payment_request_id)
+            refund = _refund(connection, observation.refund_request_id)
+            transition = advance(attempt, observation, refund)
             if transition.after != transition.before:
-                connection.execute(update(payments).where(mine).values(_row(transition.after)))
+                mine = payments.c.payment_request_id == payment_request_id
+                values = attempt_row(transition.after)
+                connection.execute(update(payments).where(mine).values(values))
+            if transition.refund is not None and transition.settles_refund:
+                this = refunds.c.refund_request_id == transition.refund.refund_request_id
+                values = refund_row(transition.refund)
+                connection.execute(update(refunds).where(this).values(values))
             connection.execute(
                 insert(observations).values(
                     payment_request_id=payment_request_id, details=dump_observation(observation)
                 )
             )
             transition = _keep_conflict(connection, transition)
-            if transition.settles:
+            if transition.settles or transition.settles_refund:
                 inside(transition, connection)
         return transition
 
@@ -155,7 +150,7 @@ class SQLStore:
         query = select(payments).where(payments.c.next_call_at <= now)
         query = query.order_by(payments.c.next_call_at).limit(limit)
         with self._transaction("due") as connection:
-            return [_attempt(row) for row in connection.execute(query).mappings()]
+            return [attempt_of(row) for row in connection.execute(query).mappings()]
 
     def history(self, payment_request_id: str, /) -> list[Observation]:
         """Give every observation of the attempt, in order."""
@@ -166,6 +161,43 @@ class SQLStore:
         )
         with self._transaction("history") as connection:
             return [load_observation(details) for details in connection.execute(query).scalars()]
+
+    def add_refund(self, refund: Refund, /) -> Refund:
+        """Store a new refund of a paid attempt; give the stored one if its id is known."""
+        related = or_(
+            refunds.c.payment_request_id == refund.payment_request_id,
+            refunds.c.refund_request_id == refund.refund_request_id,
+        )
+        try:
+            with self._transaction("add_refund") as connection:
+                attempt = _locked(connection, refund.payment_request_id)
+                rows = connection.execute(select(refunds).where(related)).mappings()
+                stored = admit_refund(attempt, map(refund_of, rows), refund)
+                if stored is None:
+                    connection.execute(insert(refunds).values(refund_row(refund)))
+                return stored or refund
+        except IntegrityError:  # the same id came for another payment at the same moment
+            raise InconsistentRetry(
+                f"refund {refund.refund_request_id}: already used for another payment, expected a "
+                "new refund_request_id for another refund; nothing was sent"
+            ) from None
+
+    def refunds(self, payment_request_id: str, /) -> list[Refund]:
+        """Give every refund of the attempt in the order in which they were added."""
+        query = select(refunds).where(refunds.c.payment_request_id == payment_request_id)
+        return self._refunds("refunds", query.order_by(refunds.c.id))
+
+    def schedule_refund(
+        self, refund_request_id: str, expected: datetime | None, at: datetime, /
+    ) -> bool:
+        """Set a refund's `next_call_at` to `at` if it still is `expected`; tell whether it was."""
+        mine = refunds.c.refund_request_id == refund_request_id
+        return self._move("schedule_refund", refunds, mine, expected, at)
+
+    def due_refunds(self, now: datetime, limit: int, /) -> list[Refund]:
+        """Give up to `limit` open refunds that may be called about now, longest waiting first."""
+        query = select(refunds).where(refunds.c.next_call_at <= now)
+        return self._refunds("due_refunds", query.order_by(refunds.c.next_call_at).limit(limit))
 
     def conflict_reported(self, conflict: Conflict, /) -> None:
         """Mark a conflict as told to the shop."""
@@ -185,7 +217,7 @@ class SQLStore:
         with self._transaction("unreported_conflicts") as connection:
             return [
                 Conflict(
-                    attempt=_attempt(row),
+                    attempt=attempt_of(row),
                     observation=load_observation(row["details"]),
                     reason=row["reason"],
                 )
@@ -194,28 +226,56 @@ class SQLStore:
 
     def close(self) -> None:
         """Close the pooled connections."""
-        self._engine.dispose()
+        self._database.close()
 
     def _one(self, what: str, query: Any) -> Attempt | None:
         with self._transaction(what) as connection:
             row = connection.execute(query).mappings().first()
-        return None if row is None else _attempt(row)
+        return None if row is None else attempt_of(row)
 
-    @contextmanager
-    def _transaction(self, what: str) -> Iterator[Connection]:
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except IntegrityError:
-            raise  # `add` reads it as news, anywhere else the caller makes it a StoreError
-        except SQLAlchemyError as error:
-            raise StoreError(
-                f"store {what}: the database raised {type(error).__name__}; "
-                "nothing is acknowledged until it works again"
-            ) from error
+    def _refunds(self, what: str, query: Any) -> list[Refund]:
+        with self._transaction(what) as connection:
+            return [refund_of(row) for row in connection.execute(query).mappings()]
+
+    def _move(
+        self,
+        what: str,
+        table: Table,
+        mine: ColumnElement[bool],
+        expected: datetime | None,
+        at: datetime,
+    ) -> bool:
+        still = table.c.next_call_at == expected, table.c.next_call_at.is_not(None)
+        statement = update(table).where(mine, *still).values(next_call_at=at)
+        with self._transaction(what) as connection:
+            result: Any = connection.execute(statement)
+            return bool(result.rowcount == 1)
 
 
-def _keep_conflict(connection: Connection, transition: Transition) -> Transition:
+def _locked(connection: Connection | Session, payment_request_id: str) -> Attempt:
+    """Give the attempt, locked until the transaction ends; UnknownPayment if there is none."""
+    mine = payments.c.payment_request_id == payment_request_id
+    # A write and not FOR UPDATE, because SQLite would take a read lock first and then refuse to
+    # upgrade it under another writer.
+    connection.execute(update(payments).where(mine).values(state=payments.c.state))
+    row = connection.execute(select(payments).where(mine)).mappings().first()
+    if row is None:
+        raise UnknownPayment(
+            f"payment {payment_request_id[:64]!r}: found no such attempt in the store; "
+            "do several shops share one client id or one notify URL?"
+        )
+    return attempt_of(row)
+
+
+def _refund(connection: Connection | Session, refund_request_id: str | None) -> Refund | None:
+    if refund_request_id is None:
+        return None
+    query = select(refunds).where(refunds.c.refund_request_id == refund_request_id)
+    row = connection.execute(query).mappings().first()
+    return None if row is None else refund_of(row)
+
+
+def _keep_conflict(connection: Connection | Session, transition: Transition) -> Transition:
     """Store a new conflict; give the transition without it if the shop knows it already."""
     conflict = transition.conflict
     if conflict is None:
@@ -233,92 +293,5 @@ def _keep_conflict(connection: Connection, transition: Transition) -> Transition
             )
         )
     elif row.unreported is None:
-        return Transition(
-            before=transition.before, after=transition.after, observation=transition.observation
-        )
+        return evolve(transition, conflict=None)
     return transition
-
-
-def _row(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "payment_request_id": attempt.payment_request_id,
-        "order_ref": attempt.order_ref,
-        "occupied_order": attempt.order_ref if attempt.state.occupies_order else None,
-        "client_id": attempt.client_id,
-        "state": attempt.state.value,
-        "currency": attempt.amount.currency,
-        "amount_value": attempt.amount.value,
-        "request_body": attempt.request_body,
-        "created_at": attempt.created_at,
-        "expires_at": attempt.expires_at,
-        "next_call_at": attempt.next_call_at,
-        "changed_at": attempt.changed_at,
-        "payment_id": attempt.payment_id,
-        "order_code": dump_order_code(attempt.order_code),
-        "result": json.dumps(attempt.result.to_wire()) if attempt.result else None,
-        "payment_time": attempt.payment_time.text if attempt.payment_time else None,
-        "wallet": attempt.wallet,
-    }
-
-
-def _attempt(row: RowMapping) -> Attempt:
-    return Attempt(
-        payment_request_id=row["payment_request_id"],
-        order_ref=row["order_ref"],
-        client_id=row["client_id"],
-        state=State(row["state"]),
-        amount=Amount(row["currency"], row["amount_value"]),
-        request_body=bytes(row["request_body"]),
-        created_at=row["created_at"],
-        expires_at=row["expires_at"],
-        next_call_at=row["next_call_at"],
-        changed_at=row["changed_at"],
-        payment_id=row["payment_id"],
-        order_code=load_order_code(row["order_code"]),
-        result=Result.from_wire(json.loads(row["result"])) if row["result"] else None,
-        payment_time=Timestamp(row["payment_time"]) if row["payment_time"] else None,
-        wallet=row["wallet"],
-    )
-
-
-def _engine(address: str) -> Engine:
-    try:
-        url = make_url(address)
-        name = url.get_backend_name()
-        if name == "sqlite" and url.database in (None, "", ":memory:"):
-            raise ConfigurationError(
-                "SQLStore: found an in-memory SQLite, expected a file such as "
-                "sqlite:///payments.db; use MemoryStore() to keep nothing"
-            )
-        engine = create_engine(
-            url,
-            pool_timeout=_PATIENCE,
-            pool_pre_ping=name != "sqlite",
-            connect_args=_connect_args(name),
-        )
-    except (ArgumentError, ImportError) as error:
-        raise ConfigurationError(
-            f"SQLStore: cannot use the database address ({type(error).__name__}: "
-            f"{str(error)[:200]}), expected one such as sqlite:///payments.db or "
-            "postgresql+psycopg://user@host/shop with its driver installed"
-        ) from None
-    if name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-    return engine
-
-
-def _connect_args(name: str) -> dict[str, Any]:
-    if name == "sqlite":
-        return {"timeout": _PATIENCE}
-    if name == "postgresql":
-        milliseconds = _PATIENCE * 1000
-        options = f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
-        return {"connect_timeout": _PATIENCE, "options": options}
-    return {}
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # Readers do not wait for writers; a commit survives the process's death and the machine's.
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")

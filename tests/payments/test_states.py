@@ -9,16 +9,20 @@ from aplus_adapters import (
     Amount,
     Attempt,
     Conflict,
+    InconsistentRetry,
+    InvalidValue,
     News,
     Observation,
     OrderCode,
+    Refund,
+    RefundState,
     Result,
     Source,
     State,
     Timestamp,
     UnknownPayment,
 )
-from aplus_adapters.payments.states import CONFLICT, TABLE, advance
+from aplus_adapters.payments.states import CONFLICT, TABLE, admit_refund, advance
 from conftest import NOON
 
 ATTEMPT = Attempt(
@@ -43,6 +47,8 @@ succeeded    succeeded  succeeded  succeeded  conflict   conflict
 failed       failed     failed     conflict   failed     cancelled
 cancelled    cancelled  cancelled  conflict   failed     cancelled
 absent       failed     failed     conflict   failed     cancelled
+refunded     conflict   conflict   succeeded  conflict   conflict
+refund_refused created  pending    succeeded  failed     cancelled
 """
 
 
@@ -202,3 +208,113 @@ def test_a_conflict_of_an_open_attempt_only_puts_off_the_next_call():
 def test_a_conflict_says_why(state, changes, reason):
     said = observed(News.SUCCEEDED, **changes)
     assert advance(evolve(ATTEMPT, state=state), said).conflict.reason == reason
+
+
+REFUND = Refund(
+    refund_request_id="refund1",
+    payment_request_id="pay1",
+    client_id="C",
+    amount=Amount("JPY", 1000),
+    request_body=b"{}",
+    created_at=NOON,
+    next_call_at=NOON,
+    changed_at=NOON,
+)
+PAID = evolve(ATTEMPT, state=State.SUCCEEDED, next_call_at=None)
+
+
+def refunded(news=News.REFUNDED, **changes):
+    said = Observation(
+        source=Source.REFUND,
+        news=news,
+        at=LATER,
+        client_id="C",
+        result=Result(result_code="SUCCESS", result_status="S"),
+        amount=REFUND.amount,
+        refund_request_id="refund1",
+        refund_id="R-1",
+    )
+    return evolve(said, **changes)
+
+
+@pytest.mark.parametrize(
+    ("news", "state"),
+    [(News.REFUNDED, RefundState.SUCCEEDED), (News.REFUND_REFUSED, RefundState.FAILED)],
+)
+def test_a_refund_becomes_final_and_the_payment_stays_as_it_is(news, state):
+    said = refunded(news)
+    transition = advance(PAID, said, REFUND)
+    assert transition.before == transition.after == PAID
+    assert (transition.observation, transition.refund_before) == (said, REFUND)
+    assert transition.refund == evolve(
+        REFUND, state=state, next_call_at=None, changed_at=LATER, refund_id="R-1",
+        result=said.result,
+    )  # fmt: skip
+    assert transition.settles_refund
+    assert not transition.settles
+    again = advance(PAID, refunded(news, at=NOON, refund_id="R-2"), transition.refund)
+    assert again.refund == transition.refund
+    assert again.conflict is None
+    assert not again.settles_refund
+
+
+@pytest.mark.parametrize(
+    ("attempt", "refund", "changes", "reason"),
+    [
+        (PAID, REFUND, {"amount": Amount("JPY", 999)}, "refund says 999 JPY, it was to be 1000 JPY"),
+        (evolve(PAID, state=State.CANCELLED), REFUND, {}, "refunded although the payment is cancelled"),
+        (PAID, evolve(REFUND, state=RefundState.FAILED), {}, "refunded although the refund is failed"),
+        (PAID, evolve(REFUND, state=RefundState.SUCCEEDED), {"news": News.REFUND_REFUSED},
+         "refund refused although the refund is succeeded"),
+    ],
+)  # fmt: skip
+def test_a_refund_that_contradicts_is_a_conflict_and_changes_nothing(
+    attempt, refund, changes, reason
+):
+    transition = advance(attempt, refunded(**changes), refund)
+    assert transition.conflict.reason == reason
+    assert (transition.conflict.attempt, transition.conflict.observation.at) == (attempt, LATER)
+    assert (transition.after, transition.refund) == (attempt, refund)
+    assert not transition.settles_refund
+
+
+def test_an_answer_that_does_not_repeat_the_amount_settles_the_refund():
+    assert advance(PAID, refunded(amount=None), REFUND).settles_refund
+
+
+@pytest.mark.parametrize("refund", [None, evolve(REFUND, payment_request_id="pay2")])
+def test_a_refund_that_is_not_there_is_unknown(refund):
+    with pytest.raises(
+        UnknownPayment, match="refund refund1: found no such refund of payment pay1"
+    ):
+        advance(PAID, refunded(), refund)
+
+
+def wanted(number, value, **changes):
+    return evolve(
+        REFUND,
+        refund_request_id=f"refund{number}",
+        amount=Amount("JPY", value),
+        request_body=str(number).encode(),
+        **changes,
+    )
+
+
+def test_refunds_are_admitted_up_to_what_was_paid():
+    stored = [wanted(1, 4000), wanted(2, 4200, state=RefundState.FAILED)]
+    assert admit_refund(PAID, stored, wanted(3, 200)) is None
+    assert admit_refund(PAID, stored, wanted(1, 4000)) is stored[0]
+    refusals = {
+        "found 201 JPY, expected at most 200 JPY, what is left of 4200 JPY": (PAID, wanted(3, 201)),
+        "found a payment that is pending, expected one that is paid": (
+            evolve(PAID, state=State.PENDING), wanted(3, 1),
+        ),
+        "found 0.01 USD, expected the payment's currency JPY": (
+            PAID, evolve(wanted(3, 1), amount=Amount("USD", 1)),
+        ),
+    }  # fmt: skip
+    for message, (attempt, refund) in refusals.items():
+        with pytest.raises(InvalidValue, match=message):
+            admit_refund(attempt, stored, refund)
+    with pytest.raises(InconsistentRetry, match="refund refund1: already used"):
+        admit_refund(PAID, stored, evolve(wanted(1, 4000), request_body=b"other"))

@@ -1,0 +1,380 @@
+"""What every payment store has to prove: a suite for pytest, to be run against a shop's own store.
+
+    class TestOurStore(PaymentStoreContract):
+        @pytest.fixture
+        def store(self):
+            return OurStore(...)  # empty, shared by threads
+
+Each test is one promise of `payments.store.PaymentStore`. The races are repeated and widened, so
+that a store which checks first and updates afterwards fails.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from attrs import evolve
+
+from aplus_adapters.errors import AplusError, InconsistentRetry, InvalidValue, UnknownPayment
+from aplus_adapters.payments.attempt import (
+    Attempt,
+    News,
+    Observation,
+    OrderCode,
+    Refund,
+    RefundState,
+    Source,
+    State,
+)
+from aplus_adapters.protocol.amounts import Amount
+from aplus_adapters.protocol.messages.result import Result
+from aplus_adapters.protocol.timestamps import Timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aplus_adapters.payments.attempt import Transition
+
+__all__ = ["PaymentStoreContract", "a_refund", "an_attempt", "an_observation"]
+
+T = TypeVar("T")
+
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+LATER = NOON + timedelta(seconds=30, microseconds=7)
+_WORKERS = 8
+_ROUNDS = 5
+_GAP = 0.005  # seconds that the shop's hook takes: what is not locked meanwhile is changed
+
+
+def an_attempt(number: int = 1, order_ref: str = "A-1", **changes: Any) -> Attempt:
+    """Give a legal attempt over 4200 JPY, not stored yet."""
+    made = Attempt(
+        payment_request_id=f"pay{number}",
+        order_ref=order_ref,
+        client_id="C",
+        amount=Amount("JPY", 4200),
+        request_body=b'{"\xc3\xbc":1}',
+        created_at=NOON,
+        expires_at=NOON + timedelta(minutes=3),
+        next_call_at=NOON,
+        changed_at=NOON,
+    )
+    return evolve(made, **changes)
+
+
+def an_observation(news: News = News.SUCCEEDED, **changes: Any) -> Observation:
+    """Give what a notification says of that attempt."""
+    made = Observation(
+        source=Source.NOTIFICATION,
+        news=news,
+        at=LATER,
+        client_id="C",
+        result=Result(result_code="SUCCESS", result_status="S", result_message="支付 🍜"),
+        payment_id="P-1",
+        amount=Amount("JPY", 4200),
+        payment_time=Timestamp("2026-11-23T12:01:07.5+08:00"),
+        wallet="WALLET",
+    )
+    return evolve(made, **changes)
+
+
+def a_refund(number: int = 1, value: int = 1000, **changes: Any) -> Refund:
+    """Give a legal refund of that attempt, not stored yet."""
+    made = Refund(
+        refund_request_id=f"refund{number}",
+        payment_request_id="pay1",
+        client_id="C",
+        amount=Amount("JPY", value),
+        reason="the seat was broken",
+        request_body=f'{{"refundRequestId":"refund{number}","value":"{value}"}}'.encode(),
+        created_at=NOON,
+        next_call_at=NOON,
+        changed_at=NOON,
+    )
+    return evolve(made, **changes)
+
+
+def nothing(_transition: Transition, _connection: Any) -> None:
+    """Be a hook that does nothing."""
+
+
+class PaymentStoreContract:
+    """The promises; a subclass gives a fixture `store` with an empty store for each test."""
+
+    def test_what_was_added_comes_back_whole(self, store: Any) -> None:
+        """Every field survives, times with microseconds, bytes untouched."""
+        code = OrderCode(text="https://c.example/1", images=(("BIGIMAGE", "https://c.example/i"),))
+        made = an_attempt(order_code=code, payment_id="P", state=State.PENDING, next_call_at=LATER)
+        assert store.add(made) == made
+        assert store.get("pay1") == made == store.latest("A-1")
+
+    def test_an_order_has_one_attempt_that_is_open_or_paid(self, store: Any) -> None:
+        """A second attempt is not stored; the first one is given instead."""
+        first = store.add(an_attempt(1))
+        assert store.add(an_attempt(2)) == first
+        assert store.get("pay2") is None
+        store.record("pay1", an_observation(), nothing)
+        assert store.add(an_attempt(3)).payment_request_id == "pay1"
+        assert store.add(an_attempt(4, "A-2")).payment_request_id == "pay4"
+
+    def test_a_closed_attempt_leaves_its_order_free(self, store: Any) -> None:
+        """After failure or cancellation the next attempt is the latest."""
+        for number, news in enumerate((News.FAILED, News.CANCELLED, News.REFUSED), 1):
+            order_ref = f"A-{number}"
+            store.add(an_attempt(number, order_ref))
+            store.record(f"pay{number}", an_observation(news), nothing)
+            second = an_attempt(number + 10, order_ref, created_at=LATER)
+            assert store.add(second) == second == store.latest(order_ref)
+
+    def test_the_same_id_is_the_same_content_or_refused(self, store: Any) -> None:
+        """An id is never used with another request body."""
+        first = store.add(an_attempt(1))
+        assert store.add(an_attempt(1)) == first
+        _raises(InconsistentRetry, store.add, an_attempt(1, request_body=b"other"))
+
+    def test_what_does_not_exist_is_none_or_unknown(self, store: Any) -> None:
+        """An unknown id leaves no trace."""
+        assert store.get("x") is None
+        assert store.latest("x") is None
+        assert list(store.history("x")) == []
+        assert list(store.refunds("x")) == []
+        assert not store.schedule("x", NOON, LATER)
+        assert not store.schedule_refund("x", NOON, LATER)
+        _raises(UnknownPayment, store.record, "x", an_observation(), nothing)
+        _raises(UnknownPayment, store.add_refund, a_refund(payment_request_id="x"))
+        assert list(store.history("x")) == []
+
+    def test_a_recorded_observation_changes_the_attempt_and_is_kept(self, store: Any) -> None:
+        """The hook is called inside with the transition; both are there afterwards."""
+        store.add(an_attempt())
+        told: list[State] = []
+        transition = store.record("pay1", an_observation(), lambda t, _: told.append(t.after.state))
+        assert transition.settles
+        assert told == [State.SUCCEEDED]
+        assert store.get("pay1") == transition.after
+        assert list(store.history("pay1")) == [an_observation()]
+
+    def test_when_the_hook_raises_nothing_at_all_is_stored(self, store: Any) -> None:
+        """Neither state nor history; the same observation settles it later."""
+        store.add(an_attempt())
+
+        def broken(_transition: Transition, _connection: Any) -> None:
+            raise LookupError("the shop's own bug")
+
+        _raises(LookupError, store.record, "pay1", an_observation(), broken)
+        assert store.get("pay1") == an_attempt()
+        assert list(store.history("pay1")) == []
+        assert store.record("pay1", an_observation(), nothing).settles
+
+    def test_a_turn_is_given_to_one_of_many(self, store: Any) -> None:
+        """Of many who saw the same `next_call_at` one wins."""
+        for round_ in range(_ROUNDS):
+            name = f"pay{round_}"
+            store.add(an_attempt(round_, f"A-{round_}"))
+
+            def take(number: int, name: str = name) -> Any:
+                return store.schedule(name, NOON, LATER + timedelta(seconds=number))
+
+            assert sorted(_at_once(take)) == [False] * (_WORKERS - 1) + [True]
+
+    def test_of_many_new_attempts_at_once_one_is_kept(self, store: Any) -> None:
+        """Every caller is given the same attempt."""
+        for round_ in range(_ROUNDS):
+
+            def add(number: int, round_: int = round_) -> Any:
+                return store.add(an_attempt(round_ * 100 + number, f"A-{round_}"))
+
+            assert len({one.payment_request_id for one in _at_once(add)}) == 1
+
+    def test_of_many_identical_observations_at_once_one_settles(self, store: Any) -> None:
+        """The hook runs once, every observation is kept."""
+        for round_ in range(_ROUNDS):
+            name = f"pay{round_}"
+            store.add(an_attempt(round_, f"A-{round_}"))
+            told: list[str] = []
+
+            def slow_hook(transition: Transition, _connection: Any, told: Any = told) -> None:
+                told.append(transition.after.payment_request_id)
+                time.sleep(_GAP)
+
+            def record(_: int, name: str = name, hook: Any = slow_hook) -> Any:
+                return store.record(name, an_observation(), hook)
+
+            _at_once(record)
+            assert told == [name]
+            assert len(list(store.history(name))) == _WORKERS
+
+    def test_contradictions_at_once_settle_once_and_are_conflicts(self, store: Any) -> None:
+        """Paid and failed race: one settles, the other one is a conflict and no state."""
+        for round_ in range(_ROUNDS):
+            name = f"pay{round_}"
+            store.add(an_attempt(round_, f"A-{round_}"))
+            said = (an_observation(), an_observation(News.FAILED))
+
+            def record(number: int, name: str = name, said: Any = said) -> Transition:
+                made: Transition = store.record(name, said[number % 2], lambda *_: time.sleep(_GAP))
+                return made
+
+            made = _at_once(record)
+            assert [one.settles for one in made].count(True) == 1
+            assert any(one.conflict for one in made)
+            settled = next(one.after.state for one in made if one.settles)
+            assert store.get(name).state is settled
+
+    def test_due_are_the_open_ones_longest_waiting_first(self, store: Any) -> None:
+        """Final attempts are never due."""
+        for number, seconds in enumerate([5, 1, 9, 3]):
+            when = NOON + timedelta(seconds=seconds)
+            store.add(an_attempt(number, f"A-{number}", next_call_at=when))
+        store.record("pay1", an_observation(), nothing)
+        now = NOON + timedelta(seconds=5)
+        assert [one.payment_request_id for one in store.due(now, 10)] == ["pay3", "pay0"]
+        assert [one.payment_request_id for one in store.due(now, 1)] == ["pay3"]
+
+    def test_a_final_attempt_is_never_scheduled(self, store: Any) -> None:
+        """Nobody calls Alipay+ about it any more."""
+        store.add(an_attempt())
+        store.record("pay1", an_observation(), nothing)
+        assert not store.schedule("pay1", None, LATER)
+        assert not store.schedule("pay1", NOON, LATER)
+
+    def test_a_turn_survives_an_observation_that_says_nothing_of_time(self, store: Any) -> None:
+        """Whoever calls Alipay+ keeps the turn while news arrives."""
+        store.add(an_attempt())
+        store.schedule("pay1", NOON, LATER)
+        store.record("pay1", an_observation(News.IN_PROCESS, amount=None), nothing)
+        assert store.get("pay1").next_call_at == LATER
+
+    def test_a_conflict_is_handed_out_until_it_is_reported(self, store: Any) -> None:
+        """However often it comes it is one; the history keeps every time."""
+        store.add(an_attempt())
+        wrong = an_observation(amount=Amount("JPY", 1))
+        first = store.record("pay1", wrong, nothing).conflict
+        again = store.record("pay1", wrong, nothing).conflict
+        assert first is not None
+        assert again is not None
+        assert first.key == again.key
+        (pending,) = store.unreported_conflicts(10)
+        assert (pending.key, pending.reason) == (first.key, first.reason)
+        assert pending.observation == wrong
+        store.conflict_reported(first)
+        assert list(store.unreported_conflicts(10)) == []
+        assert store.record("pay1", wrong, nothing).conflict is None
+        assert len(list(store.history("pay1"))) == 3
+
+    def test_a_refund_comes_back_whole_and_is_the_same_by_its_id(self, store: Any) -> None:
+        """The same id with other content is refused."""
+        self._paid(store)
+        refund = a_refund()
+        assert store.add_refund(refund) == refund == store.add_refund(refund)
+        assert list(store.refunds("pay1")) == [refund]
+        _raises(InconsistentRetry, store.add_refund, a_refund(value=1))
+
+    def test_only_what_is_paid_and_not_more_is_refunded(self, store: Any) -> None:
+        """Open payments, other currencies and sums above what was paid are refused."""
+        store.add(an_attempt())
+        _raises(InvalidValue, store.add_refund, a_refund())
+        store.record("pay1", an_observation(), nothing)
+        store.add_refund(a_refund(1, 4000))
+        _raises(InvalidValue, store.add_refund, a_refund(2, 201))
+        _raises(InvalidValue, store.add_refund, a_refund(3, amount=Amount("USD", 1)))
+        assert store.add_refund(a_refund(4, 200))
+        store.record("pay1", self._refunded(1, News.REFUND_REFUSED), nothing)
+        assert store.add_refund(a_refund(5, 4000))  # what failed is free again
+        assert len(list(store.refunds("pay1"))) == 3
+
+    def test_refunds_at_once_never_exceed_what_was_paid(self, store: Any) -> None:
+        """Of eight over 1000 each four fit into 4200, whoever asks first."""
+        self._paid(store)
+        made = _at_once(lambda number: _try(store.add_refund, a_refund(number)))
+        assert [isinstance(one, Refund) for one in made].count(True) == 4
+        assert sum(one.amount.value for one in store.refunds("pay1")) <= 4200
+
+    def test_a_refund_is_settled_once_with_the_hook_inside(self, store: Any) -> None:
+        """Its news is in the payment's history; the payment itself stays paid."""
+        self._paid(store)
+        store.add_refund(a_refund())
+        told: list[Any] = []
+        said = self._refunded(1)
+
+        def hook(transition: Transition, _connection: Any) -> None:
+            assert transition.refund is not None
+            told.append(transition.refund.state)
+
+        transition = store.record("pay1", said, hook)
+        assert transition.settles_refund
+        assert not transition.settles
+        assert not store.record("pay1", said, hook).settles_refund
+        assert told == [RefundState.SUCCEEDED]
+        (stored,) = store.refunds("pay1")
+        assert stored == transition.refund
+        assert (stored.refund_id, stored.next_call_at) == ("R-1", None)
+        assert store.get("pay1").state is State.SUCCEEDED
+        assert list(store.history("pay1"))[1:] == [said, said]
+        _raises(UnknownPayment, store.record, "pay1", self._refunded(9), hook)
+
+    def test_open_refunds_are_due_and_given_to_one_of_many(self, store: Any) -> None:
+        """As with attempts."""
+        self._paid(store)
+        for number, seconds in enumerate([5, 1, 9]):
+            when = NOON + timedelta(seconds=seconds)
+            store.add_refund(a_refund(number, 10, next_call_at=when))
+        now = NOON + timedelta(seconds=5)
+        due = [one.refund_request_id for one in store.due_refunds(now, 10)]
+        assert due == ["refund1", "refund0"]
+        assert [one.refund_request_id for one in store.due_refunds(now, 1)] == ["refund1"]
+        when = NOON + timedelta(seconds=9)
+
+        def take(_: int) -> Any:
+            return store.schedule_refund("refund2", when, LATER)
+
+        assert sorted(_at_once(take)) == [False] * (_WORKERS - 1) + [True]
+        store.record("pay1", self._refunded(1), nothing)
+        assert not store.schedule_refund("refund1", None, LATER)
+
+    def _paid(self, store: Any) -> None:
+        store.add(an_attempt())
+        store.record("pay1", an_observation(), nothing)
+
+    def _refunded(self, number: int, news: News = News.REFUNDED) -> Observation:
+        refunded = Amount("JPY", 4000 if news is News.REFUND_REFUSED else 1000)
+        return Observation(
+            source=Source.REFUND,
+            news=news,
+            at=LATER,
+            client_id="C",
+            amount=refunded if number == 1 and news is not News.REFUNDED else None,
+            refund_request_id=f"refund{number}",
+            refund_id="R-1",
+        )
+
+
+def _at_once(work: Callable[[int], T]) -> list[T]:
+    """Do the same from many threads that start together."""
+    start = threading.Barrier(_WORKERS)
+
+    def run(number: int) -> T:
+        start.wait()
+        return work(number)
+
+    with ThreadPoolExecutor(_WORKERS) as threads:
+        return list(threads.map(run, range(_WORKERS)))
+
+
+def _try(function: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    except AplusError as error:
+        return error
+
+
+def _raises(kind: type[Exception], function: Callable[..., Any], *arguments: Any) -> None:
+    try:
+        found = function(*arguments)
+    except kind:
+        return
+    raise AssertionError(f"expected {kind.__name__}, the store answered {found!r}")

@@ -1,0 +1,97 @@
+"""Stores as they are often written by hand: each checks first and updates afterwards."""
+
+from attrs import evolve
+from sqlalchemy import insert, select, update
+
+from aplus_adapters import MemoryStore, SQLStore
+from aplus_adapters.payments.states import admit_refund, advance
+from aplus_adapters.stores.rows import (
+    attempt_of,
+    attempt_row,
+    dump_observation,
+    refund_row,
+)
+from aplus_adapters.stores.schema import observations, payments, refunds
+
+
+class ChecksThenRecords(SQLStore):
+    """Reads the attempt in one transaction and writes it in another."""
+
+    def record(self, payment_request_id, observation, inside):
+        mine = payments.c.payment_request_id == payment_request_id
+        with self._transaction("read") as connection:
+            row = connection.execute(select(payments).where(mine)).mappings().one()
+            transition = advance(attempt_of(row), observation)
+        with self._transaction("write") as connection:
+            if transition.settles:
+                inside(transition, connection)
+            connection.execute(update(payments).where(mine).values(attempt_row(transition.after)))
+            details = dump_observation(observation)
+            connection.execute(
+                insert(observations).values(payment_request_id=payment_request_id, details=details)
+            )
+        return transition
+
+
+class ChecksThenSchedules(SQLStore):
+    """Compares the turn in Python."""
+
+    def schedule(self, payment_request_id, expected, at):
+        found = self.get(payment_request_id)
+        if found is None or found.next_call_at is None or found.next_call_at != expected:
+            return False
+        with self._transaction("write") as connection:
+            mine = payments.c.payment_request_id == payment_request_id
+            connection.execute(update(payments).where(mine).values(next_call_at=at))
+        return True
+
+
+class ChecksThenAdds(SQLStore):
+    """Looks for an open attempt and inserts another if it sees none; no unique index helps it."""
+
+    def add(self, attempt):
+        found = self.latest(attempt.order_ref)
+        if found is not None and found.state.occupies_order:
+            return found
+        with self._transaction("write") as connection:
+            row = {**attempt_row(attempt), "occupied_order": None}
+            connection.execute(insert(payments).values(row))
+        return attempt
+
+
+class ChecksThenRefunds(SQLStore):
+    """Sums up in one transaction and inserts in another."""
+
+    def add_refund(self, refund):
+        attempt = self.get(refund.payment_request_id)
+        stored = admit_refund(attempt, self.refunds(refund.payment_request_id), refund)
+        if stored is None:
+            with self._transaction("write") as connection:
+                connection.execute(insert(refunds).values(refund_row(refund)))
+        return stored or refund
+
+
+class ForgetsTheHook(MemoryStore):
+    """Commits before the shop's hook has returned."""
+
+    def record(self, payment_request_id, observation, inside):
+        transition = super().record(payment_request_id, observation, lambda *_: None)
+        if transition.settles or transition.settles_refund:
+            inside(transition, None)
+        return transition
+
+
+class LosesContradictions(MemoryStore):
+    """Stores no conflicts."""
+
+    def record(self, payment_request_id, observation, inside):
+        return evolve(super().record(payment_request_id, observation, inside), conflict=None)
+
+    def unreported_conflicts(self, limit):
+        return []
+
+
+__all__ = [
+    "ChecksThenAdds", "ChecksThenRecords", "ChecksThenRefunds", "ChecksThenSchedules",
+    "ForgetsTheHook", "LosesContradictions",
+]  # fmt: skip
