@@ -6,15 +6,20 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 try:
     import click
 except ImportError:
     sys.exit("aplus: click is not installed; run pip install 'aplus_adapters[cli]'")
 
+from aplus_adapters.commands import load_shop, reconcile_command, show_command
 from aplus_adapters.errors import AplusError
 from aplus_adapters.protocol.keys import PrivateKey
 from aplus_adapters.protocol.results import CODES
+
+if TYPE_CHECKING:
+    from aplus_adapters.pay import AplusPay
 
 __all__ = ["main"]
 
@@ -152,6 +157,30 @@ def doctor() -> None:
         if check.remedy:
             click.echo(f"     to do: {check.remedy}")
     sys.exit(0 if well else 1)
+
+
+def _shop() -> AplusPay:
+    sys.path.insert(0, str(Path.cwd()))
+    return load_shop(click.get_current_context().meta["shop"])
+
+
+def _remember(context: click.Context, _option: click.Parameter, value: str) -> None:
+    context.meta["shop"] = value
+
+
+for _make in (reconcile_command, show_command):
+    _command = _make(_shop)
+    _command.params.append(
+        click.Option(
+            ["--shop"],
+            required=True,
+            envvar="APLUS_SHOP",
+            expose_value=False,
+            callback=_remember,
+            help="Where the shop's AplusPay is: module:name, as in shop:pay (or APLUS_SHOP).",
+        )
+    )
+    main.add_command(_command)
 
 
 if __name__ == "__main__":

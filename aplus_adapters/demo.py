@@ -44,7 +44,7 @@ class Demo:
     ) -> None:
         self.simulator = SimulatorProcess(folder / "simulator", time_scale=time_scale)
         self.database = folder / "shop.db"
-        self._script = _example(f"{framework}_shop.py")
+        self.script = _example(f"{framework}_shop.py")
         self._port = _reserve(port)
         self.address = f"http://127.0.0.1:{self._port.number}"
         self._log = folder / "shop.log"
@@ -62,16 +62,9 @@ class Demo:
 
     def start_shop(self) -> None:
         """Start the shop and wait until it answers; ConfigurationError with its log if not."""
-        environ = {
-            **os.environ,
-            **self.simulator.environ,
-            "APLUS_NOTIFY_URL": f"{self.address}/aplus/notify",
-            "DATABASE": f"sqlite:///{self.database}",
-            "PORT": str(self._port.number),
-        }
         with self._log.open("ab") as log:
             self._shop = subprocess.Popen(  # noqa: S603  # our own example
-                [sys.executable, str(self._script)], env=environ, stdout=log, stderr=log
+                [sys.executable, str(self.script)], env=self.environ, stdout=log, stderr=log
             )
         deadline = time.monotonic() + _START
         while not self._answers():
@@ -79,6 +72,17 @@ class Demo:
                 log_text = self._log.read_text(errors="replace")[-2000:]
                 raise ConfigurationError(f"the shop does not start:\n{log_text}")
             time.sleep(0.05)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Give the environment in which the shop and its commands run."""
+        return {
+            **os.environ,
+            **self.simulator.environ,
+            "APLUS_NOTIFY_URL": f"{self.address}/aplus/notify",
+            "DATABASE": f"sqlite:///{self.database}",
+            "PORT": str(self._port.number),
+        }
 
     def kill_shop(self) -> None:
         """End the shop in the middle of whatever it does."""

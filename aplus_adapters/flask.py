@@ -16,6 +16,7 @@ except ImportError:
         "aplus_adapters.flask: Flask is not installed; run pip install 'aplus_adapters[flask]'"
     ) from None
 
+from aplus_adapters.commands import reconcile_command, show_command
 from aplus_adapters.web.endpoints import ROUTES, Route, respond
 from aplus_adapters.web.http import MAX_BODY, HttpRequest
 
@@ -32,8 +33,9 @@ _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 def create_blueprint(pay: AplusPay, name: str = "aplus") -> Blueprint:
     """Make a blueprint that takes payments with `pay`; several may be registered by `name`.
 
-    The routes are `ROUTES` below the blueprint's url_prefix. Raises ConfigurationError if a hook or
-    the store is async: Flask has no event loop for it.
+    The routes are `ROUTES` below the blueprint's url_prefix, the commands `flask aplus reconcile`
+    and `flask aplus show` below its name. Raises ConfigurationError if a hook or the store is
+    async: Flask has no event loop for it.
     """
     _ = pay.performer  # an async hook is refused now, not at the first payment
     blueprint = Blueprint(name, __name__)
@@ -45,6 +47,8 @@ def create_blueprint(pay: AplusPay, name: str = "aplus") -> Blueprint:
             methods=_METHODS,
             provide_automatic_options=False,
         )
+    for command in (reconcile_command, show_command):
+        blueprint.cli.add_command(command(lambda: pay))
     return blueprint
 
 

@@ -7,7 +7,7 @@ import os
 import secrets
 
 from flask import Flask, abort, redirect, render_template_string, request
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from aplus_adapters import Account, Amount, AplusPay, OrderToPay, SQLStore
 from aplus_adapters.flask import create_blueprint
@@ -20,11 +20,11 @@ PAGE = """<!doctype html><title>Harbour Cinema</title><link rel="icon" href="dat
 {% else %}<form method="post" action="/orders">{% for item, price in prices.items() %}
 <button name="item" value="{{ item }}">{{ item }} for {{ price }}</button>{% endfor %}{% endif %}"""
 
-engine = create_engine(os.environ.get("DATABASE", "sqlite:///shop.db"))
+store = SQLStore(os.environ.get("DATABASE", "sqlite:///shop.db"))
 
 
 def sql(query, **values):
-    with engine.begin() as connection:
+    with store.engine.begin() as connection:
         result = connection.execute(text(query), values)
         return result.one_or_none() if result.returns_rows else None
 
@@ -53,7 +53,7 @@ class Shop:
 
 
 app = Flask(__name__)
-pay = AplusPay(account=Account.from_env(), store=SQLStore(engine), hooks=Shop(), shop_name="Cinema")
+pay = AplusPay(account=Account.from_env(), store=store, hooks=Shop(), shop_name="Cinema")
 app.register_blueprint(create_blueprint(pay), url_prefix="/aplus")
 
 

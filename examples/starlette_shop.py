@@ -8,7 +8,7 @@ import os
 import secrets
 
 import uvicorn
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.routing import Mount, Route
@@ -20,11 +20,11 @@ PAGE = '<!doctype html><title>Harbour Cinema</title><link rel="icon" href="data:
 BUY = '<form method="post" action="/orders"><button>Ticket</button></form>'
 PAY = """<p>Order {0}: {1}, {2}<form method="post" action="/aplus/pay">
 <button name="order_ref" value="{0}">Pay</button></form><a href="/">More</a>"""
-engine = create_engine(os.environ.get("DATABASE", "sqlite:///shop.db"))
+store = SQLStore(os.environ.get("DATABASE", "sqlite:///shop.db"))
 
 
 def sql(query, **values):
-    with engine.begin() as connection:
+    with store.engine.begin() as connection:
         result = connection.execute(text(query), values)
         return result.one_or_none() if result.returns_rows else None
 
@@ -72,7 +72,7 @@ async def lifespan(app):
     await pay.aclose()
 
 
-pay = AplusPay(account=Account.from_env(), store=SQLStore(engine), hooks=Shop(), shop_name="Cinema")
+pay = AplusPay(account=Account.from_env(), store=store, hooks=Shop(), shop_name="Cinema")
 routes = [Route("/", shop_window), Route("/orders", create_order, methods=["POST"])]
 routes += [Route("/orders/{ref}", show_order), Mount("/aplus", routes=create_routes(pay))]
 app = Starlette(lifespan=lifespan, routes=routes)

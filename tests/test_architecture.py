@@ -18,7 +18,8 @@ ROOMS = {
     "stores": (CORE | {"stores"}, {"attrs", "sqlalchemy"}),
     "web": (CORE | {"web"}, {"attrs", "jinja2", "segno"}),
     "pay": (RINGS, {"attrs"}),
-    "flask": (RINGS | {"pay"}, {"flask"}),
+    "commands": (RINGS | {"pay"}, {"click"}),
+    "flask": (RINGS | {"pay", "commands"}, {"flask"}),
     "starlette": (RINGS | {"pay"}, {"starlette"}),
     "simulator": (
         {"errors", "protocol", "simulator"},
@@ -26,7 +27,7 @@ ROOMS = {
     ),
     "testing": (RINGS | {"pay", "testing", "simulator"}, {"attrs", "httpx", "pytest"}),
     "demo": (RINGS | {"pay", "testing", "demo"}, {"attrs", "httpx"}),
-    "cli": (RINGS | {"pay", "simulator", "testing", "demo", "cli"}, {"click"}),
+    "cli": (RINGS | {"pay", "simulator", "testing", "demo", "commands", "cli"}, {"click"}),
     "__init__": (RINGS | {"pay"}, set()),
 }
 # What rings 0 and 1 would need for a clock, I/O or concurrency of their own.

@@ -56,6 +56,16 @@ class Database:
                 "sqlite:///payments.db, a SQLAlchemy Engine, a sessionmaker or a scoped_session"
             )
 
+    @property
+    def engine(self) -> Engine:
+        """Give the engine; ConfigurationError if the shop gave its sessions instead."""
+        if self._engine is None:
+            raise ConfigurationError(
+                "SQLStore.engine: found the shop's own sessions, expected an address or an Engine; "
+                "use what the sessions are bound to"
+            )
+        return self._engine
+
     @contextmanager
     def transaction(self, what: str) -> Iterator[Connection | Session]:
         """Open a transaction that commits at the end of the block, or rolls back if that raises.
@@ -81,8 +91,7 @@ class Database:
 
     @contextmanager
     def _begin_connection(self) -> Iterator[Connection]:
-        assert self._engine is not None  # noqa: S101  # the other way of beginning has none
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             yield connection
 
     @contextmanager

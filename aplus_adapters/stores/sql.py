@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Table
+    from sqlalchemy import ColumnElement, Connection, Engine, Table
     from sqlalchemy.orm import Session
 
     from aplus_adapters.payments.attempt import Attempt, Observation, Refund, Transition
@@ -223,6 +223,11 @@ class SQLStore:
                 )
                 for row in connection.execute(query).mappings()
             ]
+
+    @property
+    def engine(self) -> Engine:
+        """Give the engine, with its time-outs, for the shop's own tables in the same database."""
+        return self._database.engine
 
     def close(self) -> None:
         """Close the pooled connections."""

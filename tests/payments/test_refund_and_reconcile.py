@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from test_flows import asked, inquired
 
 from aplus_adapters import (
     Amount,
@@ -16,6 +15,7 @@ from aplus_adapters import (
     UnknownPayment,
 )
 from conftest import NOON
+from test_flows import asked, inquired
 from world import CLOSED, DOWN, LOST, OPEN, PAID
 
 EXCEEDED = {"resultCode": "REFUND_AMOUNT_EXCEED", "resultStatus": "F", "resultMessage": "too much"}

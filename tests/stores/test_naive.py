@@ -32,7 +32,7 @@ def test_a_naive_store_fails_the_contract(kind, tmp_path):
         )
         try:
             getattr(PaymentStoreContract(), CAUGHT[kind])(store)
-        except (AssertionError, ValueError):
+        except Exception:
             caught += 1
         finally:
             if isinstance(store, SQLStore):

@@ -1,0 +1,214 @@
+"""The operator's commands over a shop's own AplusPay: for `aplus` and for `flask aplus`."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from aplus_adapters.errors import AplusError, ConfigurationError
+from aplus_adapters.payments.effects import call_store, get
+from aplus_adapters.payments.reconcile import reconcile
+from aplus_adapters.payments.story import tell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+    from types import FrameType
+
+    from aplus_adapters.pay import AplusPay
+    from aplus_adapters.payments.effects import Flow
+    from aplus_adapters.payments.reconcile import Round
+
+__all__ = ["load_shop", "reconcile_command", "show_command"]
+
+T = TypeVar("T")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?")
+_SECONDS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+_TELL_EVERY = 1.0  # seconds between two lines of progress
+
+
+class Duration(click.ParamType[float]):
+    """A duration such as 10s, 500ms, 2m or 1h, as seconds."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read one; a usage error for anything else."""
+        if isinstance(value, float):
+            return value
+        match = _DURATION.fullmatch(str(value))
+        if match is None:
+            self.fail(f"found {value!r}, expected a duration such as 10s, 2m or 1h", param, ctx)
+        return float(match[1]) * _SECONDS[match[2]]
+
+
+def reconcile_command(find_pay: Callable[[], AplusPay]) -> click.Command:
+    """Make the command that reconciles the payments of the shop that `find_pay` gives."""
+
+    @click.command("reconcile")
+    @click.option("--every", type=Duration(), help="Go on, a round every so often: 10s, 2m.")
+    @click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 64))
+    def command(every: float | None, threads: int) -> None:
+        """Go after whatever needs asking: payments without news, expired codes, open refunds.
+
+        Any number of these may run at once on any number of machines. Without --every it does one
+        round; the exit code is 0 only if nothing failed in it.
+        """
+        pay = find_pay()
+        with _stopping() as stop, _driver(pay) as drive:
+            while True:
+                started = time.monotonic()
+                failed = _round(pay, drive, threads)
+                if every is None:
+                    raise SystemExit(1 if failed else 0)
+                if stop.wait(max(0.0, every - (time.monotonic() - started))):
+                    return
+
+    return command
+
+
+def show_command(find_pay: Callable[[], AplusPay]) -> click.Command:
+    """Make the command that shows one payment's story."""
+
+    @click.command("show")
+    @click.argument("payment_request_id")
+    def command(payment_request_id: str) -> None:
+        """Tell a payment's story: every observation, when, from where, and what it changed."""
+        with _driver(find_pay()) as drive:
+            attempt = drive(get(payment_request_id))
+            if attempt is None:
+                raise click.UsageError(
+                    f"payment {payment_request_id}: found no such payment in the store"
+                )
+            history = drive(call_store("history", payment_request_id))
+            refunds = drive(call_store("refunds", payment_request_id))
+        click.echo(f"payment  {attempt.payment_request_id}")
+        click.echo(f"order    {attempt.order_ref}")
+        click.echo(f"amount   {attempt.amount}")
+        click.echo(f"account  {attempt.client_id}")
+        click.echo(f"Alipay+  {attempt.payment_id or '-'}")
+        click.echo(f"state    {attempt.state}, expires {_time(attempt.expires_at)}")
+        if attempt.next_call_at is not None:
+            click.echo(f"next     call not before {_time(attempt.next_call_at)}")
+        for event in tell(attempt, history, refunds):
+            line = f"{_time(event.at)}  {event.source:<13} {event.text}  ->  {event.outcome}"
+            click.echo(click.style(line, fg="red") if event.is_conflict else line)
+
+    return command
+
+
+def _round(pay: AplusPay, drive: Callable[[Flow[Any]], Any], threads: int) -> bool:
+    """Do one round by several workers; tell whether anything failed."""
+    failed = False
+
+    def work(number: int) -> Round | None:
+        try:
+            done: Round = drive(reconcile(pay.setup, _Progress(number)))
+        except AplusError as error:
+            click.echo(f"worker {number}: {error}", err=True)
+            return None
+        return done
+
+    with ThreadPoolExecutor(threads) as pool:
+        for number, done in enumerate(pool.map(work, range(1, threads + 1)), 1):
+            failed = failed or done is None or done.failed > 0
+            if done is not None:
+                click.echo(f"worker {number}: round done: {done}")
+    return failed
+
+
+class _Progress:
+    """Prints the numbers so far, at most once a second."""
+
+    def __init__(self, worker: int) -> None:
+        self._worker, self._told = worker, time.monotonic()
+
+    def __call__(self, done: Round) -> None:
+        if time.monotonic() - self._told >= _TELL_EVERY:
+            self._told = time.monotonic()
+            click.echo(f"worker {self._worker}: {done}")
+
+
+@contextmanager
+def _driver(pay: AplusPay) -> Iterator[Callable[[Flow[Any]], Any]]:
+    """Give what runs flows: blocking, or on a loop in a thread if the shop has async hooks."""
+    try:
+        _ = pay.performer
+    except ConfigurationError:
+        pass
+    else:
+        yield pay.run
+        pay.close()
+        return
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True, name="aplus-loop")
+    thread.start()
+    try:
+        yield lambda flow: asyncio.run_coroutine_threadsafe(pay.run_async(flow), loop).result()
+        asyncio.run_coroutine_threadsafe(pay.aclose(), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """Give an event that SIGTERM and Ctrl-C set: the round that runs is finished first."""
+    stop = threading.Event()
+
+    def ask(_signal: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = [(one, signal.signal(one, ask)) for one in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        yield stop
+    finally:
+        for one, handler in before:
+            signal.signal(one, handler)
+
+
+def _time(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + "Z"
+
+
+def load_shop(address: str) -> AplusPay:
+    """Give the AplusPay (or what a function without arguments makes) at `module:name`.
+
+    Raises ConfigurationError that says what was found instead.
+    """
+    import importlib  # noqa: PLC0415  # only commands load a shop by its name
+
+    from aplus_adapters.pay import AplusPay  # noqa: PLC0415
+
+    module_name, colon, name = address.partition(":")
+    if not colon or not name:
+        raise ConfigurationError(f"shop {address!r}: expected module:name, such as shop:pay")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in name.split("."):
+            found = getattr(found, part)
+        if inspect.isfunction(found):
+            found = found()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise ConfigurationError(f"shop {address!r}: cannot be loaded: {error}") from error
+    if not isinstance(found, AplusPay):
+        raise ConfigurationError(
+            f"shop {address!r}: found {type(found).__name__}, expected an AplusPay or a function "
+            "that makes one"
+        )
+    return found

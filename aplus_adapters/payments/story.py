@@ -1,0 +1,91 @@
+"""A payment's story for an operator: every observation, and what it changed, told again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import evolve, frozen
+
+from aplus_adapters.payments.attempt import RefundState, State
+from aplus_adapters.payments.states import advance
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from aplus_adapters.payments.attempt import Attempt, Observation, Refund
+
+__all__ = ["Event", "tell"]
+
+
+@frozen(kw_only=True)
+class Event:
+    """One line of the story: when, who said it, what, and what became of it."""
+
+    at: datetime
+    source: str
+    text: str
+    outcome: str
+    is_conflict: bool = False
+
+
+def tell(
+    attempt: Attempt, history: Sequence[Observation], refunds: Sequence[Refund]
+) -> list[Event]:
+    """Give the events of an attempt in their order, by running its history through the state table.
+
+    `history` and `refunds` are what the store gives for the attempt.
+    """
+    first = Event(
+        at=attempt.created_at,
+        source="shop",
+        text=f"pay {attempt.amount} for order {attempt.order_ref}",
+        outcome=str(State.CREATED),
+    )
+    asked = [
+        Event(
+            at=refund.created_at,
+            source="shop",
+            text=f"refund {refund.amount} as {refund.refund_request_id}",
+            outcome=str(RefundState.CREATED),
+        )
+        for refund in refunds
+    ]
+    told = [first]
+    present = evolve(attempt, state=State.CREATED, payment_id=None, next_call_at=attempt.created_at)
+    open_refunds = {one.refund_request_id: _as_it_began(one) for one in refunds}
+    for observation in history:
+        refund = open_refunds.get(observation.refund_request_id or "")
+        transition = advance(present, observation, refund)
+        present = transition.after
+        if transition.refund is not None:
+            open_refunds[transition.refund.refund_request_id] = transition.refund
+        conflict = transition.conflict
+        state = transition.refund.state if transition.refund is not None else present.state
+        told.append(
+            Event(
+                at=observation.at,
+                source=str(observation.source),
+                text=_text(observation),
+                outcome=str(state) if conflict is None else f"CONFLICT: {conflict.reason}",
+                is_conflict=conflict is not None,
+            )
+        )
+    return sorted([*told, *asked], key=lambda event: event.at)
+
+
+def _as_it_began(refund: Refund) -> Refund:
+    return evolve(refund, state=RefundState.CREATED, next_call_at=refund.created_at)
+
+
+def _text(observation: Observation) -> str:
+    parts = [str(observation.news)]
+    if observation.amount is not None:
+        parts.append(str(observation.amount))
+    if observation.refund_request_id is not None:
+        parts.append(f"as {observation.refund_request_id}")
+    if observation.result is not None:
+        parts.append(f"({observation.result.result_code})")
+    if observation.wallet is not None:
+        parts.append(f"by {observation.wallet}")
+    return " ".join(parts)
