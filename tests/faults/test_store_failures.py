@@ -1,0 +1,312 @@
+"""The database is down, locked, full, read-only or frozen, or dies around the commit.
+
+In each case: an answer within 5 s that is no S, nothing believed, and one effect after the
+re-delivery. That bound is a promise to users, not a speed.
+"""
+
+import contextlib
+import sqlite3
+import threading
+import time
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from sqlalchemy import create_engine, event, text
+
+from aplus_adapters import State
+from aplus_adapters.payments.attempt import News, Observation, Source
+from postgres import Cluster, require
+from racing_shop import effects, make_pay
+
+PATIENCE = 5.0
+JSON = {"Accept": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A server of its own: what happens to it must happen to nobody else."""
+    require()
+    made = Cluster()
+    yield made
+    made.remove()
+
+
+class ShopUnderTest:
+    def __init__(self, database, account, alipayplus):
+        from flask import Flask
+
+        from aplus_adapters.flask import create_blueprint
+
+        self.database = database
+        self.pay = make_pay(account, database)
+        app = Flask("shop")
+        app.register_blueprint(create_blueprint(self.pay), url_prefix="/aplus")
+        transport = httpx.WSGITransport(app)
+        self.client = httpx.Client(transport=transport, base_url="http://shop.example")
+        self.alipayplus = alipayplus
+        started = self.press("A-1")
+        assert started.status_code == 200, started.text
+        self.request_id = started.json()["paymentRequestId"]
+        attempt = self.pay.store.get(self.request_id)
+        self.body = alipayplus.notification(attempt)
+        self.headers = alipayplus.sign(self.body)
+
+    def press(self, ref):
+        return self.client.post("/aplus/pay", json={"order_ref": ref}, headers=JSON)
+
+    def notify(self):
+        """Deliver the notification; give the HTTP status, whether it was an S, and the seconds."""
+        started = time.monotonic()
+        reply = self.client.post("/aplus/notify", content=self.body, headers=self.headers)
+        took = time.monotonic() - started
+        said = self.alipayplus.accepts(reply.status_code, reply.headers, reply.content)
+        return reply.status_code, said, took
+
+    def suffers(self, name):
+        """Check that nothing is promised while the trouble lasts."""
+        for _ in range(2):
+            status, said, took = self.notify()
+            print(f"{name}: notification answered HTTP {status} after {took:.2f} s, S: {said}")
+            assert (status, said) == (503, False)
+            assert took < PATIENCE
+        started = time.monotonic()
+        assert self.press("A-2").status_code == 503
+        page = self.client.get(f"/aplus/payments/{self.request_id}/status")
+        assert page.status_code in (200, 503)  # reading may still work
+        assert time.monotonic() - started < 2 * PATIENCE
+
+    def recovers(self):
+        """Check that the re-delivery, and one more, have one effect."""
+        for _ in range(2):
+            status, said, _ = self.notify()
+            assert (status, said) == (200, True)
+        assert self.pay.store.get(self.request_id).state is State.SUCCEEDED
+        assert effects(self.pay.store) == [("A-1", "succeeded")]
+        assert self.press("A-2").status_code == 200
+
+    def close(self):
+        self.client.close()
+        self.pay.close()
+        self.pay.store.close()
+
+
+@pytest.fixture
+def shop_on(simulated_account, simulated_alipayplus):
+    made = []
+
+    def make(database):
+        made.append(ShopUnderTest(database, simulated_account, simulated_alipayplus))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@contextmanager
+def sqlite_locked(shop):
+    locker = sqlite3.connect(shop.database.removeprefix("sqlite:///"), isolation_level=None)
+    locker.execute("BEGIN IMMEDIATE")
+    yield
+    locker.execute("ROLLBACK")
+    locker.close()
+
+
+@contextmanager
+def _pragma(shop, pragma, back):
+    """Set a pragma on every connection of the shop, those in the pool included."""
+
+    def set_it(connection, *_):
+        connection.execute(pragma)
+
+    engine = shop.pay.store.engine
+    event.listen(engine, "checkout", set_it)
+    yield
+    event.remove(engine, "checkout", set_it)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(back)
+
+
+def fill(shop):
+    """Use up the free room inside the pages, where small writes would still fit."""
+    connection = sqlite3.connect(shop.database.removeprefix("sqlite:///"), timeout=5)
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count={pages}")
+    for size in (300, 30, 1):
+        with contextlib.suppress(sqlite3.OperationalError):
+            while True:
+                with connection:
+                    connection.execute("INSERT INTO effects VALUES (?, 'filler')", ("x" * size,))
+    connection.close()
+    number = 0
+    while shop.press(f"filler-{number}").status_code == 200:
+        number += 1
+
+
+@contextmanager
+def sqlite_full(shop):
+    with shop.pay.store.engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+    with _pragma(shop, f"PRAGMA max_page_count={pages}", "PRAGMA max_page_count=1073741823"):
+        fill(shop)
+        yield
+    with shop.pay.store.engine.begin() as connection:
+        connection.execute(text("DELETE FROM effects WHERE state = 'filler'"))
+
+
+@contextmanager
+def sqlite_read_only(shop):
+    with _pragma(shop, "PRAGMA query_only=ON", "PRAGMA query_only=OFF"):
+        yield
+
+
+SQLITE = {"locked": sqlite_locked, "full": sqlite_full, "read-only": sqlite_read_only}
+
+
+@pytest.mark.parametrize("name", SQLITE)
+def test_sqlite_in_trouble_gets_no_acknowledgement_and_loses_nothing(shop_on, tmp_path, name):
+    shop = shop_on(f"sqlite:///{tmp_path / 'shop.db'}")
+    with SQLITE[name](shop):
+        shop.suffers(f"SQLite {name}")
+    shop.recovers()
+
+
+@contextmanager
+def postgres_locked(shop, cluster):
+    engine = create_engine(shop.database)
+    with engine.begin() as connection:
+        connection.execute(text("LOCK TABLE aplus_payments IN ACCESS EXCLUSIVE MODE"))
+        yield
+    engine.dispose()
+
+
+@contextmanager
+def postgres_down(shop, cluster):
+    cluster.stop()
+    yield
+    cluster.start()
+
+
+@contextmanager
+def postgres_frozen(shop, cluster):
+    cluster.freeze()
+    yield
+    cluster.thaw()
+
+
+@contextmanager
+def postgres_read_only(shop, cluster):
+    engine = create_engine(shop.database, isolation_level="AUTOCOMMIT")
+    name = engine.url.database
+    with engine.connect() as connection:
+        connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+    shop.pay.store.engine.dispose()
+    yield
+    with engine.connect() as connection:
+        connection.execute(text("SET default_transaction_read_only = off"))
+        connection.execute(text(f"ALTER DATABASE {name} RESET default_transaction_read_only"))
+    engine.dispose()
+    shop.pay.store.engine.dispose()
+
+
+POSTGRES = {
+    "locked": postgres_locked,
+    "down": postgres_down,
+    "frozen": postgres_frozen,
+    "read-only": postgres_read_only,
+}
+
+
+@pytest.mark.parametrize("name", POSTGRES)
+def test_postgresql_in_trouble_gets_no_acknowledgement_and_loses_nothing(shop_on, cluster, name):
+    shop = shop_on(cluster.database())
+    with POSTGRES[name](shop, cluster):
+        shop.suffers(f"PostgreSQL {name}")
+    shop.recovers()
+
+
+@pytest.mark.parametrize("trouble", ["frozen", "down"])
+def test_postgresql_that_dies_in_the_commit_gets_no_acknowledgement_and_loses_nothing(
+    shop_on, cluster, trouble
+):
+    """Whether the commit was done is unknown: no S, and the re-delivery has no second effect."""
+    shop = shop_on(cluster.database())
+    engine = shop.pay.store.engine
+
+    struck = []
+
+    def strike(connection):
+        if not struck:
+            struck.append(True)
+            (cluster.freeze if trouble == "frozen" else cluster.stop)()
+
+    event.listen(engine, "commit", strike)
+    status, said, took = shop.notify()
+    assert struck
+    print(f"PostgreSQL {trouble} in the commit: HTTP {status} after {took:.2f} s, S: {said}")
+    assert (status, said) == (503, False)
+    assert took < PATIENCE
+    (cluster.thaw if trouble == "frozen" else cluster.start)()
+    shop.recovers()
+
+
+def test_a_database_that_dies_between_commit_and_acknowledgement_has_kept_what_was_said(
+    shop_on, cluster
+):
+    shop = shop_on(cluster.database())
+    record = shop.pay.store.record
+
+    def record_and_die(*arguments):
+        transition = record(*arguments)
+        cluster.stop()
+        return transition
+
+    shop.pay.store.record = record_and_die
+    status, said, _ = shop.notify()
+    shop.pay.store.record = record
+    assert (status, said) == (200, True)  # it is durable, so it may be said
+    cluster.start()
+    shop.pay.store.engine.dispose()
+    shop.recovers()
+
+
+def test_a_slow_hook_is_the_shops_own_matter_and_not_cut_off(shop_on, cluster):
+    """Time-outs are for the database; a hook that thinks for long keeps its transaction."""
+    shop = shop_on(cluster.database())
+    changed = shop.pay.hooks.payment_changed
+
+    def slow(details):
+        time.sleep(4)
+        changed(details)
+
+    shop.pay.hooks.payment_changed = slow
+    status, said, _ = shop.notify()
+    assert (status, said) == (200, True)
+    assert effects(shop.pay.store) == [("A-1", "succeeded")]
+
+
+def test_a_waiting_worker_is_woken_when_the_lock_is_released(shop_on, cluster):
+    shop = shop_on(cluster.database())
+    with postgres_locked(shop, cluster):
+        replies = []
+        waiting = threading.Thread(target=lambda: replies.append(shop.notify()))
+        waiting.start()
+        time.sleep(0.5)
+    waiting.join(10)
+    assert replies[0][:2] == (200, True)
+
+
+def test_an_observation_of_an_earlier_version_is_still_read(shop_on, tmp_path):
+    shop = shop_on(f"sqlite:///{tmp_path / 'shop.db'}")
+    details = '{"source": "inquiry", "news": "in process", "at": "2026-11-23T12:00:00+00:00", "clientId": "C"}'
+    with shop.pay.store.engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO aplus_observations (payment_request_id, details) VALUES (:id, :details)"
+            ),
+            {"id": shop.request_id, "details": details},
+        )
+    last = shop.pay.store.history(shop.request_id)[-1]
+    assert isinstance(last, Observation)
+    assert (last.source, last.news) == (Source.INQUIRY, News.IN_PROCESS)
