@@ -51,6 +51,14 @@ def bare(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Crash, kill, race, lose and freeze, at length: every figure of "never twice, never lost"."""
+    session.install(".[all]", *group("test"))
+    arguments = session.posargs or ["-n", "2", "-rP", "--show-capture=stdout"]
+    session.run("pytest", "tests/faults", *arguments, env={"APLUS_LONG": "1", "CI": "true"})
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Throw a million inputs at every door, guided by coverage; or as many as the argument says."""
     session.install(".", "atheris>=3", "hypothesis", "pytest>=9")

@@ -1,0 +1,74 @@
+"""Late, doubled, reordered and contradictory observations: nothing illegal, nothing unreported."""
+
+import os
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from aplus_adapters import Amount, MemoryStore, News, Source, State
+from aplus_adapters.testing.store_contract import LATER, an_attempt, an_observation
+
+SEQUENCES = 10_000 if os.environ.get("APLUS_LONG") else 300
+PAYMENT_NEWS = [one for one in News if one not in (News.REFUNDED, News.REFUND_REFUSED)]
+OBSERVATIONS = st.builds(
+    an_observation,
+    st.sampled_from(PAYMENT_NEWS),
+    source=st.sampled_from(Source),
+    at=st.integers(0, 999_999).map(lambda n: LATER.replace(microsecond=n)),
+    amount=st.sampled_from(
+        [Amount("JPY", 4200)] * 6 + [Amount("JPY", 1), Amount("USD", 4200), None]
+    ),
+    payment_id=st.sampled_from(["P-1"] * 6 + ["P-2", None]),
+)
+LEGAL = {
+    State.CREATED: {State.CREATED, State.PENDING, State.SUCCEEDED, State.FAILED, State.CANCELLED},
+    State.PENDING: {State.PENDING, State.SUCCEEDED, State.FAILED, State.CANCELLED},
+}
+
+
+def contradicts(state, payment_id, said):
+    """Say by rules of their own what is a contradiction; the state table is not asked."""
+    wrong_amount = said.amount is not None and said.amount != Amount("JPY", 4200)
+    blind_success = said.amount is None and said.news is News.SUCCEEDED
+    wrong_id = None not in (said.payment_id, payment_id) and said.payment_id != payment_id
+    paid = state is State.SUCCEEDED
+    closed = state in (State.FAILED, State.CANCELLED)
+    takes_back = paid and said.news in (News.FAILED, News.CANCELLED, News.ABSENT)
+    too_late = closed and said.news is News.SUCCEEDED
+    return wrong_amount or blind_success or wrong_id or takes_back or too_late
+
+
+def test_no_sequence_of_observations_moves_an_attempt_illegally_or_hides_a_contradiction():
+    count = 0
+
+    @settings(
+        max_examples=SEQUENCES,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
+    @given(st.lists(OBSERVATIONS, min_size=1, max_size=12))
+    def run(sequence):
+        nonlocal count
+        count += 1
+        store = MemoryStore()
+        store.add(an_attempt())
+        told, contradictions = [], 0
+        for said in sequence:
+            before = store.get("pay1")
+            transition = store.record("pay1", said, lambda t, _: told.append(t.after.state))
+            after = store.get("pay1")
+            assert after == transition.after
+            assert after.state in LEGAL.get(before.state, {before.state})
+            expected = contradicts(before.state, before.payment_id, said)
+            assert (transition.conflict is not None) == expected
+            contradictions += expected
+            if expected or before.state.is_final:
+                assert after == before
+        assert len(told) == after.state.is_final
+        assert len(store.history("pay1")) == len(sequence)
+        assert bool(store.unreported_conflicts(99)) == bool(contradictions)
+
+    run()
+    print(f"{count} sequences, 0 illegal transitions, every contradiction reported")
+    assert count >= SEQUENCES
