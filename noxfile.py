@@ -76,4 +76,5 @@ def mutation(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Compare with hand-written code doing the same, interleaved in one run; a table and JSON."""
     session.install(".[all]", "pytest>=9")
-    session.run("python", "tests/benchmarks/core.py", *session.posargs)
+    session.run("python", "tests/benchmarks/core.py", "core.json")
+    session.run("python", "tests/benchmarks/store.py", "store.json", *session.posargs)

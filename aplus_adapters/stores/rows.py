@@ -24,27 +24,36 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "attempt_changes",
     "attempt_of",
     "attempt_row",
     "dump_observation",
     "load_observation",
+    "refund_changes",
     "refund_of",
     "refund_row",
 ]
 
 
 def attempt_row(attempt: Attempt) -> dict[str, Any]:
-    """Give the columns of an attempt."""
+    """Give all columns of an attempt."""
     return {
         "payment_request_id": attempt.payment_request_id,
         "order_ref": attempt.order_ref,
-        "occupied_order": attempt.order_ref if attempt.state.occupies_order else None,
         "client_id": attempt.client_id,
-        "state": attempt.state.value,
         "currency": attempt.amount.currency,
         "amount_value": attempt.amount.value,
         "request_body": attempt.request_body,
         "created_at": attempt.created_at,
+        **attempt_changes(attempt),
+    }
+
+
+def attempt_changes(attempt: Attempt) -> dict[str, Any]:
+    """Give the columns that change in an attempt's life."""
+    return {
+        "occupied_order": attempt.order_ref if attempt.state.occupies_order else None,
+        "state": attempt.state.value,
         "expires_at": attempt.expires_at,
         "next_call_at": attempt.next_call_at,
         "changed_at": attempt.changed_at,
@@ -78,17 +87,24 @@ def attempt_of(row: Mapping[Any, Any]) -> Attempt:
 
 
 def refund_row(refund: Refund) -> dict[str, Any]:
-    """Give the columns of a refund."""
+    """Give all columns of a refund."""
     return {
         "refund_request_id": refund.refund_request_id,
         "payment_request_id": refund.payment_request_id,
         "client_id": refund.client_id,
-        "state": refund.state.value,
         "currency": refund.amount.currency,
         "amount_value": refund.amount.value,
         "reason": refund.reason,
         "request_body": refund.request_body,
         "created_at": refund.created_at,
+        **refund_changes(refund),
+    }
+
+
+def refund_changes(refund: Refund) -> dict[str, Any]:
+    """Give the columns that change in a refund's life."""
+    return {
+        "state": refund.state.value,
         "next_call_at": refund.next_call_at,
         "changed_at": refund.changed_at,
         "refund_id": refund.refund_id,

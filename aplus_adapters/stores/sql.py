@@ -25,10 +25,12 @@ from aplus_adapters.payments.attempt import Conflict
 from aplus_adapters.payments.states import admit_refund, advance
 from aplus_adapters.stores.database import Database
 from aplus_adapters.stores.rows import (
+    attempt_changes,
     attempt_of,
     attempt_row,
     dump_observation,
     load_observation,
+    refund_changes,
     refund_of,
     refund_row,
 )
@@ -129,11 +131,11 @@ class SQLStore:
             transition = advance(attempt, observation, refund)
             if transition.after != transition.before:
                 mine = payments.c.payment_request_id == payment_request_id
-                values = attempt_row(transition.after)
+                values = attempt_changes(transition.after)
                 connection.execute(update(payments).where(mine).values(values))
             if transition.refund is not None and transition.settles_refund:
                 this = refunds.c.refund_request_id == transition.refund.refund_request_id
-                values = refund_row(transition.refund)
+                values = refund_changes(transition.refund)
                 connection.execute(update(refunds).where(this).values(values))
             connection.execute(
                 insert(observations).values(
