@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+BLOCKS = [one for one in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "import" in one]
 JSON = {"Accept": "application/json"}
 
 
@@ -96,3 +96,13 @@ def test_every_error_and_hook_is_in_the_readme():
 def test_the_client_asks_about_a_payment(run, capsys):
     run(BLOCKS[2])
     assert capsys.readouterr().out == "ORDER_NOT_EXIST\n"
+
+
+def test_every_row_of_what_happens_if_names_a_test_that_exists():
+    section = README.partition("## What happens if")[2].partition("\n## ")[0]
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", section)
+    rows = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    assert len(named) == len(rows) > 10
+    for file, test in named:
+        (path,) = Path(__file__).parent.rglob(file)
+        assert f"def {test}(" in path.read_text(), test
