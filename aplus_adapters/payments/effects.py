@@ -34,7 +34,6 @@ __all__ = [
     "call_store",
     "draw",
     "get",
-    "latest",
     "new_request_id",
     "now",
     "record",
@@ -156,12 +155,6 @@ def call_store(method: str, *arguments: Any) -> Flow[Any]:
     """Ask the store for anything else."""
     answer = yield CallStore(method, arguments)
     return answer
-
-
-def latest(order_ref: str) -> Flow[Attempt | None]:
-    """Ask the store for the newest attempt of an order."""
-    found: Attempt | None = yield CallStore("latest", (order_ref,))
-    return found
 
 
 def schedule(payment_request_id: str, expected: datetime | None, at: datetime) -> Flow[bool]:

@@ -51,7 +51,7 @@ def tell(
         )
         for refund in refunds
     ]
-    told = [first]
+    told = [first, *asked]
     present = evolve(attempt, state=State.CREATED, payment_id=None, next_call_at=attempt.created_at)
     open_refunds = {one.refund_request_id: _as_it_began(one) for one in refunds}
     for observation in history:
@@ -71,7 +71,7 @@ def tell(
                 is_conflict=conflict is not None,
             )
         )
-    return sorted([*told, *asked], key=lambda event: event.at)
+    return sorted(told, key=lambda event: event.at)
 
 
 def _as_it_began(refund: Refund) -> Refund:

@@ -47,7 +47,7 @@ NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LATER = NOON + timedelta(seconds=30, microseconds=7)
 _WORKERS = 8
 _ROUNDS = 5
-_GAP = 0.005  # seconds that the shop's hook takes: what is not locked meanwhile is changed
+_GAP = 0.03  # seconds that the shop's hook takes: what is not locked meanwhile is changed
 
 
 def an_attempt(number: int = 1, order_ref: str = "A-1", **changes: Any) -> Attempt:

@@ -93,6 +93,15 @@ def test_a_refund_without_an_answer_is_finished_by_reconcile_with_the_same_bytes
     assert (stored.state, stored.next_call_at) == (RefundState.SUCCEEDED, None)
 
 
+def test_a_refund_that_is_in_process_is_asked_again_later(pay, gateway, paid, clock):
+    gateway.script["refund"] = [{"result": OPEN}]
+    refund = give_back(pay, paid)
+    assert (refund.state, gateway.calls()) == (RefundState.CREATED, ["refund"])
+    clock.moment = refund.next_call_at
+    gateway.script["refund"] = [done()]
+    assert pay.reconcile().refunds == 1
+
+
 def test_a_refused_refund_is_over_and_its_amount_free_again(pay, gateway, paid):
     gateway.script["refund"] = [{"result": EXCEEDED}, done()]
     assert give_back(pay, paid).state is RefundState.FAILED

@@ -1,0 +1,225 @@
+"""What flows do at their edges: answers about something else, turns that others have, odd shops."""
+
+from datetime import timedelta
+
+import pytest
+from attrs import evolve
+
+from aplus_adapters import (
+    Amount,
+    ConfigurationError,
+    ConflictDetails,
+    NotificationError,
+    OutcomeUnknown,
+    RefundState,
+    Retry,
+    Rules,
+    State,
+    StoreError,
+    UnknownPayment,
+)
+from aplus_adapters.payments.effects import get
+from aplus_adapters.payments.exchange import exchange
+from aplus_adapters.payments.follow_up import close
+from aplus_adapters.payments.notify import receive
+from aplus_adapters.payments.refund import follow_up_refund
+from aplus_adapters.payments.settle import settle_refund
+from aplus_adapters.payments.story import tell
+from aplus_adapters.protocol.messages.pay import PayResponse
+from test_flows import asked, inquired
+from test_refund_and_reconcile import done, give_back, paid
+from world import DOWN, GONE, LOST, OPEN, PAID
+
+__all__ = ["paid"]  # the fixture
+
+FAILED_CALL = {"resultCode": "PROCESS_FAIL", "resultStatus": "F", "resultMessage": "no"}
+
+
+def test_not_sent_at_last_is_unknown_if_an_earlier_send_may_have_arrived(pay, account, gateway):
+    gateway.script["pay"] = [LOST, DOWN]
+    flow = exchange(
+        account,
+        "/aps/api/v1/payments/pay",
+        b"{}",
+        PayResponse,
+        retry=Retry(pauses=(1.0,)),
+        timeout=5,
+    )
+    with pytest.raises(OutcomeUnknown, match="down"):
+        pay.run(flow)
+
+
+def test_closing_while_another_worker_has_the_turn_changes_nothing(pay, gateway, start, clock):
+    attempt = start()
+    stale = evolve(attempt, next_call_at=attempt.next_call_at - timedelta(seconds=1))
+    gateway.sent.clear()
+    assert pay.run(close(pay.setup, stale)) == attempt
+    assert gateway.sent == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"result": FAILED_CALL},
+        {"result": PAID},  # the call succeeded and says nothing of the payment
+        {"result": PAID, "paymentResult": PAID, "paymentRequestId": "another"},
+    ],
+)
+def test_an_inquiry_that_says_nothing_of_this_payment_changes_nothing(
+    pay, gateway, start, clock, answer
+):
+    attempt = start()
+    gateway.script["inquiryPayment"] = [answer]
+    clock.moment = attempt.next_call_at
+    after = asked(pay, attempt)
+    assert after.state is State.PENDING
+    assert after.next_call_at > clock.now()
+
+
+def test_the_next_call_comes_at_expiry_if_that_is_sooner(pay, gateway, start, clock):
+    attempt = start()
+    gateway.script["inquiryPayment"] = [inquired(attempt, OPEN)]
+    clock.moment = attempt.expires_at - timedelta(seconds=1)
+    assert asked(pay, attempt).next_call_at == attempt.expires_at
+
+
+def test_a_conflict_names_its_attempt(pay, gateway, start, clock, shop):
+    attempt = start()
+    clock.moment = attempt.next_call_at
+    gateway.script["inquiryPayment"] = [
+        inquired(attempt, PAID, paymentAmount={"currency": "USD", "value": "1"})
+    ]
+    asked(pay, attempt)
+    (conflict,) = shop.conflicts
+    named = ConflictDetails(conflict=conflict).attempt.payment_request_id
+    assert named == attempt.payment_request_id
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "found"),
+    [((), 400, "no client-id header"), ((("Client-Id", "STRANGER"),), 401, "no such account")],
+)
+def test_a_notification_for_nobody_is_refused(pay, headers, status, found):
+    with pytest.raises(NotificationError, match=found) as refused:
+        pay.run(receive(pay.setup, headers, b"{}"))
+    assert refused.value.status == status
+
+
+def test_a_shop_that_answers_something_else_is_told_so(start, shop):
+    shop.load_order = lambda details: "42.00 USD"
+    with pytest.raises(ConfigurationError, match="found str, expected an OrderToPay or None"):
+        start()
+
+
+def test_an_account_that_is_not_there_is_named(pay):
+    assert pay.setup.account(None) is pay.setup.default_account
+    with pytest.raises(ConfigurationError, match="'OTHER': found no such account"):
+        pay.setup.account("OTHER")
+
+
+def test_reconcile_counts_what_another_worker_took(pay, gateway, start, clock, monkeypatch):
+    attempt = start()
+    clock.moment = attempt.next_call_at
+    stale = pay.store.get(attempt.payment_request_id)
+    rounds = [[stale], []]
+    monkeypatch.setattr(pay.store, "due", lambda now, limit: rounds.pop(0))
+    pay.store.schedule(
+        stale.payment_request_id, stale.next_call_at, clock.now() + timedelta(minutes=1)
+    )
+    gateway.sent.clear()
+    assert pay.reconcile().taken == 1
+    assert gateway.sent == []
+
+
+def test_reconcile_ends_even_if_the_store_gives_the_same_again_and_again(
+    pay, gateway, start, clock, monkeypatch
+):
+    attempt = start()
+    clock.moment = attempt.next_call_at
+    gateway.script["inquiryPayment"] = [inquired(attempt, OPEN)]
+    stale = pay.store.get(attempt.payment_request_id)
+    monkeypatch.setattr(pay.store, "due", lambda now, limit: [stale])
+    assert pay.reconcile().asked == 1
+
+
+def test_a_refund_that_another_worker_sends_is_given_as_it_is_stored(pay, gateway, paid, clock):
+    gateway.script["refund"] = [LOST]
+    refund = give_back(pay, paid)
+    clock.moment = refund.next_call_at
+    stale = evolve(refund, next_call_at=refund.next_call_at - timedelta(seconds=5))
+    gateway.sent.clear()
+    stored = pay.run(follow_up_refund(pay.setup, stale))
+    assert (stored.next_call_at, stored.state) == (refund.next_call_at, RefundState.CREATED)
+    assert gateway.sent == []
+
+
+def test_a_store_that_forgets_the_refund_is_told_so(pay, gateway, paid, monkeypatch):
+    gateway.script["refund"] = [done()]
+    give_back(pay, paid)
+    record = pay.store.record
+    monkeypatch.setattr(pay.store, "record", lambda *args: evolve(record(*args), refund=None))
+    said = pay.store.history(paid.payment_request_id)[-1]
+    with pytest.raises(StoreError, match="gave no refund"):
+        pay.run(settle_refund(paid.payment_request_id, said))
+
+
+def test_the_rules_can_be_printed():
+    printed = str(Rules())
+    assert (
+        printed
+        == """\
+pay: send, after 0.5 s again, after 1 s again; each pause +-20 %, none begun after 8 s, then every 2 s \
+while it is wanted
+inquiry: 20 s after the code, then every 4 s; cancelled when still open after expiry
+cancel: send, after 2 s again, after 3 s again, after 3 s again, after 5 s again, after 5 s again; each \
+pause +-0 %, none begun after 23 s, then every 60 s with an alarm in the log
+refund: send, after 0.5 s again, after 1 s again; each pause +-20 %, none begun after 8 s, then every 60 s"""
+    )
+    print(printed)
+
+
+def test_a_story_is_told_with_its_contradictions_and_refunds(pay, gateway, paid, clock, alipayplus):
+    def told(**changes):
+        attempt = pay.run(get(paid.payment_request_id))
+        clock.moment += timedelta(seconds=1)
+        body = alipayplus.notification(attempt, **changes)
+        headers = tuple(alipayplus.sign(body, at=clock.now()).items())
+        assert pay.run(receive(pay.setup, headers, body)).status == 200
+
+    told(paymentAmount={"currency": "USD", "value": "1"})
+    clock.moment += timedelta(seconds=1)
+    gateway.script["refund"] = [done(), {"result": FAILED_CALL}]
+    give_back(pay, paid, amount=Amount("USD", 1000))
+    clock.moment += timedelta(seconds=1)
+    give_back(pay, paid, 2, amount=Amount("USD", 100))
+    request_id = paid.payment_request_id
+    events = tell(
+        pay.store.get(request_id), pay.store.history(request_id), pay.store.refunds(request_id)
+    )
+    lines = [f"{one.source}: {one.text} -> {one.outcome}" for one in events]
+    assert lines[0] == "shop: pay 42.00 USD for order A-1 -> created"
+    assert lines[1].startswith("pay: code issued 42.00 USD (PAYMENT_IN_PROCESS) -> pending")
+    assert lines[2] == "inquiry: succeeded 42.00 USD (SUCCESS) -> succeeded"
+    assert lines[3].startswith("notification: succeeded 0.01 USD (SUCCESS)")
+    assert lines[3].endswith(
+        "-> CONFLICT: notification says 0.01 USD, the attempt is for 42.00 USD"
+    )
+    assert lines[4:] == [
+        "shop: refund 10.00 USD as credit-note-1 -> created",
+        "refund: refunded as credit-note-1 (SUCCESS) -> succeeded",
+        "shop: refund 1.00 USD as credit-note-2 -> created",
+        "refund: refund refused as credit-note-2 (PROCESS_FAIL) -> failed",
+    ]
+    assert [one.is_conflict for one in events].count(True) == 1
+
+
+def test_what_alipayplus_never_heard_of_is_over_after_expiry(pay, gateway, start, clock):
+    attempt = start()
+    gateway.script["inquiryPayment"] = [{"result": GONE}]
+    clock.moment = attempt.expires_at
+    assert asked(pay, attempt).state is State.FAILED
+
+
+def test_a_payment_of_nobody_is_unknown(pay):
+    with pytest.raises(UnknownPayment):
+        pay.refund("nobody", refund_request_id="x")
