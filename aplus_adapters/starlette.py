@@ -20,16 +20,16 @@ except ImportError:
     ) from None
 
 from aplus_adapters.web import endpoints
-from aplus_adapters.web.http import MAX_BODY, HttpRequest
+from aplus_adapters.web.http import HttpRequest, collect
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from aplus_adapters.pay import AplusPay
 
-__all__ = ["create_routes"]
+__all__ = ["METHODS", "create_routes", "make_view"]
 
-_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 def create_routes(pay: AplusPay) -> list[Route]:
@@ -39,12 +39,14 @@ def create_routes(pay: AplusPay) -> list[Route]:
     """
     _ = pay.async_performer
     return [
-        Route(route.path, _view(pay, route), methods=_METHODS, name=f"aplus_{route.name}")
+        Route(route.path, make_view(pay, route), methods=METHODS, name=f"aplus_{route.name}")
         for route in endpoints.ROUTES
     ]
 
 
-def _view(pay: AplusPay, route: endpoints.Route) -> Callable[[Request], Awaitable[Response]]:
+def make_view(pay: AplusPay, route: endpoints.Route) -> Callable[[Request], Awaitable[Response]]:
+    """Make the endpoint of one route."""
+
     async def view(request: Request) -> Response:
         parameter = request.path_params.get(route.parameter or "", "")
         flow = endpoints.respond(pay.front, route, await _read(request), parameter)
@@ -70,15 +72,7 @@ async def _read(request: Request) -> HttpRequest:
 
 
 async def _body(request: Request) -> bytes:
-    """Read the raw bytes, at most one chunk more than is allowed: nothing decodes them."""
-    chunks: list[bytes] = []
-    size = 0
     try:
-        async for chunk in request.stream():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > MAX_BODY:
-                break
+        return await collect(request.stream())
     except (ClientDisconnect, RuntimeError):
         return b""  # consumed by the application before, or the sender is gone
-    return b"".join(chunks)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from aplus_adapters.payments.attempt import Attempt
     from aplus_adapters.payments.effects import Flow
 
-__all__ = ["ROUTES", "Route", "respond"]
+__all__ = ["ROUTES", "Route", "find_route", "respond"]
 
 log = logging.getLogger("aplus_adapters")
 
@@ -183,6 +183,23 @@ ROUTES = (
     Route(name="asset", path="/assets/{name}", method="GET", endpoint=_asset),
 )
 """Every address that an adapter mounts."""
+
+
+def find_route(path: str) -> tuple[Route, str] | None:
+    """Give the route of a path below the mount and the value of its parameter, None if none fits.
+
+    For adapters without a router; `path` is decoded and starts with a slash.
+    """
+    parts = path.split("/")
+    for route in ROUTES:
+        wanted = route.path.split("/")
+        if len(wanted) == len(parts) and all(
+            part == want or (want.startswith("{") and part)
+            for part, want in zip(parts, wanted, strict=True)
+        ):
+            values = (part for part, want in zip(parts, wanted, strict=True) if part != want)
+            return route, next(values, "")
+    return None
 
 
 def _started(

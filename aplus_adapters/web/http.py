@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterable, Mapping
 
-__all__ = ["MAX_BODY", "HttpRequest", "HttpResponse", "json_response", "problem"]
+__all__ = ["MAX_BODY", "HttpRequest", "HttpResponse", "collect", "json_response", "problem"]
 
 MAX_BODY = 128 * 1024  # bytes; a legal notification has about 1,200
+
+_PATIENCE = 10.0  # seconds for a whole body to arrive
 
 _NO_STORE = ("Cache-Control", "no-store")
 _NOSNIFF = ("X-Content-Type-Options", "nosniff")
@@ -85,3 +88,22 @@ def problem(
         headers=(("Content-Type", "text/plain; charset=utf-8"), _NO_STORE, _NOSNIFF, *headers),
         body=f"{title}\n".encode(),
     )
+
+
+async def collect(chunks: AsyncIterable[bytes]) -> bytes:
+    """Join the chunks of a body, at most one more than MAX_BODY needs: nothing decodes them.
+
+    A body that does not arrive in 10 s (a sender that trickles, or a middleware that consumed it
+    and left nothing to wait for) gives no byte.
+    """
+    found, size = [], 0
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            async for chunk in chunks:
+                found.append(chunk)
+                size += len(chunk)
+                if size > MAX_BODY:
+                    break
+    except TimeoutError:
+        return b""
+    return b"".join(found)

@@ -9,7 +9,7 @@ import pytest
 from aplus_adapters import Account, AplusPay, Retry, Rules, State
 from aplus_adapters.payments.pay import initiate
 from lossy import LossyProxy
-from racing_shop import BUYER, Shop, make_store
+from racing_shop import BUYER, Shop, at_once, make_store
 
 LONG = bool(os.environ.get("APLUS_LONG"))
 PAYMENTS = 1000 if LONG else 60
@@ -43,7 +43,7 @@ def test_lost_reset_and_delayed_answers_make_no_second_order(kind, request, tmp_
         for _ in range(200):
             if all(store.get(one.payment_request_id).state is State.PENDING for one in made):
                 break
-            pay.reconcile()
+            at_once(8, lambda _: pay.reconcile())
         assert all(store.get(one.payment_request_id).state is State.PENDING for one in made)
         pay.close()
     orders = [one for one in simulator.orders() if one["referenceOrderId"] in set(refs)]

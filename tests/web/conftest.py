@@ -14,7 +14,19 @@ import pytest
 
 from aplus_adapters import SQLStore
 from aplus_adapters.testing.ports import ReservedPort
-from served import flask_application, make_pay, starlette_application
+from served import (
+    asgi_application,
+    asgi_mounted,
+    fastapi_application,
+    fastapi_mounted,
+    flask_application,
+    flask_below_script_name,
+    make_pay,
+    starlette_application,
+    starlette_nested,
+    wsgi_application,
+    wsgi_below_script_name,
+)
 
 NOTIFY_URL = "http://127.0.0.1:9/aplus/notify"
 
@@ -22,12 +34,12 @@ NOTIFY_URL = "http://127.0.0.1:9/aplus/notify"
 class AsgiClient:
     """A blocking face of an async client, whose loop runs in a thread."""
 
-    def __init__(self, app):
+    def __init__(self, app, base="", root_path=""):
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever)
         self.thread.start()
-        transport = httpx.ASGITransport(app)
-        self.client = httpx.AsyncClient(transport=transport, base_url="http://shop.example")
+        transport = httpx.ASGITransport(app, root_path=root_path)
+        self.client = httpx.AsyncClient(transport=transport, base_url=f"http://shop.example{base}")
 
     def request(self, *arguments, **options):
         return self.wait(self.client.request(*arguments, **options))
@@ -57,6 +69,14 @@ class ServedShop:
         self.alipayplus, self.simulator = alipayplus, simulator
         self.store = SQLStore(f"sqlite:///{database}")
 
+    @property
+    def is_async(self):
+        return isinstance(self.client, AsgiClient)
+
+    @property
+    def is_wsgi_transport(self):
+        return not self.is_async and isinstance(self.client._transport, httpx.WSGITransport)
+
     def pay(self, order_ref):
         response = self.client.post("/aplus/pay", json={"order_ref": order_ref}, headers=JSON)
         assert response.status_code == 200, response.text
@@ -84,22 +104,28 @@ class ServedShop:
 JSON = {"Accept": "application/json"}
 
 
-def wsgi(database, account, tmp, simulator):
-    pay = make_pay(database, account)
-    client = httpx.Client(
-        transport=httpx.WSGITransport(flask_application(pay)), base_url="http://shop.example"
-    )
-    yield client
-    client.close()
-    pay.close()
+def wsgi(make, base=""):
+    def serve(database, account, tmp, simulator):
+        pay = make_pay(database, account)
+        client = httpx.Client(
+            transport=httpx.WSGITransport(make(pay)), base_url=f"http://shop.example{base}"
+        )
+        yield client
+        client.close()
+        pay.close()
+
+    return serve
 
 
-def asgi(database, account, tmp, simulator):
-    pay = make_pay(database, account)
-    client = AsgiClient(starlette_application(pay))
-    yield client
-    client.wait(pay.aclose())
-    client.close()
+def asgi(make, base="", root_path=""):
+    def serve(database, account, tmp, simulator):
+        pay = make_pay(database, account)
+        client = AsgiClient(make(pay), base, root_path)
+        yield client
+        client.wait(pay.aclose())
+        client.close()
+
+    return serve
 
 
 def gunicorn(database, account, tmp, simulator):
@@ -110,11 +136,14 @@ def gunicorn(database, account, tmp, simulator):
     )  # fmt: skip
 
 
-def uvicorn(database, account, tmp, simulator):
-    yield from _process(
-        database, tmp, simulator,
-        ["uvicorn", "--port", "{port}", "--factory", "served:starlette_from_environment"],
-    )  # fmt: skip
+def uvicorn(*options):
+    def serve(database, account, tmp, simulator):
+        yield from _process(
+            database, tmp, simulator,
+            ["uvicorn", "--port", "{port}", *options, "--factory", "served:starlette_from_environment"],
+        )  # fmt: skip
+
+    return serve
 
 
 def _process(database, tmp, simulator, command):
@@ -145,7 +174,26 @@ def _process(database, tmp, simulator, command):
         reserved.release()
 
 
-FORMS = {"flask": wsgi, "starlette": asgi, "flask-gunicorn": gunicorn, "starlette-uvicorn": uvicorn}
+# Every framework in every way of mounting, and two of them behind real servers.
+FORMS = {
+    "flask": wsgi(flask_application),
+    "flask-script-name": wsgi(flask_below_script_name, "/outer"),
+    "flask-gunicorn": gunicorn,
+    "wsgi-middleware": wsgi(wsgi_application),
+    "wsgi-middleware-script-name": wsgi(wsgi_below_script_name, "/outer"),
+    "starlette": asgi(starlette_application),
+    "starlette-nested": asgi(starlette_nested, "/outer"),
+    "starlette-root-path": asgi(starlette_application, "/outer", "/outer"),
+    "starlette-uvicorn": uvicorn(),
+    # A proxy that strips the prefix, and a server that is told of it.
+    "starlette-uvicorn-stripped": uvicorn("--root-path", "/outer"),
+    "fastapi": asgi(fastapi_application),
+    "fastapi-mounted": asgi(fastapi_mounted, "/outer"),
+    "fastapi-root-path": asgi(fastapi_application, "/outer", "/outer"),
+    "asgi-middleware": asgi(asgi_application),
+    "asgi-middleware-mounted": asgi(asgi_mounted, "/outer"),
+    "asgi-middleware-root-path": asgi(asgi_application, "/outer", "/outer"),
+}
 
 
 @pytest.fixture(scope="module", params=FORMS)

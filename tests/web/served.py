@@ -62,6 +62,77 @@ def starlette_application(pay):
     return Starlette(routes=[Mount("/aplus", routes=create_routes(pay))])
 
 
+def flask_below_script_name(pay):
+    from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+    return DispatcherMiddleware(nothing_here, {"/outer": flask_application(pay)})
+
+
+def nothing_here(environ, start_response):
+    start_response("404 Not Found", [("Content-Type", "text/plain")])
+    return [b"the application's own 404"]
+
+
+def wsgi_application(pay):
+    from aplus_adapters.wsgi import AplusMiddleware
+
+    return AplusMiddleware(nothing_here, pay)
+
+
+def wsgi_below_script_name(pay):
+    from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+    return DispatcherMiddleware(nothing_here, {"/outer": wsgi_application(pay)})
+
+
+def starlette_nested(pay):
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+
+    from aplus_adapters.starlette import create_routes
+
+    inner = Starlette(routes=[Mount("/aplus", routes=create_routes(pay))])
+    return Starlette(routes=[Mount("/outer", app=inner)])
+
+
+def fastapi_application(pay):
+    from fastapi import FastAPI
+
+    from aplus_adapters.fastapi import create_router
+
+    app = FastAPI()
+    app.include_router(create_router(pay), prefix="/aplus")
+    return app
+
+
+def fastapi_mounted(pay):
+    from fastapi import APIRouter, FastAPI
+
+    from aplus_adapters.fastapi import create_router
+
+    inner, router = FastAPI(), APIRouter()
+    router.include_router(create_router(pay), prefix="/aplus")
+    inner.include_router(router)
+    app = FastAPI()
+    app.mount("/outer", inner)
+    return app
+
+
+def asgi_application(pay):
+    from starlette.applications import Starlette
+
+    from aplus_adapters.asgi import AplusMiddleware
+
+    return AplusMiddleware(Starlette(), pay)
+
+
+def asgi_mounted(pay):
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+
+    return Starlette(routes=[Mount("/outer", app=asgi_application(pay))])
+
+
 def flask_from_environment():
     return flask_application(make_pay(os.environ["DATABASE"], Account.from_env()))
 

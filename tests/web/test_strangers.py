@@ -26,8 +26,8 @@ fuzzed = settings(
 
 def encoded(served, headers):
     """Give the headers as bytes; the transport of the form without a server knows only ASCII."""
-    errors = "replace" if served.form == "flask" else "strict"
-    coding = "ascii" if served.form == "flask" else "latin-1"
+    errors = "replace" if served.is_wsgi_transport else "strict"
+    coding = "ascii" if served.is_wsgi_transport else "latin-1"
     return {name: value.encode(coding, errors) for name, value in headers.items()}
 
 
@@ -59,7 +59,7 @@ def test_no_order_of_a_stranger_breaks_anything(served, headers, body, kind):
 def test_no_address_of_a_stranger_breaks_anything(served, headers, known, tail):
     from urllib.parse import quote
 
-    if served.form == "flask":  # its transport knows no path beyond Latin-1
+    if served.is_wsgi_transport:  # its transport knows no path beyond Latin-1
         known = known.replace("\U0001f35c", "x")
     path = f"/aplus/payments/{quote(known, safe='')}{tail}"
     for method in ("GET", "POST", "DELETE", "HEAD", "OPTIONS"):
@@ -75,7 +75,7 @@ def test_a_body_that_is_longer_than_the_limit_is_refused_without_a_content_lengt
             yield b"x" * 4096
 
     content = chunks()
-    if served.form == "starlette":  # an async client takes async chunks only
+    if served.is_async:  # an async client takes async chunks only
 
         async def async_chunks():
             for chunk in chunks():
@@ -84,5 +84,5 @@ def test_a_body_that_is_longer_than_the_limit_is_refused_without_a_content_lengt
         content = async_chunks()
     headers = {"Content-Type": "application/json"}
     # Without a server between, WSGI knows no body without Content-Length: nothing is read.
-    expected = 400 if served.form == "flask" else 413
+    expected = 400 if served.is_wsgi_transport else 413
     assert served.client.post(path, content=content, headers=headers).status_code == expected

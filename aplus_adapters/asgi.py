@@ -1,0 +1,95 @@
+"""Any ASGI application: a middleware that answers the payment routes and passes the rest on.
+
+app = AplusMiddleware(app, pay, prefix="/aplus")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aplus_adapters.web.endpoints import find_route, respond
+from aplus_adapters.web.http import HttpRequest, collect
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+
+    from aplus_adapters.pay import AplusPay
+
+    Scope = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+    Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+    App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+__all__ = ["AplusMiddleware"]
+
+
+class AplusMiddleware:
+    """Answers the payment routes below `prefix` with `pay`; everything else is the application's.
+
+    Lifespan and websockets are passed through; when the application's lifespan ends, the HTTP
+    clients of `pay` are closed. Hooks and store may be sync or async.
+    """
+
+    def __init__(self, app: App, pay: AplusPay, prefix: str = "/aplus") -> None:
+        _ = pay.async_performer
+        self._app, self._pay, self._prefix = app, pay, "/" + prefix.strip("/")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, self._closing(send))
+            return
+        found = find_route(self._below(scope)) if scope["type"] == "http" else None
+        if found is None:
+            await self._app(scope, receive, send)
+            return
+        route, parameter = found
+        client = scope.get("client")
+        request = HttpRequest(
+            method=scope["method"],
+            headers=tuple(
+                (name.decode("latin-1"), value.decode("latin-1"))
+                for name, value in scope["headers"]
+            ),
+            body=await collect(_chunks(receive)),
+            client_ip=client[0] if client else None,
+            native=scope,
+        )
+        answer = await self._pay.run_async(respond(self._pay.front, route, request, parameter))
+        headers = [
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in (*answer.headers, ("Content-Length", str(len(answer.body))))
+        ]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        body = b"" if request.method == "HEAD" else answer.body
+        await send({"type": "http.response.body", "body": body})
+
+    def _below(self, scope: Scope) -> str:
+        """Give the path below the prefix; empty if it is not below it.
+
+        Servers differ in whether the path contains the root path (the ASGI specification says so).
+        """
+        path: str = scope["path"]
+        root: str = scope.get("root_path", "").rstrip("/")
+        if root and path.startswith(f"{root}/"):
+            path = path[len(root) :]
+        prefix = self._prefix.rstrip("/")
+        return path[len(prefix) :] if path.startswith(f"{prefix}/") else ""
+
+    def _closing(self, send: Send) -> Send:
+        async def sending(message: MutableMapping[str, Any]) -> None:
+            if message["type"].startswith("lifespan.shutdown"):
+                await self._pay.aclose()
+            await send(message)
+
+        return sending
+
+
+async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        yield message.get("body", b"")
+        if not message.get("more_body", False):
+            return

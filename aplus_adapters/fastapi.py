@@ -1,0 +1,69 @@
+"""FastAPI: a router with the payment routes and their OpenAPI entries.
+
+app.include_router(create_router(pay), prefix="/aplus")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aplus_adapters.errors import ConfigurationError
+
+try:
+    from fastapi import APIRouter, Request, Response
+except ImportError:
+    raise ConfigurationError(
+        "aplus_adapters.fastapi: FastAPI is not installed; run pip install "
+        "'aplus_adapters[fastapi]'"
+    ) from None
+
+from aplus_adapters.starlette import METHODS, make_view
+from aplus_adapters.web.endpoints import ROUTES
+from aplus_adapters.web.openapi import OPERATIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from aplus_adapters.pay import AplusPay
+
+__all__ = ["create_router"]
+
+
+def create_router(
+    pay: AplusPay, *, dependencies: Sequence[Any] = (), tags: Sequence[str] = ("payments",)
+) -> APIRouter:
+    """Make the router that takes payments with `pay`, relative to wherever it is included.
+
+    `dependencies` are `Depends(...)` of the shop's own for every route; what they put on
+    `request.state` the hooks find at `details.visitor.native.state`. Hooks and store may be sync or
+    async. Call `await pay.aclose()` in the application's lifespan.
+    """
+    _ = pay.async_performer
+    router = APIRouter(dependencies=list(dependencies), tags=list(tags))
+    for route in ROUTES:
+        endpoint = _endpoint(make_view(pay, route))
+        operation = dict(OPERATIONS[route.name])
+        router.add_api_route(
+            route.path,
+            endpoint,
+            methods=[route.method],
+            name=f"aplus_{route.name}",
+            operation_id=f"aplus_{route.name}",
+            summary=operation.pop("summary"),
+            response_class=Response,
+            responses=operation.pop("responses"),
+            openapi_extra=operation,
+        )
+        # The wrong methods come here too, so that they are answered as everywhere else.
+        others = [method for method in METHODS if method != route.method]
+        router.add_api_route(route.path, endpoint, methods=others, include_in_schema=False)
+    return router
+
+
+def _endpoint(
+    view: Callable[[Request], Awaitable[Response]],
+) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        return await view(request)
+
+    return endpoint

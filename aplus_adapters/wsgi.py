@@ -1,0 +1,78 @@
+"""Any WSGI application: a middleware that answers the payment routes and passes the rest on.
+
+app = AplusMiddleware(app, pay, prefix="/aplus")
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from aplus_adapters.web.endpoints import find_route, respond
+from aplus_adapters.web.http import MAX_BODY, HttpRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from aplus_adapters.pay import AplusPay
+
+    Environ = dict[str, Any]
+    App = Callable[[Environ, Any], Iterable[bytes]]
+
+__all__ = ["AplusMiddleware"]
+
+
+class AplusMiddleware:
+    """Answers the payment routes below `prefix` with `pay`; everything else is the application's.
+
+    Raises ConfigurationError if a hook or the store is async: WSGI has no event loop for it.
+    """
+
+    def __init__(self, app: App, pay: AplusPay, prefix: str = "/aplus") -> None:
+        _ = pay.performer
+        self._app, self._pay, self._prefix = app, pay, "/" + prefix.strip("/")
+
+    def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
+        """Serve one request."""
+        # PEP 3333: the bytes of the path, each as one character; SCRIPT_NAME is no part of it.
+        path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
+        prefix = self._prefix.rstrip("/")
+        found = find_route(path[len(prefix) :]) if path.startswith(f"{prefix}/") else None
+        if found is None:
+            return self._app(environ, start_response)
+        route, parameter = found
+        request = HttpRequest(
+            method=environ["REQUEST_METHOD"],
+            headers=tuple(_headers(environ)),
+            body=_body(environ),
+            client_ip=environ.get("REMOTE_ADDR"),
+            native=environ,
+        )
+        answer = self._pay.run(respond(self._pay.front, route, request, parameter))
+        length = ("Content-Length", str(len(answer.body)))
+        status = f"{answer.status} {HTTPStatus(answer.status).phrase}"
+        start_response(status, [*answer.headers, length])
+        return [b"" if request.method == "HEAD" else answer.body]
+
+
+def _headers(environ: Environ) -> Iterator[tuple[str, str]]:
+    for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        if environ.get(name):
+            yield name.replace("_", "-").title(), environ[name]
+    for name, value in environ.items():
+        if name.startswith("HTTP_"):
+            yield name[5:].replace("_", "-").title(), value
+
+
+def _body(environ: Environ) -> bytes:
+    """Read the raw bytes, at most one more than is allowed."""
+    length = environ.get("CONTENT_LENGTH") or "0"
+    stream = environ["wsgi.input"]
+    if environ.get("wsgi.input_terminated"):  # chunked: the server ends the stream itself
+        found: bytes = stream.read(MAX_BODY + 1)
+        return found
+    if not (length.isascii() and length.isdigit()):
+        return b""
+    wanted = min(int(length), MAX_BODY + 1) if len(length) < 19 else MAX_BODY + 1
+    body: bytes = stream.read(wanted)
+    return body
