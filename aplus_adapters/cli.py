@@ -73,7 +73,7 @@ def simulator(port: int, directory: Path, time_scale: float, as_json: bool) -> N
     "--framework",
     default="flask",
     show_default=True,
-    type=click.Choice(["flask", "starlette"]),
+    type=click.Choice(["flask", "starlette", "fastapi", "django"]),
     help="Which of the example shops to run.",
 )
 @click.option("--port", default=0, help="Where the shop listens; 0 takes a free one.")

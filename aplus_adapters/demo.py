@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FRAMEWORKS", "Demo", "pay_once", "watch"]
 
-FRAMEWORKS = ("flask", "starlette")
+FRAMEWORKS = ("flask", "starlette", "fastapi", "django")
 _START = 15.0  # seconds for the shop to answer
 _PAID = 10.0  # seconds for the notification to arrive
 Say = Callable[[str, str], None]
@@ -42,6 +43,10 @@ class Demo:
     def __init__(
         self, framework: str, folder: Path, port: int = 0, time_scale: float = 60.0
     ) -> None:
+        if find_spec(framework) is None:
+            raise ConfigurationError(
+                f"{framework} is not installed; run pip install {framework}, or choose another"
+            )
         self.simulator = SimulatorProcess(folder / "simulator", time_scale=time_scale)
         self.database = folder / "shop.db"
         self.script = _example(f"{framework}_shop.py")

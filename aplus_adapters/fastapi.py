@@ -36,7 +36,8 @@ def create_router(
 
     `dependencies` are `Depends(...)` of the shop's own for every route; what they put on
     `request.state` the hooks find at `details.visitor.native.state`. Hooks and store may be sync or
-    async. Call `await pay.aclose()` in the application's lifespan.
+    async. Give the
+    application `lifespan=pay.lifespan` (or call `await pay.aclose()` in your own).
     """
     _ = pay.async_performer
     router = APIRouter(dependencies=list(dependencies), tags=list(tags))

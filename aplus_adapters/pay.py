@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +20,7 @@ from aplus_adapters.runtime.wiring import AsyncPerformer, Performer, check_hooks
 from aplus_adapters.web.shop import ShopFront
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from aplus_adapters.payments.attempt import Refund
     from aplus_adapters.payments.effects import Flow
@@ -157,6 +158,14 @@ class AplusPay:
     async def reconcile_async(self, progress: Callable[[Round], None] = lambda _: None) -> Round:
         """Do what `reconcile` does, awaiting."""
         return await self.run_async(reconcile(self.setup, progress))
+
+    @asynccontextmanager
+    async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
+        """Be the lifespan of an ASGI application: closes the awaiting side at its end."""
+        try:
+            yield
+        finally:
+            await self.aclose()
 
     def close(self) -> None:
         """Close the HTTP clients and threads of the blocking side; the store stays open."""

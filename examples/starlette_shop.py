@@ -3,7 +3,6 @@
 Its settings are the APLUS_* variables, DATABASE (a SQLAlchemy address) and PORT.
 """
 
-import contextlib
 import os
 import secrets
 
@@ -48,7 +47,7 @@ class Shop:  # each hook may be plain (it runs in a thread) or async
         details.connection.execute(query, values)  # commits together with the payment
 
     async def payment_conflict(self, details):
-        print("look at payment", details.attempt, details.conflict.reason)  # noqa: T201
+        print("look at payment", details.attempt, details.conflict.reason)
 
 
 def shop_window(request):
@@ -66,15 +65,9 @@ def show_order(request):
     return HTMLResponse(PAGE + PAY.format(*order) if order else PAGE, 200 if order else 404)
 
 
-@contextlib.asynccontextmanager
-async def lifespan(app):
-    yield
-    await pay.aclose()
-
-
 pay = AplusPay(account=Account.from_env(), store=store, hooks=Shop(), shop_name="Cinema")
 routes = [Route("/", shop_window), Route("/orders", create_order, methods=["POST"])]
 routes += [Route("/orders/{ref}", show_order), Mount("/aplus", routes=create_routes(pay))]
-app = Starlette(lifespan=lifespan, routes=routes)
+app = Starlette(lifespan=pay.lifespan, routes=routes)
 if __name__ == "__main__":
     uvicorn.run(app, port=int(os.environ.get("PORT", "8000")), log_level="warning")

@@ -7,8 +7,7 @@ import time
 
 import pytest
 
-from aplus_adapters.demo import FRAMEWORKS
-from test_outages import press_pay, running, wait_until
+from test_outages import EACH_WORLD, press_pay, running, wait_until
 
 pytestmark = pytest.mark.process
 
@@ -31,7 +30,7 @@ def make_due(demo):
     connection.close()
 
 
-@pytest.fixture(params=FRAMEWORKS)
+@pytest.fixture(params=EACH_WORLD)
 def paid_unheard(request, tmp_path):
     """A payment that was paid while the shop was down; its notification is not sent again soon."""
     with running(request.param, tmp_path, time_scale=1) as (demo, buyer):

@@ -1,6 +1,8 @@
 """Real processes that die and come back: the example shops, the simulator, a buyer's browser."""
 
 import re
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
 
@@ -11,6 +13,7 @@ from aplus_adapters.demo import FRAMEWORKS, Demo, pay_once
 
 HTML = {"Accept": "text/html", "User-Agent": "Mozilla/5.0", "Accept-Language": "en"}
 pytestmark = pytest.mark.process
+EACH_WORLD = ("flask", "starlette")  # one of WSGI, one of ASGI
 
 
 @contextmanager
@@ -49,7 +52,32 @@ def test_the_demonstration_pays_and_says_each_step(framework):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_till_takes_a_payment_by_json_alone(tmp_path):
+    with running("starlette", tmp_path) as (demo, buyer):
+        order_ref = buyer.post("/orders").headers["location"].rpartition("/")[2]
+        till = demo.script.parent / "till.py"
+        process = subprocess.Popen(
+            [sys.executable, str(till), demo.address, order_ref], stdout=subprocess.PIPE, text=True
+        )
+        wait_until(demo.simulator.orders)
+        (order,) = demo.simulator.orders()
+        demo.simulator.decide(order["paymentRequestId"], "pay")
+        shown, _ = process.communicate(timeout=30)
+        assert process.returncode == 0
+        assert "Ticket: 4200 minor units USD" in shown
+        assert "Thank you, it is paid." in shown
+        assert len(demo.paid_attempts(order_ref)) == 1
+        refused = subprocess.run(
+            [sys.executable, str(till), demo.address, "nothing"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert refused.returncode == 1
+        assert "cannot pay nothing: order 'nothing': the shop has no such order" in refused.stderr
+
+
+@pytest.mark.parametrize("framework", EACH_WORLD)
 def test_a_shop_killed_between_pay_and_notification_learns_of_the_payment_after_its_start(
     framework, tmp_path
 ):
@@ -93,7 +121,7 @@ def _make_due(demo, request_id):
     connection.close()
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", EACH_WORLD)
 def test_while_alipayplus_is_down_the_page_says_so_and_the_same_bytes_go_out_later(
     framework, tmp_path
 ):
