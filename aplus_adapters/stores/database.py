@@ -158,7 +158,16 @@ def _connect_args(name: str) -> dict[str, Any]:
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # Readers do not wait for writers; a commit survives the process's death and the machine's.
-    connection.execute("PRAGMA journal_mode=WAL")
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except connection.OperationalError:  # another is switching, for which SQLite does not wait
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            break
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
 

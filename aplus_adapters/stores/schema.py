@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    func,
     insert,
     inspect,
     select,
@@ -152,10 +153,12 @@ refunds = Table(
     Column("result", Text),
 )
 
+_LOCK = 0x61706C7573  # "aplus", for PostgreSQL's advisory lock
+
 version = Table("aplus_schema", metadata, Column("version", Integer, nullable=False))
 
-_MIGRATIONS: dict[int, Callable[[Connection | Session], Any]] = {
-    1: lambda connection: _create(connection, [refunds]),  # version 2 keeps refunds
+_MIGRATIONS: dict[int, Callable[[Connection], Any]] = {
+    1: lambda connection: metadata.create_all(connection, tables=[refunds]),  # 2 keeps refunds
 }
 """From each older version to the next one; each runs on a database with data in it."""
 
@@ -163,28 +166,32 @@ _MIGRATIONS: dict[int, Callable[[Connection | Session], Any]] = {
 def migrate(connection: Connection | Session) -> None:
     """Make the tables, or bring those of an older version to the present one.
 
-    Raises StoreError if the database was made by a newer version of this library.
+    Of several workers that start at once one does it and the others find it done. Raises StoreError
+    if the database was made by a newer version of this library.
     """
-    if not inspect(_bare(connection)).has_table(version.name):
-        _create(connection)
-        connection.execute(insert(version).values(version=SCHEMA_VERSION))
+    bare = connection.connection() if isinstance(connection, Session) else connection
+    _lock(bare)
+    if not inspect(bare).has_table(version.name):
+        metadata.create_all(bare)
+        bare.execute(insert(version).values(version=SCHEMA_VERSION))
         return
-    # The lock: of several workers that start at once, one migrates and the others find it done.
-    connection.execute(update(version).values(version=version.c.version))
-    found = connection.execute(select(version.c.version)).scalar_one()
+    found = bare.execute(select(version.c.version)).scalar_one()
     if found > SCHEMA_VERSION:
         raise StoreError(
             f"database schema: found version {found}, expected at most {SCHEMA_VERSION}; "
             "it was made by a newer aplus_adapters, upgrade this installation"
         )
     for step in range(found, SCHEMA_VERSION):
-        _MIGRATIONS[step](connection)
-        connection.execute(update(version).values(version=step + 1))
+        _MIGRATIONS[step](bare)
+        bare.execute(update(version).values(version=step + 1))
 
 
-def _create(connection: Connection | Session, tables: list[Table] | None = None) -> None:
-    metadata.create_all(_bare(connection), tables=tables)
-
-
-def _bare(connection: Connection | Session) -> Connection:
-    return connection.connection() if isinstance(connection, Session) else connection
+def _lock(connection: Connection) -> None:
+    """Let nobody else make or migrate tables until this transaction ends."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    elif connection.dialect.name == "sqlite":
+        driver: Any = connection.connection.dbapi_connection
+        if not driver.in_transaction:
+            # Python's driver begins no transaction for DDL: each table would commit by itself.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")

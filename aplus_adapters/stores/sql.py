@@ -64,19 +64,12 @@ class SQLStore:
     def __init__(self, database: Given) -> None:
         self._database = Database(database)
         self._transaction = self._database.transaction
-        self._set_up()
-
-    def _set_up(self) -> None:
-        """Make or migrate the tables; of several workers that start at once one will."""
-        for last in (False, False, True):
-            try:
-                with self._transaction("set-up") as connection:
-                    migrate(connection)
-            except (StoreError, IntegrityError):
-                if last:
-                    raise
-            else:
-                return
+        try:
+            with self._transaction("set-up") as connection:
+                migrate(connection)
+        except BaseException:
+            self.close()
+            raise
 
     def add(self, attempt: Attempt, /) -> Attempt:
         """Store a new attempt unless one occupies its order; give the one that does now."""
