@@ -67,9 +67,15 @@ class Cluster:
         """Make a new, empty database and give its address."""
         self._made += 1
         name = f"shop{self._made}"
-        self._run("psql", "-h", "127.0.0.1", "-p", str(self._port.number), "-U", "postgres", "-q",
-                  "-c", f"CREATE DATABASE {name} TEMPLATE template0")  # fmt: skip
+        with self._connect() as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
         return f"postgresql+psycopg://postgres@127.0.0.1:{self._port.number}/{name}"
+
+    def _connect(self):
+        import psycopg
+
+        where = {"host": "127.0.0.1", "port": self._port.number, "user": "postgres"}
+        return psycopg.connect(**where, dbname="postgres", autocommit=True)
 
     def freeze(self):
         """Stop every process of the server in its tracks; `thaw` lets them go on."""

@@ -56,13 +56,13 @@ def test_a_till_takes_a_payment_by_json_alone(tmp_path):
     with running("starlette", tmp_path) as (demo, buyer):
         order_ref = buyer.post("/orders").headers["location"].rpartition("/")[2]
         till = demo.script.parent / "till.py"
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, str(till), demo.address, order_ref], stdout=subprocess.PIPE, text=True
-        )
-        wait_until(demo.simulator.orders)
-        (order,) = demo.simulator.orders()
-        demo.simulator.decide(order["paymentRequestId"], "pay")
-        shown, _ = process.communicate(timeout=30)
+        ) as process:
+            wait_until(lambda: demo.simulator.orders() or process.poll() is not None)
+            (order,) = demo.simulator.orders()
+            demo.simulator.decide(order["paymentRequestId"], "pay")
+            shown, _ = process.communicate(timeout=30)
         assert process.returncode == 0
         assert "Ticket: 4200 minor units USD" in shown
         assert "Thank you, it is paid." in shown
