@@ -178,3 +178,20 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("browser"):
             item.add_marker(absent)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Keep the tests of one form of serving on one worker, so that it is served once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    from forms import FORMS
+
+    longest_first = sorted(FORMS, key=len, reverse=True)
+
+    class ByForm(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            _, bracket, parameters = nodeid.partition("[")
+            named = (form for form in longest_first if form in parameters)
+            return next(named, nodeid) if bracket and "/web/" in nodeid else nodeid
+
+    return ByForm(config, log)

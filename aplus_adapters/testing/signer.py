@@ -24,6 +24,10 @@ class AlipayPlus:
     def __init__(self, account: Account, private_key: PrivateKey, key_version: str = "1") -> None:
         self._account, self._key, self._version = account, private_key, key_version
 
+    def with_key(self, private_key: PrivateKey) -> AlipayPlus:
+        """Give one that signs with another key: what it signs must not be believed."""
+        return AlipayPlus(self._account, private_key, self._version)
+
     def notification(self, attempt: Attempt, status: str = "S", **changes: Any) -> bytes:
         """Give the body of a notification about an attempt.
 

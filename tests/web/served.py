@@ -1,31 +1,10 @@
-"""One shop, served by every adapter and server that the behaviour suite drives."""
+"""One shop, in every way of mounting it that the adapter contract is run through."""
 
 import os
+import sys
 
-from sqlalchemy import create_engine, text
-
-from aplus_adapters import Account, Amount, AplusPay, OrderToPay, SQLStore
-
-
-class NotingShop:
-    """Knows every order but "missing"; notes what it is told in the payments' own transaction."""
-
-    def load_order(self, details):
-        if details.order_ref == "broken":
-            raise RuntimeError("the shop's own bug")
-        if details.order_ref == "missing":
-            return None
-        return OrderToPay(amount=Amount.parse("42.00", "USD"), description="2 tickets <b>&")
-
-    def payment_changed(self, details):
-        attempt = details.attempt
-        details.connection.execute(
-            text("INSERT INTO changes VALUES (:ref, :state)"),
-            {"ref": attempt.order_ref, "state": attempt.state.value},
-        )
-
-    def payment_conflict(self, details):
-        pass
+from aplus_adapters import Account
+from aplus_adapters.testing.served_shop import NotingShop, make_pay
 
 
 class PrivateShop(NotingShop):
@@ -33,14 +12,9 @@ class PrivateShop(NotingShop):
         return details.visitor.native.headers.get("X-User") == "owner"
 
 
-def make_pay(database, account, hooks=None, **options):
-    engine = create_engine(f"sqlite:///{database}")
-    with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE IF NOT EXISTS changes (ref TEXT, state TEXT)"))
-    store = SQLStore(engine)
-    return AplusPay(
-        account=account, store=store, hooks=hooks or NotingShop(), shop_name="Cinema", **options
-    )
+def nothing_here(environ, start_response):
+    start_response("404 Not Found", [("Content-Type", "text/plain")])
+    return [b"the application's own 404"]
 
 
 def flask_application(pay):
@@ -53,24 +27,33 @@ def flask_application(pay):
     return app
 
 
-def starlette_application(pay):
-    from starlette.applications import Starlette
-    from starlette.routing import Mount
-
-    from aplus_adapters.starlette import create_routes
-
-    return Starlette(routes=[Mount("/aplus", routes=create_routes(pay))])
-
-
 def flask_below_script_name(pay):
     from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
     return DispatcherMiddleware(nothing_here, {"/outer": flask_application(pay)})
 
 
-def nothing_here(environ, start_response):
-    start_response("404 Not Found", [("Content-Type", "text/plain")])
-    return [b"the application's own 404"]
+def flask_subdomain(pay):
+    from flask import Flask
+
+    from aplus_adapters.flask import create_blueprint
+
+    app = Flask("shop", subdomain_matching=True)
+    app.config["SERVER_NAME"] = "shop.example"
+    app.register_blueprint(create_blueprint(pay), url_prefix="/aplus", subdomain="pay")
+    return app
+
+
+def flask_nested(pay):
+    from flask import Blueprint, Flask
+
+    from aplus_adapters.flask import create_blueprint
+
+    outer = Blueprint("outer", __name__, url_prefix="/outer")
+    outer.register_blueprint(create_blueprint(pay), url_prefix="/aplus")
+    app = Flask("shop")
+    app.register_blueprint(outer)
+    return app
 
 
 def wsgi_application(pay):
@@ -85,14 +68,74 @@ def wsgi_below_script_name(pay):
     return DispatcherMiddleware(nothing_here, {"/outer": wsgi_application(pay)})
 
 
-def starlette_nested(pay):
+def django_settings():
+    from django.conf import settings
+
+    if not settings.configured:
+        settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="of a test")
+
+
+urlpatterns = []  # of the Django project
+
+
+def django_wsgi(pay):
+    from aplus_adapters.wsgi import AplusMiddleware
+
+    django_settings()
+    from django.core.wsgi import get_wsgi_application
+
+    return AplusMiddleware(get_wsgi_application(), pay)
+
+
+def django_asgi(pay):
+    from aplus_adapters.asgi import AplusMiddleware
+
+    django_settings()
+    from django.core.asgi import get_asgi_application
+
+    return AplusMiddleware(get_asgi_application(), pay)
+
+
+def litestar_application(pay):
+    from litestar import Litestar
+
+    from aplus_adapters.asgi import AplusMiddleware
+
+    return AplusMiddleware(Litestar([]), pay)
+
+
+def quart_application(pay):
+    from quart import Quart
+
+    from aplus_adapters.asgi import AplusMiddleware
+
+    app = Quart("shop")
+    app.asgi_app = AplusMiddleware(app.asgi_app, pay)
+    return app
+
+
+def starlette_application(pay):
     from starlette.applications import Starlette
     from starlette.routing import Mount
 
     from aplus_adapters.starlette import create_routes
 
-    inner = Starlette(routes=[Mount("/aplus", routes=create_routes(pay))])
-    return Starlette(routes=[Mount("/outer", app=inner)])
+    routes = [Mount("/aplus", routes=create_routes(pay))]
+    return Starlette(routes=routes, lifespan=pay.lifespan)
+
+
+def starlette_nested(pay):
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+
+    return Starlette(routes=[Mount("/outer", app=starlette_application(pay))])
+
+
+def starlette_subdomain(pay):
+    from starlette.applications import Starlette
+    from starlette.routing import Host
+
+    return Starlette(routes=[Host("pay.shop.example", app=starlette_application(pay))])
 
 
 def fastapi_application(pay):
@@ -133,9 +176,17 @@ def asgi_mounted(pay):
     return Starlette(routes=[Mount("/outer", app=asgi_application(pay))])
 
 
-def flask_from_environment():
+def flask_served():
+    """Make the application in a server's process."""
     return flask_application(make_pay(os.environ["DATABASE"], Account.from_env()))
 
 
-def starlette_from_environment():
+def starlette_served():
+    """Make the application in a server's process."""
     return starlette_application(make_pay(os.environ["DATABASE"], Account.from_env()))
+
+
+if __name__ == "__main__":
+    from wsgiref.simple_server import make_server
+
+    make_server("127.0.0.1", int(sys.argv[1]), flask_served()).serve_forever()

@@ -2,8 +2,11 @@
 
 import re
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from forms import ANY_HOST
 
 LEGAL = re.compile(r"[a-z][a-z0-9]{0,9}(\.[a-z][a-z0-9]{0,9}){0,3}(:[1-9]\d{1,3})?\Z")
 EXAMPLES = 70  # in each of the forms of serving: more than 1,000 in all
@@ -27,6 +30,7 @@ fuzzed = settings(
 )
 
 
+@pytest.mark.parametrize("served", ANY_HOST, indirect=True)
 def test_no_host_or_forwarded_header_changes_what_is_verified(served):
     order_ref = f"host-{served.form}"
     attempt = served.attempt(served.pay(order_ref)["paymentRequestId"])

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 EXAMPLES = 60
 NAMES = ["Client-Id", "Request-Time", "Signature", "Content-Type", "Agent-Token", "tracerid", "Accept",
-         "Accept-Language", "User-Agent", "Host", "Origin", "X-Forwarded-For", "Cookie"]  # fmt: skip
+         "Accept-Language", "User-Agent", "Origin", "X-Forwarded-For", "Cookie"]  # fmt: skip
 TEXT = st.text([chr(code) for code in (*range(0x20, 0x7F), *range(0xA0, 0x100))], max_size=60)
 LEGAL = {
     "Client-Id": "CLIENT-1", "Request-Time": "2026-11-23T12:00:00Z", "Content-Type": "application/json",
@@ -83,6 +83,8 @@ def test_a_body_that_is_longer_than_the_limit_is_refused_without_a_content_lengt
 
         content = async_chunks()
     headers = {"Content-Type": "application/json"}
-    # Without a server between, WSGI knows no body without Content-Length: nothing is read.
-    expected = 400 if served.is_wsgi_transport else 413
+    # Without a server between, WSGI knows no body without Content-Length: nothing is read. Nor does
+    # a server that speaks HTTP/1.0.
+    chunkless = served.is_wsgi_transport or served.form == "flask-wsgiref"
+    expected = 400 if chunkless else 413
     assert served.client.post(path, content=content, headers=headers).status_code == expected

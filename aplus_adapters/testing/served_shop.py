@@ -1,0 +1,196 @@
+"""A shop to prove an adapter with, and a blocking client that reaches it without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sqlite3
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from aplus_adapters.pay import AplusPay
+from aplus_adapters.payments.hooks import OrderToPay
+from aplus_adapters.protocol.amounts import Amount
+from aplus_adapters.stores.sql import SQLStore
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterator, Mapping
+    from pathlib import Path
+
+    from aplus_adapters.payments.attempt import Attempt
+    from aplus_adapters.payments.hooks import ConflictDetails, OrderDetails, PaymentDetails
+    from aplus_adapters.protocol.account import Account
+    from aplus_adapters.testing.signer import AlipayPlus
+    from aplus_adapters.testing.simulator import SimulatorProcess
+
+__all__ = ["JSON", "AsgiClient", "NotingShop", "ServedShop", "make_pay", "reach"]
+
+JSON = {"Accept": "application/json"}
+_TIMEOUT = 30.0  # seconds
+
+
+class NotingShop:
+    """Sells every order but "missing"; notes what it is told in the payments' own transaction."""
+
+    def load_order(self, details: OrderDetails) -> OrderToPay | None:
+        """Give the order; "broken" is a bug of the shop."""
+        if details.order_ref == "broken":
+            raise RuntimeError("the shop's own bug")
+        if details.order_ref == "missing":
+            return None
+        return OrderToPay(amount=Amount.parse("42.00", "USD"), description="2 tickets <b>&")
+
+    def payment_changed(self, details: PaymentDetails) -> None:
+        """Note the attempt's end."""
+        attempt = details.attempt
+        details.connection.exec_driver_sql(
+            "INSERT INTO changes VALUES (?, ?)", (attempt.order_ref, attempt.state.value)
+        )
+
+    def payment_conflict(self, details: ConflictDetails) -> None:
+        """Be told."""
+
+
+def make_pay(
+    database: Path | str, account: Account, hooks: object | None = None, **options: Any
+) -> AplusPay:
+    """Make the noting shop over a SQLite file, which may be there already."""
+    store = SQLStore(f"sqlite:///{database}")
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS changes (ref TEXT, state TEXT)")
+    return AplusPay(
+        account=account, store=store, hooks=hooks or NotingShop(), shop_name="Cinema", **options
+    )
+
+
+class AsgiClient:
+    """A blocking face of an async HTTP client, whose loop runs in a thread."""
+
+    def __init__(self, app: Any, address: str, root_path: str = "") -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever)
+        self._thread.start()
+        transport = httpx.ASGITransport(app, root_path=root_path)
+        self._client = httpx.AsyncClient(transport=transport, base_url=address)
+
+    def request(self, *arguments: Any, **options: Any) -> httpx.Response:
+        """Do what `httpx.Client.request` does."""
+        response: httpx.Response = self.wait(self._client.request(*arguments, **options))
+        return response
+
+    def get(self, *arguments: Any, **options: Any) -> httpx.Response:
+        """Send a GET."""
+        return self.request("GET", *arguments, **options)
+
+    def post(self, *arguments: Any, **options: Any) -> httpx.Response:
+        """Send a POST."""
+        return self.request("POST", *arguments, **options)
+
+    def wait(self, awaitable: Awaitable[Any]) -> Any:
+        """Await something on the loop."""
+        coroutine = _as_coroutine(awaitable)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(_TIMEOUT)
+
+    def close(self) -> None:
+        """End the client, its loop and its thread."""
+        self.wait(self._client.aclose())
+        self.wait(self.loop.shutdown_default_executor())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+
+async def _as_coroutine(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
+
+
+@contextmanager
+def reach(
+    app: Any, pay: AplusPay, address: str = "http://shop.example", root_path: str = ""
+) -> Iterator[httpx.Client | AsgiClient]:
+    """Give a client of a WSGI or ASGI application, as if it were at `address`; closes `pay`.
+
+    `address` may end in the path below which the routes are mounted, `root_path` is what an ASGI
+    server would be told of it.
+    """
+    if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(type(app).__call__):
+        client = AsgiClient(app, address, root_path)
+        try:
+            yield client
+            client.wait(pay.aclose())
+        finally:
+            client.close()
+        return
+    transport = httpx.WSGITransport(app)
+    try:
+        with httpx.Client(transport=transport, base_url=address) as blocking:
+            yield blocking
+    finally:
+        pay.close()
+
+
+class ServedShop:
+    """What the adapter contract needs of a noting shop that is served.
+
+    `client` reaches it, `database` is its SQLite file, `alipayplus` signs what Alipay+ would send,
+    `simulator` is where it pays. `form` names the way of serving.
+    """
+
+    def __init__(
+        self,
+        form: str,
+        client: Any,
+        database: Path,
+        alipayplus: AlipayPlus,
+        simulator: SimulatorProcess,
+    ) -> None:
+        self.form, self.client, self.database = form, client, database
+        self.alipayplus, self.simulator = alipayplus, simulator
+        self.store = SQLStore(f"sqlite:///{database}")
+
+    @property
+    def is_async(self) -> bool:
+        """Tell whether it is reached as an ASGI application."""
+        return isinstance(self.client, AsgiClient)
+
+    @property
+    def is_wsgi_transport(self) -> bool:
+        """Tell whether it is reached as a WSGI application, without a server."""
+        return not self.is_async and isinstance(self.client._transport, httpx.WSGITransport)  # noqa: SLF001
+
+    def pay(self, order_ref: str) -> dict[str, Any]:
+        """Start paying an order by JSON; give the answer."""
+        response = self.client.post("/aplus/pay", json={"order_ref": order_ref}, headers=JSON)
+        assert response.status_code == 200, response.text
+        found: dict[str, Any] = response.json()
+        return found
+
+    def attempt(self, payment_request_id: str) -> Attempt:
+        """Give an attempt that exists."""
+        attempt = self.store.get(payment_request_id)
+        assert attempt is not None
+        return attempt
+
+    def changes(self, order_ref: str) -> list[str]:
+        """Give what the shop was told of an order."""
+        connection = sqlite3.connect(self.database)
+        try:
+            query = "SELECT state FROM changes WHERE ref = ?"
+            return [state for (state,) in connection.execute(query, (order_ref,))]
+        finally:
+            connection.close()
+
+    def notify(
+        self, body: bytes, headers: Mapping[str, str] | None = None, **changes: str
+    ) -> httpx.Response:
+        """Send a notification, by default truly signed; `changes` are other headers."""
+        signed = {**(headers or self.alipayplus.sign(body)), **changes}
+        response: httpx.Response = self.client.post("/aplus/notify", content=body, headers=signed)
+        return response
+
+    def acknowledged(self, response: httpx.Response) -> bool:
+        """Tell whether a response is a true acknowledgement."""
+        return self.alipayplus.accepts(response.status_code, response.headers, response.content)
