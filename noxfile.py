@@ -40,7 +40,11 @@ def tests(session: nox.Session) -> None:
 def tests_httpx2(session: nox.Session) -> None:
     """Run what sends HTTP with httpx2, the continuation of httpx."""
     session.install(".[all,httpx2]", *group("test"))
-    session.run("pytest", "tests/runtime", "tests/web/test_behaviour.py", *session.posargs)
+    # The shops' outgoing calls: one form of serving for each kind of driver is enough.
+    forms = "runtime or flask-gthread or starlette-nested"
+    session.run(
+        "pytest", "tests/runtime", "tests/web/test_behaviour.py", "-k", forms, *session.posargs
+    )
 
 
 @nox.session
@@ -48,6 +52,58 @@ def bare(session: nox.Session) -> None:
     """Run the core with nothing installed but what it declares: no framework, no SQLAlchemy."""
     session.install(".", "pytest>=9", "hypothesis")
     session.run("pytest", "tests/protocol", "tests/payments", "tests/test_import_weight.py")
+
+
+# Each row: what is pinned, what is run, and why it is worth its seconds.
+FLASK = "flask and not waitress and not granian"
+STARLETTE = "starlette and not hypercorn and not granian"
+FASTAPI = "fastapi"
+CORE = ["tests/protocol", "tests/runtime", "tests/stores"]
+WEB = ["tests/web/test_behaviour.py"]
+ROWS = {
+    "flask-lowest": (["flask==2.3.3", "werkzeug==2.3.8"], FLASK),  # the lowest that is declared
+    "flask-3.0": (["flask==3.0.3"], FLASK),  # the first whose request limits changed
+    "flask-newest": (["flask>=3.1.3"], FLASK),
+    "starlette-lowest": (["starlette==0.37.2"], STARLETTE),  # the lowest that is declared
+    "starlette-0.41": (
+        ["starlette==0.41.3"],
+        STARLETTE,
+    ),  # root_path as the ASGI specification has it
+    "starlette-0.49": (["starlette==0.49.3"], STARLETTE),
+    "starlette-0.52": (["starlette==0.52.1"], STARLETTE),  # the last before 1.0
+    "starlette-1.0": (["starlette==1.0.1"], STARLETTE),  # a forged Host no longer rewrites the path
+    "starlette-1.3": (["starlette==1.3.1"], STARLETTE),  # the security floor
+    "starlette-newest": (["starlette>=1.10"], STARLETTE),
+    "fastapi-lowest": (["fastapi==0.110.3"], FASTAPI),  # the lowest that is declared
+    "fastapi-0.115": (["fastapi==0.115.14"], FASTAPI),
+    "fastapi-0.128": (["fastapi==0.128.8"], FASTAPI),
+    "fastapi-0.135": (["fastapi==0.135.4"], FASTAPI),  # the last that keeps the prefix in its path
+    "fastapi-newest": (["fastapi>=0.165"], FASTAPI),
+    "lowest-core": (  # every lower bound of the core and the store at once
+        ["attrs==22.2.0", "cryptography==42.0.8", "httpx==0.27.0", "SQLAlchemy==2.0.0"],
+        None,
+    ),
+    "sqlalchemy-2.0": (["SQLAlchemy==2.0.*"], None),  # the newest of the older series
+    "newest-core": (["attrs>=26", "cryptography>=50", "httpx>=0.28.1", "SQLAlchemy>=2.1"], None),
+}
+
+
+@nox.session
+@nox.parametrize("row", list(ROWS), ids=list(ROWS))
+def matrix(session: nox.Session, row: str) -> None:
+    """Run one row of versions; warnings are errors where our package causes them."""
+    pins, forms = ROWS[row]
+    session.install(".[all]", *group("matrix"), *pins)
+    what = CORE if forms is None else [*WEB, "-k", forms]
+    ours = "filterwarnings=default\nerror:::aplus_adapters"
+    session.run("pytest", "-q", "-n", "2", "-o", ours, *what, *session.posargs)
+
+
+@nox.session(python=["3.11", "3.12", "3.13"])
+def pythons(session: nox.Session) -> None:
+    """Run the core and the behaviour suite on every Python that is there."""
+    session.install(".[all]", *group("matrix"))
+    session.run("pytest", "-q", "-n", "2", *CORE, *WEB, *session.posargs)
 
 
 @nox.session
