@@ -102,7 +102,7 @@ def matrix(session: nox.Session, row: str) -> None:
 @nox.session(python=["3.11", "3.12", "3.13"])
 def pythons(session: nox.Session) -> None:
     """Run the core and the behaviour suite on every Python that is there."""
-    session.install(".[all]", *group("matrix"))
+    session.install(".[all]", *group("test"))
     session.run("pytest", "-q", "-n", "2", *CORE, *WEB, *session.posargs)
 
 

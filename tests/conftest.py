@@ -8,9 +8,14 @@ from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from aplus_adapters import Account, Amount, MemoryStore, OrderToPay, PrivateKey
 from aplus_adapters.testing.signer import AlipayPlus
+
+# A busy machine is slow now and then; that says nothing about the code.
+settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("calm")
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 NOTIFY_URL = "https://shop.example/aplus/notify"

@@ -48,8 +48,11 @@ def behind(*command):
         }
         with (tmp / "server.log").open("wb") as log:
             process = subprocess.Popen(words, env=environ, stdout=log, stderr=log)
+        # A connection that the server may be about to close for idleness is not used again.
+        limits = httpx.Limits(keepalive_expiry=1.0)
+        address = f"http://127.0.0.1:{port}"
         try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            with httpx.Client(base_url=address, trust_env=False, limits=limits) as client:
                 wait_for(client, process, tmp / "server.log")
                 yield client
         finally:
