@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from aplus_adapters.runtime.client import AsyncClient, Client
     from aplus_adapters.stores.memory import MemoryStore
     from aplus_adapters.stores.sql import SQLStore
+    from aplus_adapters.web.page import PageDesign
 
 _HOMES = {
     "errors": (
@@ -112,6 +113,7 @@ _HOMES = {
     "protocol.timestamps": "Timestamp",
     "stores.memory": "MemoryStore",
     "stores.sql": "SQLStore",
+    "web.page": "PageDesign",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
@@ -154,6 +156,7 @@ __all__ = [
     "OrderDetails",
     "OrderToPay",
     "OutcomeUnknown",
+    "PageDesign",
     "PayRequest",
     "PayResponse",
     "PaymentDetails",

@@ -5,6 +5,7 @@ app = AplusMiddleware(app, pay, prefix="/aplus")
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from aplus_adapters.web.endpoints import find_route, respond
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 
     from aplus_adapters.pay import AplusPay
+    from aplus_adapters.payments.effects import Flow
 
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -47,6 +49,7 @@ class AplusMiddleware:
         client = scope.get("client")
         request = HttpRequest(
             method=scope["method"],
+            path=scope["path"],
             headers=tuple(
                 (name.decode("latin-1"), value.decode("latin-1"))
                 for name, value in scope["headers"]
@@ -54,15 +57,33 @@ class AplusMiddleware:
             body=await collect(_chunks(receive)),
             client_ip=client[0] if client else None,
             native=scope,
+            can_stream=True,
         )
         answer = await self._pay.run_async(respond(self._pay.front, route, request, parameter))
+        streams = answer.next_chunk is not None
+        length = [] if streams else [("Content-Length", str(len(answer.body)))]
         headers = [
             (name.lower().encode("latin-1"), value.encode("latin-1"))
-            for name, value in (*answer.headers, ("Content-Length", str(len(answer.body))))
+            for name, value in (*answer.headers, *length)
         ]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        if answer.next_chunk is not None and request.method != "HEAD":
+            await self._stream(answer.next_chunk, receive, send)
         body = b"" if request.method == "HEAD" else answer.body
         await send({"type": "http.response.body", "body": body})
+
+    async def _stream(
+        self, next_chunk: Callable[[], Flow[bytes]], receive: Receive, send: Send
+    ) -> None:
+        """Send chunk after chunk, until the last one or until nobody listens."""
+        gone = asyncio.ensure_future(_disconnected(receive))
+        try:
+            async for chunk in self._pay.stream(next_chunk):
+                if gone.done():
+                    break
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        finally:
+            gone.cancel()
 
     def _below(self, scope: Scope) -> str:
         """Give the path below the prefix; empty if it is not below it.
@@ -93,3 +114,8 @@ async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
         yield message.get("body", b"")
         if not message.get("more_body", False):
             return
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -69,6 +69,7 @@ def _view(pay: AplusPay, route: Route) -> Callable[..., Response]:
 def _read() -> HttpRequest:
     return HttpRequest(
         method=request.method,
+        path=request.script_root + request.path,
         headers=tuple(request.headers.items()),
         body=_body(),
         client_ip=request.remote_addr,

@@ -17,6 +17,7 @@ from aplus_adapters.runtime.clock import Clock, SystemClock
 from aplus_adapters.runtime.drivers import run, run_async
 from aplus_adapters.runtime.http import AsyncSender, Sender
 from aplus_adapters.runtime.wiring import AsyncPerformer, Performer, check_hooks
+from aplus_adapters.web.page import PageDesign
 from aplus_adapters.web.shop import ShopFront
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class AplusPay:
     """What a shop makes once and mounts by an adapter.
 
     `account` is one Account or several (the first is the default). `store` is a `PaymentStore`,
-    `hooks` an object with the shop's `Hooks`, sync or async. `shop_name` is shown on the page.
+    `hooks` an object with the shop's `Hooks`, sync or async. `shop_name` is shown on the page,
+    `page` changes how that looks and what it says.
     `client` and `async_client` are the shop's own HTTP clients (httpx or httpx2); by default one is
     made per account, with TLS verified. Raises ConfigurationError for anything that cannot work.
     """
@@ -49,6 +51,7 @@ class AplusPay:
         hooks: Any,
         rules: Rules | None = None,
         shop_name: str | None = None,
+        page: PageDesign | None = None,
         client: Any = None,
         async_client: Any = None,
         clock: Clock | None = None,
@@ -65,6 +68,7 @@ class AplusPay:
         self.front = ShopFront(
             setup=self.setup,
             name=shop_name,
+            design=page or PageDesign(),
             optional_hooks=frozenset(
                 name for name in OPTIONAL_HOOKS if getattr(hooks, name, None) is not None
             ),
@@ -103,6 +107,11 @@ class AplusPay:
     async def run_async(self, flow: Flow[T]) -> T:
         """Run a flow to its end, awaiting."""
         return await run_async(flow, self.async_performer)
+
+    async def stream(self, next_chunk: Callable[[], Flow[bytes]]) -> AsyncIterator[bytes]:
+        """Give what the flows of `next_chunk` give, one after another, until one gives nothing."""
+        while chunk := await self.run_async(next_chunk()):
+            yield chunk
 
     def refund(
         self,

@@ -11,7 +11,7 @@ from aplus_adapters.errors import ConfigurationError
 
 try:
     from starlette.requests import ClientDisconnect, Request
-    from starlette.responses import Response
+    from starlette.responses import Response, StreamingResponse
     from starlette.routing import Route
 except ImportError:
     raise ConfigurationError(
@@ -52,7 +52,10 @@ def make_view(pay: AplusPay, route: endpoints.Route) -> Callable[[Request], Awai
         parameter = request.path_params.get(route.parameter or "", "")
         flow = endpoints.respond(pay.front, route, await _read(request), parameter)
         answer = await pay.run_async(flow)
-        response = Response(answer.body, answer.status)
+        if answer.next_chunk is None:
+            response: Response = Response(answer.body, answer.status)
+        else:
+            response = StreamingResponse(pay.stream(answer.next_chunk), answer.status)
         for name, value in answer.headers:
             response.headers.append(name, value)
         return response
@@ -63,12 +66,14 @@ def make_view(pay: AplusPay, route: endpoints.Route) -> Callable[[Request], Awai
 async def _read(request: Request) -> HttpRequest:
     return HttpRequest(
         method=request.method,
+        path=request.scope["path"],
         headers=tuple(
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw
         ),
         body=await _body(request),
         client_ip=request.client.host if request.client else None,
         native=request,
+        can_stream=True,
     )
 
 

@@ -43,6 +43,7 @@ class AplusMiddleware:
         route, parameter = found
         request = HttpRequest(
             method=environ["REQUEST_METHOD"],
+            path=environ.get("SCRIPT_NAME", "") + path,
             headers=tuple(_headers(environ)),
             body=_body(environ),
             client_ip=environ.get("REMOTE_ADDR"),

@@ -15,14 +15,21 @@ from aplus_adapters.errors import (
     StoreError,
     UnknownOrder,
 )
-from aplus_adapters.payments.effects import call_hook, get, now
+from aplus_adapters.payments.effects import call_hook, get, now, sleep
 from aplus_adapters.payments.follow_up import follow_up
 from aplus_adapters.payments.hooks import AuthorizeDetails, RenderDetails, Rendering
 from aplus_adapters.payments.notify import receive
 from aplus_adapters.payments.pay import initiate
 from aplus_adapters.protocol import wire
-from aplus_adapters.web.http import MAX_BODY, HttpRequest, HttpResponse, json_response, problem
-from aplus_adapters.web.page import PAGE_HEADERS, asset, render_page
+from aplus_adapters.web.http import (
+    MAX_BODY,
+    HttpRequest,
+    HttpResponse,
+    json_response,
+    problem,
+    to_json,
+)
+from aplus_adapters.web.page import PAGE_HEADERS, PageState, asset, render_page
 from aplus_adapters.web.shop import ShopFront, visitor_of
 from aplus_adapters.web.view import status_json, view_of
 
@@ -36,6 +43,11 @@ __all__ = ["ROUTES", "Route", "find_route", "respond"]
 
 log = logging.getLogger("aplus_adapters")
 
+_NOTIFY_PATH = "/notify"
+_NOTIFY_IS_BESIDE = ("pay", "notify")
+_EVENT_PAUSE = 1.0  # seconds between two looks at the payment
+_KEEP_ALIVE = 15  # looks without news before a proxy is shown that the stream lives
+_MAX_CHUNKS = 8  # then the listener comes again: no stream keeps a server from its restart for long
 _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
 
@@ -69,6 +81,8 @@ def respond(
         return problem(request, 405, "method not allowed", ("Allow", ", ".join(allowed)))
     if len(request.body) > MAX_BODY:
         return problem(request, 413, f"the body is larger than {MAX_BODY} bytes")
+    if route.name in _NOTIFY_IS_BESIDE:
+        front.compare_mount(request.path.removesuffix(route.path) + _NOTIFY_PATH)
     try:
         response = yield from route.endpoint(front, request, parameter)
     except NotificationError as error:
@@ -124,7 +138,13 @@ def _payment(front: ShopFront, request: HttpRequest, parameter: str) -> Flow[Htt
             return HttpResponse(
                 status=200, headers=(*headers, *rendering.headers.items()), body=rendering.body
             )
-    page = render_page(view, request.header("accept-language"))
+    events = f"{attempt.payment_request_id}/events"
+    page = render_page(
+        view,
+        request.header("accept-language"),
+        front.design,
+        events if front.design.events and request.can_stream else "",
+    )
     return HttpResponse(status=200, headers=tuple(PAGE_HEADERS.items()), body=page)
 
 
@@ -136,6 +156,53 @@ def _status(front: ShopFront, request: HttpRequest, parameter: str) -> Flow[Http
     attempt = yield from follow_up(front.setup, attempt)
     moment = yield from now()
     return json_response(200, status_json(view_of(attempt, moment, front.name), attempt))
+
+
+def _events(front: ShopFront, request: HttpRequest, parameter: str) -> Flow[HttpResponse]:
+    """Tell the states of a payment as Server-Sent Events, until it is over."""
+    if not (front.design.events and request.can_stream):
+        return problem(request, 404, "there are no events, ask for the status")
+    attempt = yield from _find(front, request, parameter)
+    if isinstance(attempt, HttpResponse):
+        return attempt
+    headers = (("Content-Type", "text/event-stream"), ("Cache-Control", "no-store"))
+    return HttpResponse(
+        status=200,
+        headers=(*headers, ("X-Accel-Buffering", "no"), ("X-Content-Type-Options", "nosniff")),
+        next_chunk=_EventStream(front, attempt.payment_request_id).next_chunk,
+    )
+
+
+class _EventStream:
+    """The events of one payment for one listener."""
+
+    def __init__(self, front: ShopFront, payment_request_id: str) -> None:
+        self._front, self._id = front, payment_request_id
+        self._told: PageState | None = None
+        self._chunks = 0
+
+    def next_chunk(self) -> Flow[bytes]:
+        """Wait for news; give them as an event, or a comment if there are none for a while."""
+        self._chunks += 1
+        if self._chunks > _MAX_CHUNKS or (self._told is not None and self._told.is_over):
+            return b""
+        for look in range(_KEEP_ALIVE):
+            if self._told is not None or look:
+                yield from sleep(_EVENT_PAUSE)
+            try:
+                attempt = yield from get(self._id)
+                if attempt is None:
+                    return b""
+                attempt = yield from follow_up(self._front.setup, attempt)
+            except AplusError as error:
+                log.warning("events: %s", error)
+                continue
+            moment = yield from now()
+            view = view_of(attempt, moment, self._front.name)
+            if view.state is not self._told:
+                self._told = view.state
+                return b"data: " + to_json(status_json(view, attempt)) + b"\n\n"
+        return b": nothing new\n\n"
 
 
 def _notify(front: ShopFront, request: HttpRequest, _parameter: str) -> Flow[HttpResponse]:
@@ -155,10 +222,10 @@ def _notify(front: ShopFront, request: HttpRequest, _parameter: str) -> Flow[Htt
     return HttpResponse(status=reply.status, headers=reply.headers, body=reply.body)
 
 
-def _asset(_front: ShopFront, request: HttpRequest, parameter: str) -> Flow[HttpResponse]:
+def _asset(front: ShopFront, request: HttpRequest, parameter: str) -> Flow[HttpResponse]:
     """Serve the page's style and script."""
     yield from ()
-    found = asset(parameter)
+    found = asset(parameter, front.design)
     if found is None:
         return problem(request, 404, "not found")
     headers = (("Content-Type", found[1]), ("Cache-Control", "public, max-age=3600"))
@@ -169,10 +236,13 @@ def _asset(_front: ShopFront, request: HttpRequest, parameter: str) -> Flow[Http
 
 ROUTES = (
     Route(name="pay", path="/pay", method="POST", endpoint=_pay),
-    Route(name="notify", path="/notify", method="POST", endpoint=_notify),
+    Route(name="notify", path=_NOTIFY_PATH, method="POST", endpoint=_notify),
     Route(name="payment", path="/payments/{payment_request_id}", method="GET", endpoint=_payment),
     Route(
         name="status", path="/payments/{payment_request_id}/status", method="GET", endpoint=_status
+    ),
+    Route(
+        name="events", path="/payments/{payment_request_id}/events", method="GET", endpoint=_events
     ),
     Route(
         name="new_code",

@@ -9,9 +9,19 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Mapping
+    from collections.abc import AsyncIterable, Callable, Mapping
 
-__all__ = ["MAX_BODY", "HttpRequest", "HttpResponse", "collect", "json_response", "problem"]
+    from aplus_adapters.payments.effects import Flow
+
+__all__ = [
+    "MAX_BODY",
+    "HttpRequest",
+    "HttpResponse",
+    "collect",
+    "json_response",
+    "problem",
+    "to_json",
+]
 
 MAX_BODY = 128 * 1024  # bytes; a legal notification has about 1,200
 
@@ -25,15 +35,19 @@ _NOSNIFF = ("X-Content-Type-Options", "nosniff")
 class HttpRequest:
     """One request as it arrived.
 
-    `headers` are all pairs in their order, `body` the raw bytes, at most MAX_BODY + 1 of them.
-    `native` is the framework's own request, for the shop's hooks.
+    `path` is the whole path as far as this process knows it, mounts included. `headers` are all
+    pairs in their order, `body` the raw bytes, at most MAX_BODY + 1 of them. `native` is the
+    framework's own request, for the shop's hooks. `can_stream` tells whether an answer may come in
+    pieces over time.
     """
 
     method: str
+    path: str
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
     client_ip: str | None = field(default=None, repr=False)
     native: Any = field(default=None, repr=False, eq=False)
+    can_stream: bool = False
 
     def header(self, name: str) -> str | None:
         """Give the first value of a header, None if it did not come."""
@@ -54,11 +68,16 @@ class HttpRequest:
 
 @frozen(kw_only=True)
 class HttpResponse:
-    """What is sent back, byte for byte."""
+    """What is sent back, byte for byte.
+
+    Where `next_chunk` is given, what its flows give follows the body, each as soon as it is there,
+    until one gives nothing; only a request that `can_stream` is answered so.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes = b""
+    next_chunk: Callable[[], Flow[bytes]] | None = field(default=None, repr=False, eq=False)
 
 
 def json_response(
@@ -68,8 +87,13 @@ def json_response(
     return HttpResponse(
         status=status,
         headers=(("Content-Type", content_type), _NO_STORE, _NOSNIFF),
-        body=json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(),
+        body=to_json(content),
     )
+
+
+def to_json(content: Mapping[str, Any]) -> bytes:
+    """Write JSON on one line, in UTF-8."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def problem(

@@ -163,6 +163,19 @@ OPERATIONS: dict[str, dict[str, Any]] = {
             503: _AGAIN,
         },
     },
+    "events": {
+        "summary": "The states of a payment as they come, where the shop has events",
+        "parameters": [_ID],
+        "responses": {
+            200: {
+                "description": "Server-Sent Events, each the payment as the state's address has it",
+                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            },
+            404: _NOT_FOUND,
+            500: _BROKEN,
+            503: _AGAIN,
+        },
+    },
     "new_code": {
         "summary": "Another code for the order, once the old attempt is known to be closed",
         "parameters": [_ID],

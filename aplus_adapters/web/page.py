@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from aplus_adapters.errors import ConfigurationError
-from aplus_adapters.web.qr import render_qr_svg
-from aplus_adapters.web.texts import TEXTS, choose_language, format_amount
+from aplus_adapters.errors import ConfigurationError, InvalidValue
+from aplus_adapters.web.qr import check_logo, render_qr_svg
+from aplus_adapters.web.texts import choose_language, format_amount, merge_texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
     from aplus_adapters.protocol.amounts import Amount
 
-__all__ = ["PAGE_HEADERS", "PageState", "PageView", "asset", "render_page"]
+__all__ = ["PAGE_HEADERS", "PageDesign", "PageState", "PageView", "asset", "render_page"]
 
 _ASSETS = {
     "page.css": "text/css; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
 }
+_RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ur"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _REFRESH = 4  # seconds
 
@@ -64,6 +65,51 @@ class PageState(StrEnum):
 
 
 @frozen(kw_only=True)
+class PageDesign:
+    """What a shop changes about the page; give it to `AplusPay(page=...)`.
+
+    `texts` are the shop's own by language (`{"en": {"paid": "Merci!"}}`): keys of
+    `web.texts.TEXTS["en"]`; a new language may leave out what English shall say. `css` comes after
+    our style sheet; the colours are its variables, such as `:root { --accent: #c00 }`. `logo` is
+    put in the middle of the QR code: SVG markup or an address that starts with data:image/.
+    `template` is Jinja2: `{% extends "page.html" %}` with blocks of its own (head, header, status,
+    code, footer), or a whole page. `return_after` is how many seconds after paying the buyer is
+    sent to the order's `return_url`, None never. `events` lets the page hear of news by Server-Sent
+    Events where the application is ASGI; elsewhere it goes on asking.
+
+    Raises ConfigurationError for a text that no page shows, a logo that is none, a pause below 0.
+    """
+
+    texts: Mapping[str, Mapping[str, str]] = field(factory=dict)
+    css: str = ""
+    logo: str | None = field(default=None, repr=False)
+    template: str | None = field(default=None, repr=False)
+    return_after: float | None = 5.0
+    events: bool = False
+    _merged: Mapping[str, Mapping[str, str]] = field(init=False, repr=False, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse now what would fail at the first payment."""
+        try:
+            if self.logo is not None:
+                check_logo(self.logo)
+            merged = merge_texts(self.texts)
+        except InvalidValue as error:
+            raise ConfigurationError(f"PageDesign: {error}") from None
+        if self.return_after is not None and not 0 <= self.return_after <= 3600:
+            raise ConfigurationError(
+                f"PageDesign: return_after is {self.return_after!r}, expected 0 to 3600 seconds "
+                "or None"
+            )
+        object.__setattr__(self, "_merged", merged)
+
+    @property
+    def all_texts(self) -> Mapping[str, Mapping[str, str]]:
+        """Give every language with every text, ours and the shop's."""
+        return self._merged
+
+
+@frozen(kw_only=True)
 class PageView:
     """All that the page shows. Times are aware; addresses may be relative to the page's own.
 
@@ -93,35 +139,49 @@ class PageView:
     poll_seconds: float = 2.0
 
 
-def render_page(view: PageView, accept_language: str | None) -> bytes:
+_OURS = PageDesign()
+
+
+def render_page(
+    view: PageView, accept_language: str | None, design: PageDesign = _OURS, events_url: str = ""
+) -> bytes:
     """Render the view as an HTML document in UTF-8, in the language that the buyer prefers.
 
     It works without script (it refreshes itself then), and holds nothing inline that a strict
     content security policy would have to allow. Send it with PAGE_HEADERS.
 
-    `accept_language` is the header as it came. Raises ConfigurationError if Jinja2 or segno is
-    missing, InvalidValue if the code does not fit into a QR code.
+    `accept_language` is the header as it came, `events_url` where Server-Sent Events come from
+    (empty: the page asks instead). Raises ConfigurationError if Jinja2 or segno is missing or the
+    shop's template cannot be rendered, InvalidValue if the code does not fit into a QR code.
     """
-    language = choose_language(accept_language)
-    texts = TEXTS[language]
+    language = choose_language(accept_language, design.all_texts)
+    texts = design.all_texts[language]
+    paid = view.state is PageState.PAID
     shows_code = view.state is PageState.WAITING and _time_left(view) != 0
     wallet_url = view.wallet_url if (view.wallet_url or "").startswith("https://") else None
-    html = _template().render(
+    template = _template(design.template)
+    values = dict(
         view=view,
         state=view.state.value,
         over=view.state.is_over,
         texts=texts,
         language=language,
-        direction="rtl" if language == "ar" else "ltr",
+        direction="rtl" if language in _RIGHT_TO_LEFT else "ltr",
         headline=texts[view.state.value],
         more=texts.get(f"{view.state.value}_more"),
         amount=format_amount(view.amount, language),
-        qr=render_qr_svg(view.code_text, label=texts["qr"])
+        qr=render_qr_svg(view.code_text, label=texts["qr"], logo=design.logo)
         if shows_code and view.code_text
         else None,
         wallet_url=wallet_url,
+        return_after=design.return_after if paid and view.return_url else None,
+        events_url="" if view.state.is_over else events_url,
         **_times(view),
     )
+    try:
+        html = template.render(values)
+    except Exception as error:  # whatever the shop's template does
+        raise _template_error(error) from error
     # A lone surrogate in a shop's text must not cost the buyer the page.
     return html.encode("utf-8", "replace")
 
@@ -150,9 +210,12 @@ def _times(view: PageView) -> dict[str, int | None]:
     }
 
 
-def asset(name: str) -> tuple[bytes, str] | None:
+def asset(name: str, design: PageDesign = _OURS) -> tuple[bytes, str] | None:
     """Give content and content type of `page.css` or `page.js`, None for any other name."""
-    return (_read(name).encode(), _ASSETS[name]) if name in _ASSETS else None
+    if name not in _ASSETS:
+        return None
+    own = design.css if name == "page.css" else ""
+    return (_read(name) + own).encode("utf-8", "replace"), _ASSETS[name]
 
 
 @cache
@@ -160,16 +223,32 @@ def _read(name: str) -> str:
     return files("aplus_adapters.web").joinpath("assets", name).read_text(encoding="utf-8")
 
 
-@cache
-def _template() -> Template:
+@lru_cache(maxsize=16)
+def _template(own: str | None) -> Template:
+    """Compile our template, or the shop's, which may extend it."""
     try:
-        from jinja2 import Environment, StrictUndefined  # noqa: PLC0415  # an extra
+        from jinja2 import DictLoader, Environment, StrictUndefined  # noqa: PLC0415  # an extra
     except ImportError:
         raise ConfigurationError(
             "order-code page: Jinja2 is not installed; run pip install 'aplus_adapters[page]', or "
             "implement the hook render_order_code"
         ) from None
+    sources = {"page.html": _read("page.html")} | ({"own.html": own} if own else {})
     environment = Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+        loader=DictLoader(sources),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
     )
-    return environment.from_string(_read("page.html"))
+    try:
+        return environment.get_template("own.html" if own else "page.html")
+    except Exception as error:  # whatever is wrong with the shop's template
+        raise _template_error(error) from error
+
+
+def _template_error(error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"order-code page: the template cannot be rendered ({type(error).__name__}: {error}); "
+        "correct PageDesign.template"
+    )

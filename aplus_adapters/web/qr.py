@@ -7,7 +7,7 @@ from html import escape
 
 from aplus_adapters.errors import ConfigurationError, InvalidValue
 
-__all__ = ["render_qr_svg"]
+__all__ = ["check_logo", "render_qr_svg"]
 
 _QUIET_ZONE = 4  # modules, as ISO/IEC 18004 asks
 
@@ -46,6 +46,11 @@ def render_qr_svg(text: str, *, label: str = "QR code", logo: str | None = None)
     picture = _logo(logo, len(code.matrix)) if logo else ""
     named = svg.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
     return named.removesuffix("</svg>") + picture + "</svg>"
+
+
+def check_logo(logo: str) -> None:
+    """Raise InvalidValue unless `logo` can be put into a code."""
+    _address(logo)
 
 
 def _logo(logo: str, side: int) -> str:

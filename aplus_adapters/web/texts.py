@@ -8,12 +8,14 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from aplus_adapters.errors import InvalidValue
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aplus_adapters.protocol.amounts import Amount
 
-__all__ = ["TEXTS", "choose_language", "format_amount"]
+__all__ = ["TEXTS", "choose_language", "format_amount", "merge_texts"]
 
 _EN = {
     "title": "Payment",
@@ -139,8 +141,29 @@ _ITEM = re.compile(
 _MAX_HEADER = 1000
 
 
-def choose_language(accept_language: str | None) -> str:
-    """Choose the language of `TEXTS` that an Accept-Language header prefers, English otherwise.
+def merge_texts(own: Mapping[str, Mapping[str, str]]) -> Mapping[str, Mapping[str, str]]:
+    """Put a shop's texts over ours, by language; what a new language leaves out is English.
+
+    Raises InvalidValue for a key that no page shows or a language that is no two or three letters.
+    """
+    for language, texts in own.items():
+        unknown = sorted(set(texts) - set(_EN))
+        if unknown or not re.fullmatch("[a-z]{2,3}", language):
+            raise InvalidValue(
+                f"texts: found {language!r} with {', '.join(unknown) or 'texts'}, expected a "
+                f"language such as 'fr' with any of {', '.join(_EN)}"
+            )
+    merged = {
+        language: {**TEXTS.get(language, _EN), **own.get(language, {})}
+        for language in {**TEXTS, **own}
+    }
+    return MappingProxyType(merged)
+
+
+def choose_language(
+    accept_language: str | None, texts: Mapping[str, Mapping[str, str]] = TEXTS
+) -> str:
+    """Choose the language of `texts` that an Accept-Language header prefers, English otherwise.
 
     Takes any text; items that RFC 9110 does not allow count for nothing.
 
@@ -152,7 +175,7 @@ def choose_language(accept_language: str | None) -> str:
         match = _ITEM.fullmatch(item)
         language = match[1].lower() if match else ""
         quality = float(match[2] or 1) if match else 0.0
-        if language in TEXTS and quality > weight:
+        if language in texts and quality > weight:
             best, weight = language, quality
     return best
 

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from aplus_adapters import Account
+from aplus_adapters import Account, PageDesign
 from aplus_adapters.testing.served_shop import NotingShop, make_pay
 
 
@@ -184,6 +184,27 @@ def flask_served():
 def starlette_served():
     """Make the application in a server's process."""
     return starlette_application(make_pay(os.environ["DATABASE"], Account.from_env()))
+
+
+def _with_a_button(**options):
+    from starlette.responses import HTMLResponse
+    from starlette.routing import Route
+
+    pay = make_pay(os.environ["DATABASE"], Account.from_env(), **options)
+    app = starlette_application(pay)
+    form = '<form method="post" action="aplus/pay"><button name="order_ref" value="A-1">Pay'
+    app.router.routes.append(Route("/buy", lambda request: HTMLResponse(form)))
+    return app
+
+
+def polling_served():
+    """Make a shop in which a person can buy; its page asks for the state."""
+    return _with_a_button()
+
+
+def events_served():
+    """Make a shop in which a person can buy; its page listens for the state."""
+    return _with_a_button(page=PageDesign(events=True))
 
 
 if __name__ == "__main__":

@@ -84,8 +84,13 @@ def test_a_code_that_is_over_is_not_shown_even_if_the_view_still_says_waiting():
 def test_a_page_asks_until_the_payment_is_over_and_then_no_more(state):
     document = shown(state)
     asks = state in ASKING
-    assert bool(document.all("script")) is asks
-    assert bool([meta for meta in document.all("meta") if "http-equiv" in meta]) is asks
+    (main,) = document.all("main")
+    assert ("data-status" in main) is asks
+    assert ("data-return" in main) is (state is PageState.PAID)
+    assert bool(document.all("script")) is (asks or state is PageState.PAID)
+    refreshes = [meta["content"] for meta in document.all("meta") if "http-equiv" in meta]
+    leaves = [f"5.0;url={VIEW.return_url}"] if state is PageState.PAID else []
+    assert refreshes == (["4"] if asks else leaves)
     assert state.is_over is not asks
 
 

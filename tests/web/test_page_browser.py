@@ -7,6 +7,7 @@ import shutil
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -14,11 +15,20 @@ import zxingcpp
 from playwright.sync_api import expect, sync_playwright
 
 from aplus_adapters.protocol.amounts import Amount
-from aplus_adapters.web.page import PAGE_HEADERS, PageState, PageView, asset, render_page
+from aplus_adapters.web.page import (
+    PAGE_HEADERS,
+    PageDesign,
+    PageState,
+    PageView,
+    asset,
+    render_page,
+)
 
 pytestmark = pytest.mark.browser
 
 CODE = "https://codes.example/281000000000000000000000000000000000"
+LOGO = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10">
+<rect width="10" height="10" rx="2" fill="#c00"/><path d="M2 5h6M5 2v6" stroke="#fff"/></svg>"""
 LOCALES = {"en": "en-GB", "zh": "zh-CN", "ar": "ar-EG"}
 ARGUMENTS = [
     "--no-sandbox",
@@ -59,6 +69,7 @@ class Shop(ThreadingHTTPServer):
     def reset(self, state=PageState.WAITING, seconds=600.0):
         self.state = self.told = PageState(state)
         self.broken = False
+        self.design = PageDesign(return_after=None)
         self.poll_seconds = 2.0
         self.expires_at = datetime.now(UTC) + timedelta(seconds=seconds)
         self.asked.clear()
@@ -97,7 +108,7 @@ class Answer(BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.asked.append(self.path)
         name = self.path.rpartition("/")[2]
-        if found := asset(name):
+        if found := asset(name, self.server.design):
             self.reply(200, {"Content-Type": found[1]}, found[0])
         elif name == "status":
             status = {
@@ -108,7 +119,8 @@ class Answer(BaseHTTPRequestHandler):
             code = 503 if self.server.broken else 200
             self.reply(code, {"Content-Type": "application/json"}, json.dumps(status).encode())
         else:
-            page = render_page(self.server.view(), self.headers.get("Accept-Language"))
+            language = self.headers.get("Accept-Language")
+            page = render_page(self.server.view(), language, self.server.design)
             self.reply(200, PAGE_HEADERS, page)
 
     def do_POST(self):
@@ -335,3 +347,62 @@ def test_arabic_runs_from_right_to_left(visit):
     with visit(language="ar") as page:
         expect(page.locator("html")).to_have_attribute("dir", "rtl")
         expect(page.locator(".amount")).to_have_text("12,800 JPY")
+
+
+def test_a_code_with_the_shops_logo_scans(visit, scan, shop):
+    shop.design = PageDesign(logo=LOGO)
+    for theme in ("light", "dark"):
+        with visit(width=768, color_scheme=theme) as page:
+            expect(page.locator("svg.qr image")).to_have_count(1)
+            assert scan(page, BLACK_OR_WHITE) == [CODE]
+
+
+@pytest.mark.parametrize("size", [(800, 480), (1024, 600), (1920, 1080), (1080, 1920)])
+def test_a_tills_display_shows_all_of_it_at_once(visit, scan, size):
+    width, height = size
+    with visit(width=width) as page:
+        page.set_viewport_size({"width": width, "height": height})
+        assert page.evaluate("document.documentElement.scrollHeight") <= height
+        assert scan(page, BLACK_OR_WHITE) == [CODE]
+        for found in (".amount", "svg.qr", "#headline", "time"):
+            box = page.locator(found).bounding_box()
+            assert (box["y"] >= 0, box["y"] + box["height"] <= height) == (True, True)
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
+def test_after_paying_the_buyer_is_sent_back_to_the_shop(visit, shop, script):
+    shop.design = PageDesign(return_after=1)
+    shop.becomes(PageState.PAID)
+    with visit(java_script_enabled=script) as page:
+        page.wait_for_url(f"{shop.address}/cart", timeout=4000)
+
+
+def test_a_shops_own_colours_and_words_are_shown(visit, shop):
+    shop.design = PageDesign(css=":root { --card: #123456 }", texts={"en": {"waiting": "Scan me"}})
+    with visit() as page:
+        expect(page.get_by_role("heading")).to_have_text("Scan me")
+        expect(page.locator("main")).to_have_css("background-color", "rgb(18, 52, 86)")
+
+
+@pytest.fixture(scope="module")
+def axe():
+    import axe_playwright_python
+
+    return (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+
+
+@pytest.mark.parametrize("state", PageState)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_to_mend(visit, shop, axe, state, theme):
+    shop.reset(state)
+    checked = 0
+    for language in LOCALES:
+        with visit(
+            width=320, language=language, color_scheme=theme, reduced_motion="reduce",
+            bypass_csp=True, before=axe,
+        ) as page:  # fmt: skip
+            shown_state(page, state).to_be_visible()
+            found = page.evaluate("axe.run()")
+            checked += len(found["passes"])
+            assert [violation["id"] for violation in found["violations"]] == []
+    assert checked > 30

@@ -1,7 +1,12 @@
 "use strict";
 (() => {
-  const { state, status, poll, now, expires } = document.querySelector("main").dataset;
+  const data = document.querySelector("main").dataset;
+  const { state, status, poll, now, expires } = data;
   const find = (id) => document.getElementById(id);
+  if (data.return) {
+    setTimeout(() => location.replace(data.return), data.after * 1000);
+    return;
+  }
   const opened = performance.now();
   // Only the server's clock counts. It was read after the request began, so that counting from there
   // ends the code a moment early, never late.
@@ -9,6 +14,8 @@
   let ticking = 0;
   let timer = 0;
   let asking = false;
+  let source = null;
+  let deaf = 0;
   let failures = 0;
 
   const say = (id) => {
@@ -17,11 +24,11 @@
   };
   const drop = () => {
     clearInterval(ticking);
-    find("code").remove();
-    find("busy").hidden = false;
+    find("code")?.remove();
+    find("busy")?.removeAttribute("hidden");
     say("headline");
     say("more");
-    document.title = find("headline").textContent;
+    document.title = find("headline")?.textContent || document.title;
     later(500);
   };
   const tick = () => {
@@ -42,8 +49,36 @@
     const step = 1 + Math.floor((performance.now() - opened) / 300000);
     return Math.min(10000, poll * step * 2 ** Math.min(failures, 8));
   };
+  // Gives true if the page is about to be loaded again.
+  const hear = (found, began) => {
+    if (found.state && found.state !== state) {
+      reload();
+      return true;
+    }
+    // A computer that slept may have stopped counting.
+    const left = Date.parse(found.expiresAt) - Date.parse(found.serverTime);
+    if (left === left) end = began + left;
+    return false;
+  };
+  const listen = () => {
+    source = new EventSource(data.events);
+    source.onmessage = (event) => {
+      deaf = 0;
+      hear(JSON.parse(event.data), performance.now());
+    };
+    // The stream has ended or is broken: what cannot be heard is asked for.
+    source.onerror = () => {
+      deaf += 1;
+      hush();
+      later(pause());
+    };
+  };
+  const hush = () => {
+    source?.close();
+    source = null;
+  };
   const ask = async () => {
-    if (document.hidden || asking) return;
+    if (document.hidden || asking || source) return;
     asking = true;
     const stop = new AbortController();
     const limit = setTimeout(() => stop.abort(), 10000);
@@ -53,12 +88,9 @@
         headers: { Accept: "application/json" }, cache: "no-store", signal: stop.signal,
       });
       if (!answer.ok) throw new Error(answer.status);
-      const found = await answer.json();
       failures = 0;
-      if (found.state && found.state !== state) return reload();
-      // A computer that slept may have stopped counting.
-      const left = Date.parse(found.expiresAt) - Date.parse(found.serverTime);
-      if (left === left) end = began + left;
+      if (hear(await answer.json(), began)) return;
+      if (data.events && deaf < 3) return listen();
     } catch {
       failures += 1;
     } finally {
@@ -77,7 +109,8 @@
   };
   const wake = () => {
     tick();
-    if (!document.hidden) later(0);
+    if (document.hidden) hush();
+    else later(0);
   };
   document.addEventListener("visibilitychange", wake);
   addEventListener("online", wake);

@@ -1,0 +1,240 @@
+"""What adapters do around the routes: events, mounts that disagree, several accounts and apps."""
+
+import asyncio
+import json
+import logging
+
+import httpx
+import pytest
+
+import served as shops
+from aplus_adapters import Account, ConfigurationError, PageDesign, PrivateKey
+from aplus_adapters.testing.served_shop import JSON, NotingShop, make_pay, reach
+from aplus_adapters.testing.signer import AlipayPlus
+from forms import FORMS
+
+ASGI = {
+    "starlette": shops.starlette_application,
+    "fastapi": shops.fastapi_application,
+    "asgi": shops.asgi_application,
+}
+
+
+def events_of(app, path, during, headers=None):
+    """Listen until the stream ends; `during` is done after the first event."""
+    heard = []
+
+    async def main():
+        # httpx's transport collects a whole answer first: the application is asked directly.
+        received = asyncio.Queue()
+        asked = asyncio.Queue()
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET",
+            "path": path, "raw_path": path.encode(), "root_path": "", "scheme": "http",
+            "query_string": b"", "headers": headers or [], "client": ("127.0.0.1", 1),
+            "server": ("shop.example", 80),
+        }  # fmt: skip
+        asked.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+        task = asyncio.ensure_future(app(scope, asked.get, received.put))
+        while True:
+            message = await asyncio.wait_for(received.get(), 20)
+            heard.append(message)
+            if message["type"] == "http.response.body":
+                if not message.get("more_body"):
+                    break
+                if len(heard) == 2:
+                    await asyncio.to_thread(during)
+        await task
+
+    asyncio.run(main())
+    return heard
+
+
+@pytest.fixture
+def shop(tmp_path, simulated_account):
+    made = make_pay(tmp_path / "shop.db", simulated_account, page=PageDesign(events=True))
+    yield made
+    made.close()
+    made.store.close()
+
+
+def start(pay):
+    with reach(shops.flask_application(pay), pay) as client:
+        return client.post("/aplus/pay", json={"order_ref": "A-1"}, headers=JSON).json()
+
+
+@pytest.mark.parametrize("kind", ASGI)
+def test_a_listener_hears_that_it_is_paid_and_the_stream_ends(shop, kind, simulated_alipayplus):
+    request_id = start(shop)["paymentRequestId"]
+    body = simulated_alipayplus.notification(shop.store.get(request_id))
+
+    def notify():
+        with reach(shops.flask_application(shop), shop) as client:
+            headers = simulated_alipayplus.sign(body)
+            assert client.post("/aplus/notify", content=body, headers=headers).status_code == 200
+
+    first, *rest = events_of(ASGI[kind](shop), f"/aplus/payments/{request_id}/events", notify)
+    assert first["status"] == 200
+    assert dict(first["headers"])[b"content-type"].startswith(b"text/event-stream")
+    stream = b"".join(message.get("body", b"") for message in rest).decode()
+    told = [json.loads(line[6:]) for line in stream.splitlines() if line.startswith("data: ")]
+    assert [one["state"] for one in told] == ["waiting", "paid"]
+
+
+@pytest.mark.parametrize("kind", ASGI)
+def test_only_a_page_that_can_hear_is_told_to_listen(shop, kind):
+    request_id = start(shop)["paymentRequestId"]
+    path = f"/aplus/payments/{request_id}"
+    with reach(ASGI[kind](shop), shop) as client:
+        assert f'data-events="{request_id}/events"' in client.get(path).text
+    with reach(shops.flask_application(shop), shop) as client:
+        assert "data-events" not in client.get(path).text
+        assert client.get(f"{path}/events").status_code == 404
+
+
+def test_nobody_hears_of_a_payment_that_is_not_theirs(tmp_path, simulated_account):
+    hooks = shops.PrivateShop()
+    pay = make_pay(tmp_path / "s.db", simulated_account, hooks, page=PageDesign(events=True))
+    with reach(shops.starlette_application(pay), pay) as client:
+        mine = {**JSON, "X-User": "owner"}
+        made = client.post("/aplus/pay", json={"order_ref": "A-1"}, headers=mine).json()
+        for tail in ("", "/status", "/events", "/new"):
+            path = f"/aplus/payments/{made['paymentRequestId']}{tail}"
+            method = "POST" if tail == "/new" else "GET"
+            assert client.request(method, path, headers=JSON).status_code == 404
+        assert client.post("/aplus/pay", json={"order_ref": "A-1"}, headers=JSON).status_code == 403
+    pay.store.close()
+
+
+MOUNTS = [
+    ("http://127.0.0.1:9/aplus/notify", 0),
+    ("http://127.0.0.1:9/shop/aplus/notify", 0),  # a proxy strips /shop
+    ("http://127.0.0.1:9/notify", 0),  # a proxy puts /aplus before it
+    ("http://127.0.0.1:9/payments/notify", 1),
+    ("http://127.0.0.1:9/aplus/notifications", 1),
+]
+
+
+@pytest.mark.parametrize(("url", "warnings"), MOUNTS)
+@pytest.mark.parametrize("kind", ["flask_application", "wsgi_application", *ASGI])
+def test_a_mount_that_disagrees_with_the_notify_url_is_one_warning(
+    tmp_path, simulator, caplog, kind, url, warnings
+):
+    account = Account.from_env({**simulator.environ, "APLUS_NOTIFY_URL": url})
+    pay = make_pay(tmp_path / "shop.db", account)
+    app = (ASGI.get(kind) or getattr(shops, kind))(pay)
+    with caplog.at_level(logging.WARNING), reach(app, pay) as client:
+        for number in range(3):
+            client.post("/aplus/pay", json={"order_ref": f"A-{number}"}, headers=JSON)
+    pay.store.close()
+    found = [record.message for record in caplog.records if "is mounted at" in record.message]
+    assert len(found) == warnings
+    assert all("/aplus/notify" in text and "correct APLUS_NOTIFY_URL" in text for text in found)
+
+
+class TwoAccounts(NotingShop):
+    def load_order(self, details):
+        from attrs import evolve
+
+        order = super().load_order(details)
+        client_id = "OTHER" if details.order_ref.startswith("B") else None
+        return order and evolve(order, client_id=client_id)
+
+
+@pytest.mark.parametrize("kind", ["flask", "starlette", "fastapi", "wsgi-middleware"])
+def test_the_hook_chooses_the_account_and_the_client_id_that_of_a_notification(
+    tmp_path, simulated_account, simulated_alipayplus, kind
+):
+    from attrs import evolve
+
+    their_other_key = PrivateKey.generate()
+    other = evolve(simulated_account, client_id="OTHER", alipayplus_keys=their_other_key.public_key)
+    pay = make_pay(tmp_path / "shop.db", [simulated_account, other], TwoAccounts())
+    make = {
+        "flask": shops.flask_application, "starlette": shops.starlette_application,
+        "fastapi": shops.fastapi_application, "wsgi-middleware": shops.wsgi_application,
+    }[kind]  # fmt: skip
+    assert kind in FORMS
+    pens = {"A-1": simulated_alipayplus, "B-1": AlipayPlus(other, their_other_key)}
+    with reach(make(pay), pay) as client:
+        for order, pen in pens.items():
+            client.post("/aplus/pay", json={"order_ref": order}, headers=JSON)
+            attempt = pay.store.latest(order)
+            assert attempt.client_id == ("OTHER" if order == "B-1" else simulated_account.client_id)
+            body = pen.notification(attempt)
+            # The one account's key says nothing about the other's payments.
+            wrong = pens["A-1" if order == "B-1" else "B-1"].sign(body)
+            crossed = {**wrong, "Client-Id": attempt.client_id}
+            assert client.post("/aplus/notify", content=body, headers=crossed).status_code == 401
+            foreign = client.post("/aplus/notify", content=body, headers=wrong)
+            assert (
+                foreign.status_code != 200
+                or pay.store.get(attempt.payment_request_id).state == "pending"
+            )
+            told = client.post("/aplus/notify", content=body, headers=pen.sign(body))
+            assert pen.accepts(told.status_code, told.headers, told.content)
+            assert pay.store.get(attempt.payment_request_id).state == "succeeded"
+    pay.store.close()
+
+
+def test_two_shops_live_in_one_flask_application(tmp_path, simulated_account):
+    from flask import Flask
+
+    from aplus_adapters.flask import create_blueprint
+
+    def create_app(folder):
+        folder.mkdir()
+        app = Flask("shops")
+        pays = [make_pay(folder / f"{name}.db", simulated_account) for name in ("one", "two")]
+        for name, pay in zip(("one", "two"), pays, strict=True):
+            app.register_blueprint(create_blueprint(pay, name), url_prefix=f"/{name}")
+        return app, pays
+
+    made = [create_app(tmp_path / name) for name in ("a", "b")]
+    for app, pays in made:
+        transport = httpx.WSGITransport(app)
+        with httpx.Client(transport=transport, base_url="http://shop.example") as client:
+            for name in ("one", "two"):
+                answer = client.post(f"/{name}/pay", json={"order_ref": "A-1"}, headers=JSON)
+                assert answer.status_code == 200
+        ids = {pay.store.latest("A-1").payment_request_id for pay in pays}
+        assert len(ids) == 2
+        assert set(app.cli.commands) == {"one", "two"} | set(Flask("bare").cli.commands)
+        for pay in pays:
+            pay.close()
+            pay.store.close()
+
+
+def test_the_blueprint_can_be_taken_out_of_csrf_protection(tmp_path, simulated_account):
+    """Flask-WTF's CSRFProtect exempts a blueprint by its name and its views by theirs."""
+    from flask import Flask, abort, request
+
+    from aplus_adapters.flask import create_blueprint
+
+    pay = make_pay(tmp_path / "shop.db", simulated_account)
+    app = Flask("shop")
+    blueprint = create_blueprint(pay)
+
+    @app.before_request
+    def protect():
+        if request.method == "POST" and request.blueprint != blueprint.name:
+            abort(403)
+
+    app.register_blueprint(blueprint, url_prefix="/aplus")
+    with reach(app, pay) as client:
+        made = client.post("/aplus/pay", json={"order_ref": "A-1"}, headers=JSON)
+        assert made.status_code == 200
+        assert client.post("/elsewhere").status_code == 403
+    pay.store.close()
+
+
+@pytest.mark.parametrize("kind", ["flask_application", "wsgi_application"])
+def test_an_async_hook_is_refused_under_wsgi_with_the_remedy(tmp_path, simulated_account, kind):
+    class AsyncHook(NotingShop):
+        async def load_order(self, details):
+            return super().load_order(details)
+
+    pay = make_pay(tmp_path / "shop.db", simulated_account, AsyncHook())
+    with pytest.raises(ConfigurationError, match=r"AsyncHook.load_order.*serve the shop by ASGI"):
+        getattr(shops, kind)(pay)
+    pay.store.close()

@@ -1,0 +1,73 @@
+"""A buyer in Chromium, a shop behind uvicorn, a simulator: from the button to "paid"."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from forms import behind
+from test_page_browser import ARGUMENTS
+
+pytestmark = pytest.mark.browser
+ARTEFACTS = os.environ.get("APLUS_SCREENSHOTS")
+
+
+@pytest.fixture(scope="module", params=["polling", "events"])
+def address(request, tmp_path_factory, simulator, simulated_account):
+    tmp = tmp_path_factory.mktemp(request.param)
+    server = behind(
+        "-m", "uvicorn", "--port", "{port}", "--factory", f"served:{request.param}_served"
+    )
+    with server(tmp / "shop.db", simulated_account, tmp, simulator) as client:
+        yield request.param, str(client.base_url), tmp / "shop.db"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    path = shutil.which("chromium") or "/usr/bin/chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+def keep(page, name):
+    if ARTEFACTS:
+        Path(ARTEFACTS).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=f"{ARTEFACTS}/{name}.png")
+
+
+def test_a_buyer_sees_that_it_is_paid_within_four_seconds(address, browser, simulated_alipayplus):
+    from aplus_adapters import SQLStore
+
+    how, url, database = address
+    page = browser.new_page(viewport={"width": 480, "height": 800}, reduced_motion="reduce")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{url}/buy")
+    page.get_by_role("button").click()
+    expect(page.locator("svg.qr")).to_be_visible()
+    keep(page, f"{how}-waiting")
+    if how == "events":  # from the first answer on it listens
+        page.wait_for_event(
+            "request", lambda request: request.url.endswith("/events"), timeout=8000
+        )
+    request_id = page.url.rpartition("/")[2]
+    store = SQLStore(f"sqlite:///{database}")
+    body = simulated_alipayplus.notification(store.get(request_id))
+    store.close()
+    asked.clear()
+    reply = page.request.post(
+        f"{url}/aplus/notify", data=body, headers=simulated_alipayplus.sign(body)
+    )
+    assert reply.status == 200
+    began = time.monotonic()
+    expect(page.locator("main[data-state=paid]")).to_be_visible(timeout=4000)
+    print(f"{how}: paid is shown {time.monotonic() - began:.2f} s after the notification")
+    keep(page, f"{how}-paid")
+    if how == "events":
+        assert [found for found in asked if found.endswith("/status")] == []
+    page.close()
