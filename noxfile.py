@@ -115,6 +115,14 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Load a shop for ten minutes under each kind of server; memory has to stay flat."""
+    session.install(".[all]", *group("test"))
+    # The two kinds run side by side, a core for each.
+    session.run("pytest", "tests/soak", "-n", "2", "-rP", *session.posargs, env={"APLUS_LONG": "1"})
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Throw a million inputs at every door, guided by coverage; or as many as the argument says."""
     session.install(".", "atheris>=3", "hypothesis", "pytest>=9")
@@ -131,6 +139,7 @@ def mutation(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Compare with hand-written code doing the same, interleaved in one run; a table and JSON."""
-    session.install(".[all]", "pytest>=9")
+    session.install(".[all]", "pytest>=9", "gunicorn", "httptools", "uvloop")
     session.run("python", "tests/benchmarks/core.py", "core.json")
+    session.run("python", "tests/benchmarks/web.py", "web.json")
     session.run("python", "tests/benchmarks/store.py", "store.json", *session.posargs)

@@ -8,6 +8,7 @@ protocol, "Transport" and "Signature".
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
@@ -18,7 +19,7 @@ from aplus_adapters.protocol.messages.notification import PaymentNotification
 from aplus_adapters.protocol.timestamps import Timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from aplus_adapters.protocol.account import Account
@@ -150,11 +151,12 @@ def acknowledge(
     """Give the headers that make `body` our signed acknowledgement at the time `now` (aware).
 
     Response-Time is cut to whole seconds, so that equal acknowledgements within a second are equal
-    byte for byte. `agent_token` is echoed when the notification brought one.
+    byte for byte: RSA with PKCS#1 v1.5 is deterministic, and one signature serves them all.
+    `agent_token` is echoed when the notification brought one.
     """
     time = Timestamp.of(now.replace(microsecond=0)).text
     content = signing.signed_content(account.signed_path, account.client_id, time, body)
-    return _signed_headers(account, "Response-Time", time, content, agent_token)
+    return _signed_headers(account, "Response-Time", time, content, agent_token, sign=_sign_once)
 
 
 def read_headers(
@@ -178,10 +180,20 @@ def read_headers(
     return found
 
 
+# Keyed by the key object and the whole content; a second's worth for a few accounts.
+_sign_once = lru_cache(maxsize=16)(signing.sign)
+
+
 def _signed_headers(
-    account: Account, time_name: str, time: str, content: bytes, agent_token: str | None
+    account: Account,
+    time_name: str,
+    time: str,
+    content: bytes,
+    agent_token: str | None,
+    *,
+    sign: Callable[..., str] = signing.sign,
 ) -> tuple[tuple[str, str], ...]:
-    signature = signing.sign(
+    signature = sign(
         account.private_key, account.key_version, content, urlsafe=account.urlsafe_signatures
     )
     headers = (

@@ -106,6 +106,8 @@ class AsyncPerformer:
     def __init__(self, store: Any, hooks: Any, sender: AsyncSender, clock: Clock) -> None:
         self._store, self._hooks = store, hooks
         self._blocks = getattr(store, "blocks", True)
+        inside = (getattr(hooks, name, None) for name in ("payment_changed", "refund_changed"))
+        self._hooks_await = all(_is_async(hook) for hook in inside if hook is not None)
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="aplus")
         self._table: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             Now: _soon(clock.now),
@@ -154,6 +156,9 @@ class AsyncPerformer:
             transition = _as_store_error("record", self._store.try_record, *arguments)
             if transition is not None:
                 return transition
+            if self._hooks_await:
+                told = self._store.record_async
+                return await _as_store_error_async("record", told, *arguments, self._inside)
         loop = asyncio.get_running_loop()
 
         def inside(transition: Transition, connection: Any) -> None:

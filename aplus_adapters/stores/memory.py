@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,7 +13,7 @@ from aplus_adapters.errors import InconsistentRetry, UnknownPayment
 from aplus_adapters.payments.states import admit_refund, advance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
     from datetime import datetime
 
     from aplus_adapters.payments.attempt import (
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = ["MemoryStore"]
+
+_LOOK_AGAIN = 0.002  # seconds until a payment that another holds is looked at again
 
 T = TypeVar("T", "Attempt", "Refund")
 
@@ -86,6 +89,25 @@ class MemoryStore:
             if transition.settles or transition.settles_refund:
                 inside(transition, None)
             return self._commit(transition)
+
+    async def record_async(
+        self,
+        payment_request_id: str,
+        observation: Observation,
+        inside: Callable[[Transition, Any], Awaitable[None]],
+        /,
+    ) -> Transition:
+        """Do what `record` does with a hook that is awaited, without a thread."""
+        lock = self._lock_of(payment_request_id)
+        while not lock.acquire(blocking=False):  # noqa: ASYNC110  # held by a thread or a task
+            await asyncio.sleep(_LOOK_AGAIN)
+        try:
+            transition = self._advance(payment_request_id, observation)
+            if transition.settles or transition.settles_refund:
+                await inside(transition, None)
+            return self._commit(transition)
+        finally:
+            lock.release()
 
     def try_record(self, payment_request_id: str, observation: Observation, /) -> Transition | None:
         """Do what `record` does if that needs no waiting and no hook; otherwise None."""

@@ -8,8 +8,10 @@ from functools import partial
 import pytest
 
 from aplus_adapters import AplusPay, ConfigurationError, MemoryStore, SQLStore
-from aplus_adapters.payments.effects import CallHook
+from aplus_adapters.payments.effects import CallHook, Record
 from aplus_adapters.payments.hooks import OrderDetails, Visitor
+from aplus_adapters.runtime.wiring import AsyncPerformer
+from aplus_adapters.testing.store_contract import an_attempt, an_observation
 from conftest import AsyncShop, Shop
 
 DETAILS = OrderDetails(order_ref="A-1", visitor=Visitor())
@@ -93,3 +95,32 @@ def test_a_memory_store_gets_no_thread_and_a_database_does(account, tmp_path, mo
         asyncio.run(main())
         assert seen[0].startswith(expected)
     store.close()
+
+
+def test_a_memory_store_with_async_hooks_settles_once_without_a_thread():
+    told = []
+
+    class Slow(AsyncShop):
+        async def payment_changed(self, details):
+            told.append(threading.current_thread() is threading.main_thread())
+            await asyncio.sleep(0.02)
+            if len(told) == 1:
+                raise RuntimeError("the shop's own bug")
+
+    store = MemoryStore()
+    store.add(an_attempt())
+    performer = AsyncPerformer(store, Slow(), None, None)
+
+    async def record():
+        return await performer(Record("pay1", an_observation()))
+
+    async def main():
+        first = await asyncio.gather(record(), return_exceptions=True)
+        assert [type(one).__name__ for one in first] == ["HookError"]
+        assert store.get("pay1") == an_attempt()
+        return await asyncio.gather(*(record() for _ in range(8)))
+
+    transitions = asyncio.run(main())
+    assert sum(one.settles for one in transitions) == 1
+    assert told == [True, True]
+    performer.close()

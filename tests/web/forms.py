@@ -54,6 +54,7 @@ def behind(*command):
         try:
             with httpx.Client(base_url=address, trust_env=False, limits=limits) as client:
                 wait_for(client, process, tmp / "server.log")
+                client.server_pid = process.pid
                 yield client
         finally:
             process.terminate()
