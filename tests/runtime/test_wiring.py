@@ -10,6 +10,7 @@ import pytest
 from aplus_adapters import AplusPay, ConfigurationError, MemoryStore, SQLStore
 from aplus_adapters.payments.effects import CallHook, Record
 from aplus_adapters.payments.hooks import OrderDetails, Visitor
+from aplus_adapters.runtime.clock import SystemClock
 from aplus_adapters.runtime.wiring import AsyncPerformer
 from aplus_adapters.testing.store_contract import an_attempt, an_observation
 from conftest import AsyncShop, Shop
@@ -109,7 +110,7 @@ def test_a_memory_store_with_async_hooks_settles_once_without_a_thread():
 
     store = MemoryStore()
     store.add(an_attempt())
-    performer = AsyncPerformer(store, Slow(), None, None)
+    performer = AsyncPerformer(store, Slow(), None, SystemClock())
 
     async def record():
         return await performer(Record("pay1", an_observation()))
