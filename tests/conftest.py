@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from aplus_adapters import Account, Amount, MemoryStore, OrderToPay, PrivateKey
 from aplus_adapters.testing.signer import AlipayPlus
+from leaks import LEAKS
 
 # A busy machine is slow now and then; that says nothing about the code.
 settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -21,14 +23,35 @@ NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 NOTIFY_URL = "https://shop.example/aplus/notify"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _leaks():
+    """Read every log line of the whole run."""
+    logging.getLogger().addHandler(LEAKS)
+    logging.getLogger("aplus_adapters").setLevel(logging.DEBUG)
+    yield
+    logging.getLogger().removeHandler(LEAKS)
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_is_logged():
+    yield
+    found, LEAKS.found = LEAKS.found, []
+    assert found == [], "a secret was logged"
+
+
 @pytest.fixture(scope="session")
 def our_key():
-    return PrivateKey.generate()
+    return _known(PrivateKey.generate())
 
 
 @pytest.fixture(scope="session")
 def their_key():
-    return PrivateKey.generate()
+    return _known(PrivateKey.generate())
+
+
+def _known(key):
+    LEAKS.know(key)
+    return key
 
 
 @pytest.fixture(scope="session")
@@ -166,12 +189,14 @@ def simulator(tmp_path_factory):
 def simulated_account(simulator):
     """An account at the simulator whose notifications go nowhere: tests bring them themselves."""
     environ = {**simulator.environ, "APLUS_NOTIFY_URL": "http://127.0.0.1:9/aplus/notify"}
-    return Account.from_env(environ)
+    account = Account.from_env(environ)
+    LEAKS.know(account.private_key)
+    return account
 
 
 @pytest.fixture(scope="session")
 def simulated_alipayplus(simulator, simulated_account):
-    key = PrivateKey.load((simulator.folder / "alipayplus_private.pem").read_bytes())
+    key = _known(PrivateKey.load((simulator.folder / "alipayplus_private.pem").read_bytes()))
     return AlipayPlus(simulated_account, key)
 
 
@@ -185,6 +210,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker(absent)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Keep the tests of one form of serving on one worker, so that it is served once."""
     from xdist.scheduler import LoadScopeScheduling

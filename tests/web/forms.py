@@ -13,6 +13,7 @@ import served as shops
 from aplus_adapters.testing.adapter_contract import NOTIFY_URL
 from aplus_adapters.testing.ports import ReservedPort
 from aplus_adapters.testing.served_shop import make_pay, reach
+from leaks import LEAKS
 
 OUTER = "http://shop.example/outer"
 SUBDOMAIN = "http://pay.shop.example"
@@ -59,6 +60,7 @@ def behind(*command):
         finally:
             process.terminate()
             process.wait(timeout=20)
+            LEAKS.read((tmp / "server.log").read_text(errors="replace"))
             reserved.release()
 
     return serve
