@@ -58,3 +58,47 @@ def test_the_apscheduler_recipe_reconciles(pay):
         assert pay.rounds == 1
     finally:
         scheduler.shutdown()
+
+
+PAGE = (DOCS / "page.md").read_text()
+
+
+def test_the_design_of_the_page_recipe_is_one(tmp_path):
+    from aplus_adapters.web.page import asset, render_page
+    from test_page import VIEW
+
+    names = {}
+    exec(compile(re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1], "page.md", "exec"), names)
+    shown = render_page(VIEW, "fr", names["design"]).decode()
+    assert "Scannez pour payer" in shown
+    assert "Ask at the desk" in shown
+    assert asset("page.css", names["design"])[0].endswith(b"--card: #fffaf5 }")
+
+
+def test_the_page_recipe_knows_every_variable_block_state_and_field(
+    tmp_path, simulated_account, simulator
+):
+    import json
+
+    from aplus_adapters.testing.served_shop import JSON, make_pay, reach
+    from aplus_adapters.web.page import PageState, asset
+    from served import flask_application
+
+    css = asset("page.css")[0].decode()
+    assert set(re.findall(r"^\s*(?:--[\w-]+: .*)", css, re.MULTILINE))
+    for variable in set(re.findall(r"(--[\w-]+):", css)):
+        assert variable in PAGE
+    for state in PageState:
+        assert f"`{state}`" in PAGE
+    pay = make_pay(tmp_path / "shop.db", simulated_account)
+    with reach(flask_application(pay), pay) as client:
+        told = client.post("/aplus/pay", json={"order_ref": "A-1"}, headers=JSON).json()
+    pay.store.close()
+    shown = json.loads(re.search(r"```json\n(.*?)```", PAGE, re.DOTALL)[1])
+    assert list(shown) == list(told)
+
+
+def test_every_picture_and_link_of_the_docs_exists():
+    for page in [*DOCS.glob("*.md"), DOCS.parent / "README.md"]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
