@@ -38,20 +38,22 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def tests_httpx2(session: nox.Session) -> None:
-    """Run what sends HTTP with httpx2, the continuation of httpx."""
+    """Run what sends HTTP with httpx2, the continuation of httpx; all branches of the core run."""
     session.install(".[all,httpx2]", *group("test"))
+    core = ["tests/protocol", "tests/payments", "tests/runtime"]
+    counted = ["--cov=aplus_adapters.protocol", "--cov=aplus_adapters.payments", "--cov-branch"]
+    whole = ["--cov-fail-under=100", "--cov-report=term-missing:skip-covered"]
+    session.run("pytest", "-q", "-n", "2", *core, *counted, *whole, *session.posargs)
     # The shops' outgoing calls: one form of serving for each kind of driver is enough.
-    forms = "runtime or flask-gthread or starlette-nested"
-    session.run(
-        "pytest", "tests/runtime", "tests/web/test_behaviour.py", "-k", forms, *session.posargs
-    )
+    forms = "flask-gunicorn-gthread or starlette-nested"
+    session.run("pytest", "-q", "tests/web/test_behaviour.py", "-k", forms, *session.posargs)
 
 
 @nox.session
 def bare(session: nox.Session) -> None:
     """Run the core with nothing installed but what it declares: no framework, no SQLAlchemy."""
     session.install(".", "pytest>=9", "hypothesis")
-    session.run("pytest", "tests/protocol", "tests/payments", "tests/test_import_weight.py")
+    session.run("pytest", "-q", "tests/protocol", "tests/payments", "tests/test_import_weight.py")
 
 
 # Each row: what is pinned, what is run, and why it is worth its seconds.

@@ -9,11 +9,14 @@ from aplus_adapters import (
     Amount,
     ConfigurationError,
     ConflictDetails,
+    News,
     NotificationError,
+    Observation,
     OutcomeUnknown,
     RefundState,
     Retry,
     Rules,
+    Source,
     State,
     StoreError,
     UnknownPayment,
@@ -223,3 +226,18 @@ def test_what_alipayplus_never_heard_of_is_over_after_expiry(pay, gateway, start
 def test_a_payment_of_nobody_is_unknown(pay):
     with pytest.raises(UnknownPayment):
         pay.refund("nobody", refund_request_id="x")
+
+
+def test_an_attempt_gives_the_request_that_was_stored(start):
+    attempt = start()
+    assert attempt.request.payment_request_id == attempt.payment_request_id
+    assert attempt.request.encode() == attempt.request_body
+
+
+def test_a_story_tells_an_observation_that_had_no_result(pay, start, clock):
+    attempt = start()
+    seen = Observation(
+        source=Source.INQUIRY, news=News.IN_PROCESS, at=clock.now(), client_id=attempt.client_id
+    )
+    events = tell(attempt, [seen], [])
+    assert events[-1].text == "in process"
