@@ -31,9 +31,10 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run every test against the built wheel; extra arguments go to pytest."""
+    """Run the tests against the built wheel; the core's own are run by the two sessions below."""
     session.install(".[all]", *group("test"))
-    session.run("pytest", "-n", "2", *session.posargs)
+    core = ["--ignore=tests/protocol", "--ignore=tests/payments"]
+    session.run("pytest", "-q", "-n", "2", "--durations=15", *core, *session.posargs)
 
 
 @nox.session

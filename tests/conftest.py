@@ -26,10 +26,14 @@ NOTIFY_URL = "https://shop.example/aplus/notify"
 @pytest.fixture(scope="session", autouse=True)
 def _leaks():
     """Read every log line of the whole run."""
-    logging.getLogger().addHandler(LEAKS)
-    logging.getLogger("aplus_adapters").setLevel(logging.DEBUG)
+    ours = logging.getLogger("aplus_adapters")
+    ours.setLevel(logging.DEBUG)
+    # At both: a framework that sets logging up takes the root's handlers away.
+    for logger in (logging.getLogger(), ours):
+        logger.addHandler(LEAKS)
     yield
-    logging.getLogger().removeHandler(LEAKS)
+    for logger in (logging.getLogger(), ours):
+        logger.removeHandler(LEAKS)
 
 
 @pytest.fixture(autouse=True)

@@ -101,7 +101,7 @@ def litestar_application(pay):
 
     from aplus_adapters.asgi import AplusMiddleware
 
-    return AplusMiddleware(Litestar([]), pay)
+    return AplusMiddleware(Litestar([], logging_config=None), pay)
 
 
 def quart_application(pay):

@@ -54,10 +54,19 @@ WRONG = {
 }
 
 
-def run(folder, text):
+def run(folder, text, *options):
     """Run a file of tests as its author would; give pytest's last line."""
     (folder / "test_theirs.py").write_text(HEAD + text)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_theirs.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        *options,
+        "test_theirs.py",
+    ]
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
@@ -73,7 +82,7 @@ def test_a_good_adapter_passes(tmp_path, application):
 
 @pytest.mark.parametrize("name", WRONG)
 def test_an_adapter_that_does_it_wrong_is_caught(tmp_path, name):
-    code, shown = run(tmp_path, f"class TestWrong(AdapterContract):\n{WRONG[name]}")
+    code, shown = run(tmp_path, f"class TestWrong(AdapterContract):\n{WRONG[name]}", "-x")
     print(shown.rstrip().rpartition("\n")[2])
     assert code == 1
     assert "failed" in shown
@@ -81,6 +90,6 @@ def test_an_adapter_that_does_it_wrong_is_caught(tmp_path, name):
 
 
 def test_an_adapter_that_is_none_is_told_what_to_do(tmp_path):
-    code, shown = run(tmp_path, "class TestNone(AdapterContract):\n    pass\n")
+    code, shown = run(tmp_path, "class TestNone(AdapterContract):\n    pass\n", "-x")
     assert code == 1
     assert "TestNone: found no method application(self, pay)" in shown

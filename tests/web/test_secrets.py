@@ -67,7 +67,7 @@ def test_the_watch_sees_what_it_is_there_for(simulated_account, account):
                  "-----BEGIN PRIVATE KEY-----"):  # fmt: skip
         assert holds_a_secret(f"before {text} after")
     logging.getLogger("aplus_adapters").error("%s", AGENT_TOKEN)
-    assert len(LEAKS.found) == 1
+    assert LEAKS.found
     LEAKS.found.clear()
 
 

@@ -1,10 +1,11 @@
 """Whatever a stranger sends to whichever address: a short 4xx, never a 5xx, never a signature."""
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-EXAMPLES = 60
+EXAMPLES = 25  # in each of thirty forms of serving
 NAMES = ["Client-Id", "Request-Time", "Signature", "Content-Type", "Agent-Token", "tracerid", "Accept",
          "Accept-Language", "User-Agent", "Origin", "X-Forwarded-For", "Cookie"]  # fmt: skip
 TEXT = st.text([chr(code) for code in (*range(0x20, 0x7F), *range(0xA0, 0x100))], max_size=60)
@@ -87,4 +88,7 @@ def test_a_body_that_is_longer_than_the_limit_is_refused_without_a_content_lengt
     # a server that speaks HTTP/1.0.
     chunkless = served.is_wsgi_transport or served.form == "flask-wsgiref"
     expected = 400 if chunkless else 413
-    assert served.client.post(path, content=content, headers=headers).status_code == expected
+    try:
+        assert served.client.post(path, content=content, headers=headers).status_code == expected
+    except httpx.RemoteProtocolError:  # we have answered; Granian hangs up on who goes on sending
+        assert "granian" in served.form
