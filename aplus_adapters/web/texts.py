@@ -38,6 +38,9 @@ _EN = {
     "return": "Back to the shop",
     "order": "Order",
     "qr": "Order code to scan",
+    "amount": "{currency} {number}",
+    "thousands": ",",
+    "decimal": ".",
 }
 _ZH = {
     "title": "付款",
@@ -59,6 +62,9 @@ _ZH = {
     "return": "返回商店",
     "order": "订单",
     "qr": "待扫描的付款码",
+    "amount": "{currency} {number}",
+    "thousands": ",",
+    "decimal": ".",
 }
 _JA = {
     "title": "お支払い",
@@ -81,6 +87,9 @@ _JA = {
     "return": "ショップに戻る",
     "order": "注文",
     "qr": "読み取り用コード",
+    "amount": "{currency} {number}",
+    "thousands": ",",
+    "decimal": ".",
 }
 _KO = {
     "title": "결제",
@@ -103,6 +112,9 @@ _KO = {
     "return": "상점으로 돌아가기",
     "order": "주문",
     "qr": "스캔할 코드",
+    "amount": "{currency} {number}",
+    "thousands": ",",
+    "decimal": ".",
 }
 # The mark U+200E keeps the plus on the right of Alipay.
 _AR = {
@@ -126,6 +138,9 @@ _AR = {
     "return": "العودة إلى المتجر",
     "order": "الطلب",
     "qr": "رمز الدفع للمسح",
+    "amount": "{number} {currency}",
+    "thousands": ",",
+    "decimal": ".",
 }
 
 TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -144,7 +159,8 @@ _MAX_HEADER = 1000
 def merge_texts(own: Mapping[str, Mapping[str, str]]) -> Mapping[str, Mapping[str, str]]:
     """Put a shop's texts over ours, by language; what a new language leaves out is English.
 
-    Raises InvalidValue for a key that no page shows or a language that is no two or three letters.
+    Raises InvalidValue for a key that no page shows, a language that is no two or three letters, or
+    an `amount` that leaves out the currency or the number.
     """
     for language, texts in own.items():
         unknown = sorted(set(texts) - set(_EN))
@@ -152,6 +168,12 @@ def merge_texts(own: Mapping[str, Mapping[str, str]]) -> Mapping[str, Mapping[st
             raise InvalidValue(
                 f"texts: found {language!r} with {', '.join(unknown) or 'texts'}, expected a "
                 f"language such as 'fr' with any of {', '.join(_EN)}"
+            )
+        amount = texts.get("amount", _EN["amount"])
+        if not all(part in amount for part in ("{currency}", "{number}")):
+            raise InvalidValue(
+                f"texts: found the {language!r} amount {amount!r}, expected both {{currency}} and "
+                "{number} in it"
             )
     merged = {
         language: {**TEXTS.get(language, _EN), **own.get(language, {})}
@@ -180,16 +202,18 @@ def choose_language(
     return best
 
 
-def format_amount(amount: Amount, language: str) -> str:
+def format_amount(amount: Amount, texts: Mapping[str, str] = _EN) -> str:
     """Write an amount for a buyer: grouped digits and the currency's ISO code, never ambiguous.
 
-    Arabic puts the code after the number. Western digits are kept in every language: they are what
-    the wallet shows. Raises InvalidValue if ISO 4217 has no such currency.
+    `texts` are those of the buyer's language: its `amount` says where the code stands, `thousands`
+    and `decimal` how the number is written. Western digits are kept in every language: they are
+    what the wallet shows. Raises InvalidValue if ISO 4217 has no such currency.
 
     >>> from aplus_adapters.protocol.amounts import Amount
-    >>> format_amount(Amount("USD", 123456), "en"), format_amount(Amount("JPY", 4200), "ar")
+    >>> format_amount(Amount("USD", 123456)), format_amount(Amount("JPY", 4200), TEXTS["ar"])
     ('USD 1,234.56', '4,200 JPY')
     """
     whole, point, decimals = amount.format().partition(".")
-    number = f"{int(whole):,}{point}{decimals}"
-    return f"{number} {amount.currency}" if language == "ar" else f"{amount.currency} {number}"
+    number = f"{int(whole):,}".replace(",", texts["thousands"])
+    number += texts["decimal"] * bool(point) + decimals
+    return texts["amount"].replace("{currency}", amount.currency).replace("{number}", number)

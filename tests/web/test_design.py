@@ -6,7 +6,7 @@ from html import unescape
 import pytest
 from attrs import evolve
 
-from aplus_adapters import ConfigurationError, PageDesign
+from aplus_adapters import Amount, ConfigurationError, PageDesign
 from aplus_adapters.web.page import PageState, asset, render_page
 from test_page import VIEW
 
@@ -29,6 +29,14 @@ def test_a_shop_brings_a_language_of_its_own():
     assert "Scannez le code" in shown
     assert "Time left" in shown
     assert '<html lang="he" dir="rtl">' in page(PageDesign(texts={"he": {}}), language="he")
+
+
+def test_a_language_writes_amounts_its_own_way():
+    own = {"amount": "{number} {currency}", "thousands": "\u202f", "decimal": ","}
+    design = PageDesign(texts={"fr": own, "de": {"thousands": ".", "decimal": ","}})
+    assert "1\u202f234,50 USD" in page(design, language="fr")
+    assert "USD 1.234,50" in page(design, language="de")
+    assert "JPY 1.234" in page(design, language="de", amount=Amount("JPY", 1234))
 
 
 def test_css_comes_after_ours():
@@ -64,6 +72,7 @@ def test_a_template_that_cannot_be_rendered_says_so(template):
     [
         ({"texts": {"en": {"wating": "x"}}}, "'en' with wating"),
         ({"texts": {"English": {}}}, "'English'"),
+        ({"texts": {"fr": {"amount": "{number} €"}}}, "'fr' amount '{number} €'"),
         ({"logo": "https://shop.example/logo.png"}, "logo"),
         ({"return_after": -1}, "return_after is -1"),
         ({"return_after": float("nan")}, "return_after is nan"),

@@ -251,7 +251,7 @@ def test_paid_is_shown_by_script_within_four_seconds(visit, scan, shop):
 def test_paid_is_shown_without_script(visit, scan, shop):
     with visit(java_script_enabled=False) as page:
         shop.becomes(PageState.PAID)
-        shown_state(page, "paid").to_be_visible(timeout=6000)
+        shown_state(page, "paid").to_be_visible(timeout=4000)
         assert scan(page) == []
 
 
