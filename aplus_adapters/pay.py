@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import asynccontextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -38,7 +39,8 @@ class AplusPay:
 
     `account` is one Account or several (the first is the default). `store` is a `PaymentStore`,
     `hooks` an object with the shop's `Hooks`, sync or async. `shop_name` is shown on the page,
-    `page` changes how that looks and what it says.
+    `page` changes how that looks and what it says. Pages of other sites cannot make a buyer's
+    browser post to the routes, except those of `trusted_origins` (such as `https://shop.example`).
     `client` and `async_client` are the shop's own HTTP clients (httpx or httpx2); by default one is
     made per account, with TLS verified. Raises ConfigurationError for anything that cannot work.
     """
@@ -52,6 +54,7 @@ class AplusPay:
         rules: Rules | None = None,
         shop_name: str | None = None,
         page: PageDesign | None = None,
+        trusted_origins: Sequence[str] = (),
         client: Any = None,
         async_client: Any = None,
         clock: Clock | None = None,
@@ -64,11 +67,13 @@ class AplusPay:
                 "at least one account and each client id once"
             )
         check_hooks(hooks, store)
+        _check_origins(trusted_origins)
         self.setup = Setup(accounts=by_id, rules=rules or Rules())
         self.front = ShopFront(
             setup=self.setup,
             name=shop_name,
             design=page or PageDesign(),
+            trusted_origins=frozenset(trusted_origins),
             optional_hooks=frozenset(
                 name for name in OPTIONAL_HOOKS if getattr(hooks, name, None) is not None
             ),
@@ -190,3 +195,13 @@ class AplusPay:
         if awaiting is not None:
             awaiting[0].close()
             await awaiting[1].aclose()
+
+
+def _check_origins(origins: Sequence[str]) -> None:
+    """Raise ConfigurationError for what no browser sends as Origin (RFC 6454, 6.2)."""
+    legal = r"https?://[a-z0-9.:\[\]-]+"
+    if isinstance(origins, str) or not all(re.fullmatch(legal, str(one)) for one in origins):
+        raise ConfigurationError(
+            f"AplusPay trusted_origins: found {str(origins)[:100]}, expected a list of scheme and "
+            "host in lower case, without a path, such as ['https://shop.example']"
+        )

@@ -26,9 +26,18 @@ if TYPE_CHECKING:
     from aplus_adapters.testing.signer import AlipayPlus
     from aplus_adapters.testing.simulator import SimulatorProcess
 
-__all__ = ["JSON", "AsgiClient", "NotingShop", "ServedShop", "make_pay", "reach"]
+__all__ = [
+    "JSON",
+    "TRUSTED_ORIGIN",
+    "AsgiClient",
+    "NotingShop",
+    "ServedShop",
+    "make_pay",
+    "reach",
+]
 
 JSON = {"Accept": "application/json"}
+TRUSTED_ORIGIN = "https://storefront.example"
 _TIMEOUT = 30.0  # seconds
 
 
@@ -62,7 +71,12 @@ def make_pay(
     with store.engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS changes (ref TEXT, state TEXT)")
     return AplusPay(
-        account=account, store=store, hooks=hooks or NotingShop(), shop_name="Cinema", **options
+        account=account,
+        store=store,
+        hooks=hooks or NotingShop(),
+        shop_name="Cinema",
+        trusted_origins=[TRUSTED_ORIGIN],
+        **options,
     )
 
 

@@ -22,11 +22,11 @@ class AlipayPlus:
     """Speaks for Alipay+ with `private_key`, whose public half is in the account's key ring."""
 
     def __init__(self, account: Account, private_key: PrivateKey, key_version: str = "1") -> None:
-        self._account, self._key, self._version = account, private_key, key_version
+        self.account, self._key, self._version = account, private_key, key_version
 
     def with_key(self, private_key: PrivateKey) -> AlipayPlus:
         """Give one that signs with another key: what it signs must not be believed."""
-        return AlipayPlus(self._account, private_key, self._version)
+        return AlipayPlus(self.account, private_key, self._version)
 
     def notification(self, attempt: Attempt, status: str = "S", **changes: Any) -> bytes:
         """Give the body of a notification about an attempt.
@@ -53,8 +53,8 @@ class AlipayPlus:
     ) -> dict[str, str]:
         """Give the headers of a notification with this body, sent `at` (aware; now by default)."""
         time = Timestamp.of(at or datetime.now(UTC)).text
-        client_id = self._account.client_id
-        content = signing.signed_content(path or self._account.signed_path, client_id, time, body)
+        client_id = self.account.client_id
+        content = signing.signed_content(path or self.account.signed_path, client_id, time, body)
         return {
             "Content-Type": "application/json",
             "Client-Id": client_id,
@@ -72,7 +72,7 @@ class AlipayPlus:
 
     def check_signature(self, headers: Mapping[str, str], body: bytes) -> None:
         """Raise SignatureError unless the shop signed this response; header names in lower case."""
-        account = self._account
+        account = self.account
         content = signing.signed_content(
             account.signed_path, account.client_id, headers.get("response-time", ""), body
         )

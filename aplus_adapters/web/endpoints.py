@@ -79,6 +79,11 @@ def respond(
     allowed = ("GET", "HEAD") if route.method == "GET" else (route.method,)
     if request.method not in allowed:
         return problem(request, 405, "method not allowed", ("Allow", ", ".join(allowed)))
+    length = request.header("content-length") or "0"
+    if not (length.isascii() and length.isdigit()):
+        return problem(request, 400, "Content-Length: expected digits")
+    if front.is_foreign(request):
+        return problem(request, 403, "this was sent by a page of another site")
     if len(request.body) > MAX_BODY:
         return problem(request, 413, f"the body is larger than {MAX_BODY} bytes")
     if route.name in _NOTIFY_IS_BESIDE:
@@ -209,8 +214,8 @@ def _notify(front: ShopFront, request: HttpRequest, _parameter: str) -> Flow[Htt
     """Take in a notification; whoever did not authenticate gets a short unsigned 4xx."""
     if request.media_type != _JSON:
         return problem(request, 415, f"expected {_JSON}")
-    declared = request.header("content-length")
-    if not request.body and declared is not None and declared.strip() not in ("", "0"):
+    declared = request.header("content-length") or "0"
+    if not request.body and declared.strip("0"):
         log.error(
             "notification refused: Content-Length is %s but no byte is left to read: something in "
             "the application (form parsing, a middleware, get_json) consumed the body before; "

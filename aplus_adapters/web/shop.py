@@ -21,12 +21,16 @@ __all__ = ["ShopFront", "visitor_of"]
 
 @frozen(kw_only=True)
 class ShopFront:
-    """The flows' setup, the shop's name and design of the page, which optional hooks there are."""
+    """The flows' setup, the shop's name and design of the page, which optional hooks there are.
+
+    `trusted_origins` are the other sites whose pages may post, such as `https://shop.example`.
+    """
 
     setup: Setup
     name: str | None = None
     optional_hooks: frozenset[str] = frozenset()
     design: PageDesign = field(factory=PageDesign)
+    trusted_origins: frozenset[str] = frozenset()
     _compared: set[str] = field(factory=set, init=False, repr=False, eq=False)
 
     def compare_mount(self, seen: str) -> None:
@@ -48,6 +52,25 @@ class ShopFront:
                 seen[:200],
                 ", ".join(signed),
             )
+
+    def is_foreign(self, request: HttpRequest) -> bool:
+        """Tell whether a page of a site that the shop does not trust makes a buyer's browser post.
+
+        Every browser says so of its own accord (Fetch Metadata, W3C), so that no token is needed;
+        who is no browser (Alipay+, a till) does not say it. A GET changes nothing and may come from
+        anywhere.
+        """
+        if request.method in ("GET", "HEAD") or request.header("sec-fetch-site") != "cross-site":
+            return False
+        origin = request.header("origin") or "null"
+        if origin in self.trusted_origins:
+            return False
+        log.warning(
+            "POST refused: a page of %s sent it; if that is the shop's own, name it in "
+            "AplusPay(trusted_origins=...)",
+            origin[:200],
+        )
+        return True
 
 
 def visitor_of(request: HttpRequest) -> Visitor:

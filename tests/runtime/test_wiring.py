@@ -53,6 +53,25 @@ def test_accounts_need_distinct_client_ids(account):
         AplusPay(account=[account, account], store=MemoryStore(), hooks=Shop())
 
 
+@pytest.mark.parametrize(
+    "origins",
+    [
+        "https://shop.example",
+        ["shop.example"],
+        ["https://shop.example/cart"],
+        ["https://Shop.example"],
+        ["*"],
+        [None],
+    ],
+    ids=repr,
+)
+def test_an_origin_that_no_browser_sends_is_refused(account, origins):
+    with pytest.raises(ConfigurationError, match=r"trusted_origins.*such as \['https://shop"):
+        AplusPay(
+            account=account, store=MemoryStore(), hooks=Shop(), trusted_origins=origins
+        )  # fmt: skip
+
+
 def test_a_plain_hook_runs_in_a_thread_with_the_callers_context(account):
     language = contextvars.ContextVar("language", default="none")
     seen = []

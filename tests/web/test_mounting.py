@@ -206,26 +206,111 @@ def test_two_shops_live_in_one_flask_application(tmp_path, simulated_account):
 
 
 def test_the_blueprint_can_be_taken_out_of_csrf_protection(tmp_path, simulated_account):
-    """Flask-WTF's CSRFProtect exempts a blueprint by its name and its views by theirs."""
-    from flask import Flask, abort, request
+    from flask import Flask
+    from flask_wtf.csrf import CSRFProtect
 
     from aplus_adapters.flask import create_blueprint
 
     pay = make_pay(tmp_path / "shop.db", simulated_account)
     app = Flask("shop")
+    app.secret_key = "of a test"
     blueprint = create_blueprint(pay)
-
-    @app.before_request
-    def protect():
-        if request.method == "POST" and request.blueprint != blueprint.name:
-            abort(403)
-
+    csrf = CSRFProtect(app)
     app.register_blueprint(blueprint, url_prefix="/aplus")
+    app.add_url_rule("/orders", view_func=lambda: "made", methods=["POST"], endpoint="orders")
     with reach(app, pay) as client:
+        refused = client.post("/aplus/pay", json={"order_ref": "A-1"}, headers=JSON)
+        assert refused.status_code == 400
+        csrf.exempt(blueprint)
         made = client.post("/aplus/pay", json={"order_ref": "A-1"}, headers=JSON)
         assert made.status_code == 200
-        assert client.post("/elsewhere").status_code == 403
+        assert client.post("/orders").status_code == 400
     pay.store.close()
+
+
+def through_the_middleware(pay, app, scope, *arriving):
+    """Let the ASGI middleware handle one scope; give what it sent."""
+    from aplus_adapters.asgi import AplusMiddleware
+
+    sent = []
+
+    async def main():
+        messages = iter(arriving)
+
+        async def receive():
+            return next(messages)
+
+        async def send(message):
+            sent.append(message)
+
+        await AplusMiddleware(app, pay)(scope, receive, send)
+
+    asyncio.run(main())
+    return sent
+
+
+@pytest.mark.parametrize("path", ["/chat", "/aplus/notify", "/aplus/payments/x"])
+def test_a_websocket_is_the_applications_wherever_it_knocks(shop, path):
+    from starlette.applications import Starlette
+    from starlette.routing import WebSocketRoute
+
+    async def echo(websocket):
+        await websocket.accept()
+        await websocket.send_text("hears " + await websocket.receive_text())
+        await websocket.close()
+
+    app = Starlette(routes=[WebSocketRoute(path, echo)])
+    scope = {
+        "type": "websocket", "asgi": {"version": "3.0"}, "path": path, "raw_path": path.encode(),
+        "root_path": "", "query_string": b"", "headers": [], "subprotocols": [], "scheme": "ws",
+    }  # fmt: skip
+    sent = through_the_middleware(
+        shop, app, scope, {"type": "websocket.connect"}, {"type": "websocket.receive", "text": "x"}
+    )
+    assert [one["type"] for one in sent] == [
+        "websocket.accept",
+        "websocket.send",
+        "websocket.close",
+    ]
+    assert sent[1]["text"] == "hears x"
+
+
+def test_the_applications_lifespan_runs_and_its_end_closes_our_clients(shop):
+    from contextlib import asynccontextmanager
+
+    from starlette.applications import Starlette
+
+    happened = []
+
+    @asynccontextmanager
+    async def lifespan(_app):
+        happened.append("start")
+        used = shop.async_performer
+        yield
+        happened.append("end")
+        assert shop.async_performer is used  # the application may use it until then
+
+    scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+    sent = through_the_middleware(
+        shop, Starlette(lifespan=lifespan), scope,
+        {"type": "lifespan.startup"}, {"type": "lifespan.shutdown"},
+    )  # fmt: skip
+    assert [one["type"] for one in sent] == [
+        "lifespan.startup.complete",
+        "lifespan.shutdown.complete",
+    ]
+    assert happened == ["start", "end"]
+    assert shop._awaiting is None
+
+
+def test_what_the_application_refuses_is_passed_on_as_it_is(shop):
+    """An application that knows no lifespan raises, and the server has to see it."""
+
+    async def app(scope, receive, send):
+        raise ValueError(scope["type"])
+
+    with pytest.raises(ValueError, match="lifespan"):
+        through_the_middleware(shop, app, {"type": "lifespan", "asgi": {"version": "3.0"}})
 
 
 @pytest.mark.parametrize("kind", ["flask_application", "wsgi_application"])

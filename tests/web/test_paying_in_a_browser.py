@@ -71,3 +71,15 @@ def test_a_buyer_sees_that_it_is_paid_within_four_seconds(address, browser, simu
     if how == "events":
         assert [found for found in asked if found.endswith("/status")] == []
     page.close()
+
+
+def test_a_page_of_another_site_cannot_make_the_buyers_browser_post(address, browser):
+    _, url, _ = address
+    page = browser.new_page()
+    page.goto(f"{url.replace('127.0.0.1', 'localhost')}/buy")  # another site for a browser
+    page.evaluate(f"document.forms[0].action = '{url}/aplus/pay'")
+    with page.expect_response("**/aplus/pay") as answered:
+        page.get_by_role("button").click()
+    assert answered.value.status == 403
+    assert "another site" in page.content()
+    page.close()
