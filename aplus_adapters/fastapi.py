@@ -34,14 +34,16 @@ def create_router(
 ) -> APIRouter:
     """Make the router that takes payments with `pay`, relative to wherever it is included.
 
-    `dependencies` are `Depends(...)` of the shop's own for every route; what they put on
-    `request.state` the hooks find at `details.visitor.native.state`. Hooks and store may be sync or
-    async. Give the
-    application `lifespan=pay.lifespan` (or call `await pay.aclose()` in your own).
+    `dependencies` are `Depends(...)` of the shop's own, for the routes that buyers and tills ask:
+    what they put on `request.state` the hooks find at `details.visitor.native.state`, and what they
+    raise is the answer. The notification route has none: Alipay+ cannot log in, it signs. Hooks
+    and store may be sync or async. Give the application `lifespan=pay.lifespan` (or call
+    `await pay.aclose()` in your own).
     """
     _ = pay.async_performer
-    router = APIRouter(dependencies=list(dependencies), tags=list(tags))
+    router = APIRouter(tags=list(tags))
     for route in ROUTES:
+        asked = list(dependencies) if route.is_private else []
         endpoint = _endpoint(make_view(pay, route))
         operation = dict(OPERATIONS[route.name])
         router.add_api_route(
@@ -52,12 +54,15 @@ def create_router(
             operation_id=f"aplus_{route.name}",
             summary=operation.pop("summary"),
             response_class=Response,
+            dependencies=asked,
             responses=operation.pop("responses"),
             openapi_extra=operation,
         )
         # The wrong methods come here too, so that they are answered as everywhere else.
         others = [method for method in METHODS if method != route.method]
-        router.add_api_route(route.path, endpoint, methods=others, include_in_schema=False)
+        router.add_api_route(
+            route.path, endpoint, methods=others, dependencies=asked, include_in_schema=False
+        )
     return router
 
 

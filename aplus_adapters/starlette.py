@@ -35,8 +35,8 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 def create_routes(pay: AplusPay) -> list[Route]:
     """Make the routes that take payments with `pay`, relative to wherever they are mounted.
 
-    Hooks and store may be sync or async. Give the
-    application `lifespan=pay.lifespan` (or call `await pay.aclose()` in your own).
+    Hooks and store may be sync or async. Give the application `lifespan=pay.lifespan` (or call
+    `await pay.aclose()` in your own).
     """
     _ = pay.async_performer
     return [

@@ -54,12 +54,17 @@ _JSON = "application/json"
 
 @frozen(kw_only=True)
 class Route:
-    """One address below the mount; `{name}` in `path` is a parameter of one segment."""
+    """One address below the mount; `{name}` in `path` is a parameter of one segment.
+
+    `is_private` tells that it is about somebody's payment, so that the shop's own log-in may stand
+    before it; Alipay+ cannot log in, and the page's style is nobody's.
+    """
 
     name: str
     path: str
     method: str
     endpoint: Callable[[ShopFront, HttpRequest, str], Flow[HttpResponse]]
+    is_private: bool = True
 
     @property
     def parameter(self) -> str | None:
@@ -239,23 +244,15 @@ def _asset(front: ShopFront, request: HttpRequest, parameter: str) -> Flow[HttpR
     )
 
 
+_PAYMENT = "/payments/{payment_request_id}"
 ROUTES = (
     Route(name="pay", path="/pay", method="POST", endpoint=_pay),
-    Route(name="notify", path=_NOTIFY_PATH, method="POST", endpoint=_notify),
-    Route(name="payment", path="/payments/{payment_request_id}", method="GET", endpoint=_payment),
-    Route(
-        name="status", path="/payments/{payment_request_id}/status", method="GET", endpoint=_status
-    ),
-    Route(
-        name="events", path="/payments/{payment_request_id}/events", method="GET", endpoint=_events
-    ),
-    Route(
-        name="new_code",
-        path="/payments/{payment_request_id}/new",
-        method="POST",
-        endpoint=_new_code,
-    ),
-    Route(name="asset", path="/assets/{name}", method="GET", endpoint=_asset),
+    Route(name="notify", path=_NOTIFY_PATH, method="POST", endpoint=_notify, is_private=False),
+    Route(name="payment", path=_PAYMENT, method="GET", endpoint=_payment),
+    Route(name="status", path=f"{_PAYMENT}/status", method="GET", endpoint=_status),
+    Route(name="events", path=f"{_PAYMENT}/events", method="GET", endpoint=_events),
+    Route(name="new_code", path=f"{_PAYMENT}/new", method="POST", endpoint=_new_code),
+    Route(name="asset", path="/assets/{name}", method="GET", endpoint=_asset, is_private=False),
 )
 """Every address that an adapter mounts."""
 

@@ -177,6 +177,56 @@ def test_the_hook_chooses_the_account_and_the_client_id_that_of_a_notification(
     pay.store.close()
 
 
+class OfTheLoggedIn(NotingShop):
+    """Knows its buyer by what a dependency of the shop's own left on the request."""
+
+    def authorize(self, details):
+        return details.order_ref.startswith(details.visitor.native.state.user)
+
+
+def test_fastapi_asks_the_shops_dependencies_for_buyers_and_never_for_alipayplus(
+    tmp_path, simulated_account, simulated_alipayplus
+):
+    from fastapi import Depends, FastAPI, Header, HTTPException, Request
+
+    from aplus_adapters.fastapi import create_router
+
+    async def log_in(request: Request, x_user: str | None = Header(None)):
+        if x_user is None:
+            raise HTTPException(401, "who are you?")
+        request.state.user = x_user
+
+    pay = make_pay(tmp_path / "shop.db", simulated_account, OfTheLoggedIn())
+    app = FastAPI(lifespan=pay.lifespan)
+    app.include_router(create_router(pay, dependencies=[Depends(log_in)]), prefix="/aplus")
+    with reach(app, pay) as client:
+
+        def ask(method, path, user, **options):
+            headers = {**JSON, "X-User": user} if user else JSON
+            return client.request(method, f"/aplus/{path}", headers=headers, **options)
+
+        asked = {"json": {"order_ref": "ann-1"}}
+        answers = [ask("POST", "pay", user, **asked) for user in (None, "bob", "ann")]
+        assert [answer.status_code for answer in answers] == [401, 403, 200]
+        assert answers[0].json() == {"detail": "who are you?"}
+        for path in (answers[2].json()["page"], answers[2].json()["status"]):
+            seen = [ask("GET", path, user).status_code for user in (None, "bob", "ann")]
+            assert seen == [401, 404, 200]
+        assert ask("GET", "assets/page.css", None).status_code == 200
+        body = simulated_alipayplus.notification(pay.store.latest("ann-1"))
+        told = client.post("/aplus/notify", content=body, headers=simulated_alipayplus.sign(body))
+        assert simulated_alipayplus.accepts(told.status_code, told.headers, told.content)
+    described = app.openapi()["paths"]
+    names = {
+        path: [one["name"] for one in operation["post"]["parameters"]]
+        for path, operation in described.items()
+        if "post" in operation and "parameters" in operation["post"]
+    }
+    assert "x-user" in names["/aplus/pay"]
+    assert "x-user" not in names["/aplus/notify"]
+    pay.store.close()
+
+
 def test_two_shops_live_in_one_flask_application(tmp_path, simulated_account):
     from flask import Flask
 

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import shutil
+import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -65,6 +66,11 @@ class Shop(ThreadingHTTPServer):
         self.address = f"http://127.0.0.1:{self.server_address[1]}"
         self.asked = []
         self.reset()
+
+    def handle_error(self, request, client_address):
+        """Say nothing of a browser that closed its page while it was answered."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     def reset(self, state=PageState.WAITING, seconds=600.0):
         self.state = self.told = PageState(state)
