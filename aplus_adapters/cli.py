@@ -54,8 +54,16 @@ def main() -> None:
     show_default=True,
     help="Divides the pauses between re-sent notifications.",
 )
+@click.option(
+    "--notify-url",
+    default="http://127.0.0.1:8000/aplus/notify",
+    show_default=True,
+    help="Where your shop takes notifications, for shop.env.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print each event as one JSON line.")
-def simulator(port: int, directory: Path, time_scale: float, as_json: bool) -> None:
+def simulator(
+    port: int, directory: Path, time_scale: float, notify_url: str, as_json: bool
+) -> None:
     """Run a local Alipay+: gateway, wallet pages and notifications, on this machine only."""
     if time_scale <= 0:
         raise click.BadParameter("expected a number above 0", param_hint="--time-scale")
@@ -64,7 +72,7 @@ def simulator(port: int, directory: Path, time_scale: float, as_json: bool) -> N
     except ImportError as error:
         message = f"{error.name} is not installed; run pip install 'aplus_adapters[simulator]'"
         raise click.UsageError(message) from None
-    serve(directory, port, time_scale, as_json=as_json)
+    serve(directory, port, time_scale, as_json=as_json, notify_url=notify_url)
 
 
 @main.command()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["FRAMEWORKS", "Demo", "pay_once", "watch"]
 
 FRAMEWORKS = ("flask", "starlette", "fastapi", "django")
-_START = 15.0  # seconds for the shop to answer
+_START = 30.0  # seconds for the shop to answer, on a busy machine too
 _PAID = 10.0  # seconds for the notification to arrive
 Say = Callable[[str, str], None]
 

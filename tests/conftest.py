@@ -204,6 +204,27 @@ def simulated_alipayplus(simulator, simulated_account):
     return AlipayPlus(simulated_account, key)
 
 
+# Per module: the driver's event loop must not run while another module's tests start their own.
+@pytest.fixture(scope="module")
+def chromium():
+    from browser import launch
+
+    with launch() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def scan(chromium):
+    """Read every QR code that can be seen on a page."""
+    from functools import partial
+
+    from browser import read_codes
+
+    eye = chromium.new_page()
+    yield partial(read_codes, eye)
+    eye.close()
+
+
 def pytest_collection_modifyitems(items):
     """Leave out what needs Chromium on a machine without it; where CI runs it fails instead."""
     if shutil.which("chromium") or os.environ.get("CI"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -11,9 +12,10 @@ from aplus_adapters.protocol.keys import KeyRing, PrivateKey
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["CLIENT_ID", "Identity"]
+__all__ = ["CLIENT_ID", "NOTIFY_URL", "Identity"]
 
 CLIENT_ID = "SIMULATED_CLIENT_0001"
+NOTIFY_URL = "http://127.0.0.1:8000/aplus/notify"
 KEY_VERSION = "1"
 
 
@@ -25,11 +27,11 @@ class Identity:
     client_keys: KeyRing
 
     @classmethod
-    def open(cls, folder: Path, address: str) -> Identity:
+    def open(cls, folder: Path, address: str, notify_url: str = NOTIFY_URL) -> Identity:
         """Load the keys of a folder or make them, and write `shop.env` for the shop.
 
-        `address` is where the simulator listens. The files with private keys are readable by their
-        owner only.
+        `address` is where the simulator listens, `notify_url` where the shop does. The files with
+        private keys are readable by their owner only.
         """
         folder.mkdir(parents=True, exist_ok=True)
         ours = _private_key(folder / "alipayplus_private.pem")
@@ -42,8 +44,9 @@ class Identity:
             "PUBLIC_KEY_FILE": folder.resolve() / "alipayplus_public.pem",
             "KEY_VERSION": KEY_VERSION,
             "GATEWAY": address,
+            "NOTIFY_URL": notify_url,
         }
-        lines = [f"APLUS_{name}={value}\n" for name, value in settings.items()]
+        lines = [f"APLUS_{name}={shlex.quote(str(value))}\n" for name, value in settings.items()]
         (folder / "shop.env").write_text("".join(lines))
         return cls(private_key=ours, client_keys=KeyRing.of({KEY_VERSION: client.public_key}))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import socket
 import sys
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.simulator.books import Books, Order
 from aplus_adapters.simulator.faults import AFTER, Fault, Faults
 from aplus_adapters.simulator.gateway import Call, Gateway, encode
-from aplus_adapters.simulator.identity import Identity
+from aplus_adapters.simulator.identity import NOTIFY_URL, Identity
 from aplus_adapters.simulator.notifications import FORMS, Notifier
 from aplus_adapters.simulator.wallet import Wallet
 
@@ -39,13 +40,19 @@ class Simulator:
     """One simulated Alipay+, keeping keys and books in `folder`.
 
     `address` is where it listens, `time_scale` divides the pauses between re-sent notifications,
-    `as_json` prints each event as one JSON line.
+    `as_json` prints each event as one JSON line, `notify_url` is what the shop's settings say.
     """
 
     def __init__(
-        self, folder: Path, address: str, time_scale: float = 1.0, *, as_json: bool = False
+        self,
+        folder: Path,
+        address: str,
+        time_scale: float = 1.0,
+        *,
+        as_json: bool = False,
+        notify_url: str = NOTIFY_URL,
     ) -> None:
-        identity = Identity.open(folder, address)
+        identity = Identity.open(folder, address, notify_url)
         self._as_json = as_json
         self.books = Books(folder / "books.sqlite")
         self.faults = Faults()
@@ -211,25 +218,37 @@ def _now() -> datetime:
 
 
 def serve(
-    folder: Path, port: int, time_scale: float, *, as_json: bool = False, host: str = "127.0.0.1"
+    folder: Path,
+    port: int,
+    time_scale: float,
+    *,
+    as_json: bool = False,
+    notify_url: str = NOTIFY_URL,
+    host: str = "127.0.0.1",
 ) -> None:
     """Run the simulator on this machine until SIGTERM or SIGINT; port 0 takes a free one.
 
     Prints one line when it is ready. Raises ConfigurationError if the port is taken.
     """
     config = uvicorn.Config(
-        app=lambda: None, host=host, port=port, log_level="critical", access_log=False
+        app=lambda: None, host=host, port=port, log_level="error", access_log=False
     )
+    logging.getLogger("uvicorn.error").addFilter(_was_not_ordered)
     listening = _listen(host, port)
     address = f"http://{host}:{listening.getsockname()[1]}"
-    simulator = Simulator(folder, address, time_scale, as_json=as_json)
+    simulator = Simulator(folder, address, time_scale, as_json=as_json, notify_url=notify_url)
     config.app = simulator.application()
     ready = {"event": "ready", "address": address, "folder": str(folder)}
-    print(  # noqa: T201  # what whoever started it waits for
-        json.dumps(ready) if as_json else f"simulator of Alipay+ ready at {address}", flush=True
-    )
+    words = f"simulator of Alipay+ ready: orders and wallet at {address}, settings of a shop at "
+    words += f"{notify_url} in {folder / 'shop.env'}"
+    print(json.dumps(ready) if as_json else words, flush=True)  # noqa: T201  # it is waited for
     uvicorn.Server(config).run(sockets=[listening])
     sys.stdout.flush()
+
+
+def _was_not_ordered(record: logging.LogRecord) -> bool:
+    """Keep what breaks by itself in the log, and connections that were cut on purpose out of it."""
+    return not (record.exc_info and isinstance(record.exc_info[1], ConnectionResetError))
 
 
 def _listen(host: str, port: int) -> socket.socket:

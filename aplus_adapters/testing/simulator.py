@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SimulatorProcess"]
 
-_START = 15.0  # seconds
+_START = 30.0  # seconds, on a busy machine too
 
 
 class SimulatorProcess:
@@ -82,8 +83,8 @@ class SimulatorProcess:
 
     @property
     def environ(self) -> dict[str, str]:
-        """Give the APLUS_* variables of a shop that pays here; APLUS_NOTIFY_URL is the shop's."""
-        lines = (self.folder / "shop.env").read_text().splitlines()
+        """Give the APLUS_* variables of a shop that pays here; put its own APLUS_NOTIFY_URL in."""
+        lines = shlex.split((self.folder / "shop.env").read_text())
         return dict(line.split("=", 1) for line in lines)
 
     def orders(self) -> list[dict[str, Any]]:

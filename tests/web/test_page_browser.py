@@ -1,9 +1,7 @@
 """The page in Chromium: the code scans where it may be scanned, and nowhere else."""
 
-import base64
 import json
 import re
-import shutil
 import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,8 +10,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-import zxingcpp
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.web.page import (
@@ -24,6 +21,7 @@ from aplus_adapters.web.page import (
     asset,
     render_page,
 )
+from browser import keep
 
 pytestmark = pytest.mark.browser
 
@@ -31,26 +29,6 @@ CODE = "https://codes.example/281000000000000000000000000000000000"
 LOGO = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10">
 <rect width="10" height="10" rx="2" fill="#c00"/><path d="M2 5h6M5 2v6" stroke="#fff"/></svg>"""
 LOCALES = {"en": "en-GB", "zh": "zh-CN", "ar": "ar-EG"}
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-# Chromium decodes its own screenshot: one grey byte per pixel, no imaging library needed.
-TO_GREY = """async (png) => {
-  const picture = await createImageBitmap(await (await fetch("data:image/png;base64," + png)).blob());
-  const canvas = new OffscreenCanvas(picture.width, picture.height).getContext("2d");
-  canvas.drawImage(picture, 0, 0);
-  const colours = canvas.getImageData(0, 0, picture.width, picture.height).data;
-  let grey = "";
-  for (let i = 0; i < colours.length; i += 4)
-    grey += String.fromCharCode((colours[i] + 2 * colours[i + 1] + colours[i + 2]) >> 2);
-  return [picture.width, picture.height, btoa(grey)];
-}"""
 
 # The decoder reads black on nearly black, a phone does not: only real contrast counts.
 BLACK_OR_WHITE = bytes(64) + b"\x80" * 128 + b"\xff" * 64
@@ -162,30 +140,6 @@ def shop(server):
     return server
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    path = shutil.which("chromium") or "/usr/bin/chromium"  # absent: every test here is an error
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def scan(chromium):
-    """Read every QR code that can be seen on a page, wherever it is."""
-    eye = chromium.new_page()
-
-    def read(page, shades=bytes(range(256))):
-        png = base64.b64encode(page.screenshot(full_page=True)).decode()
-        width, height, grey = eye.evaluate(TO_GREY, png)
-        pixels = memoryview(base64.b64decode(grey).translate(shades)).cast("B", (height, width))
-        return [found.text for found in zxingcpp.read_barcodes(pixels)]
-
-    yield read
-    eye.close()
-
-
 @pytest.fixture
 def visit(chromium, shop):
     """Open the page as some buyer; whatever the browser complains about fails the test."""
@@ -231,6 +185,7 @@ def test_the_code_scans_and_the_page_fits(visit, scan, theme, script, language):
         for width in (320, 768, 1280):
             page.set_viewport_size({"width": width, "height": 800})
             assert scan(page, BLACK_OR_WHITE) == [CODE]
+            keep(page, "waiting", language, theme, width, "script" if script else "no script")
             box = page.locator("main").bounding_box()
             assert (box["x"] >= 0, box["x"] + box["width"] <= width) == (True, True)
 
@@ -242,6 +197,7 @@ def test_no_other_page_scans(visit, scan, shop, state, theme):
     with visit(color_scheme=theme, reduced_motion="reduce") as page:
         shown_state(page, state).to_be_visible()
         assert scan(page) == []
+        keep(page, state, theme)
 
 
 def test_paid_is_shown_by_script_within_four_seconds(visit, scan, shop):
@@ -361,6 +317,7 @@ def test_a_code_with_the_shops_logo_scans(visit, scan, shop):
         with visit(width=768, color_scheme=theme) as page:
             expect(page.locator("svg.qr image")).to_have_count(1)
             assert scan(page, BLACK_OR_WHITE) == [CODE]
+            keep(page, "logo", theme)
 
 
 @pytest.mark.parametrize("size", [(800, 480), (1024, 600), (1920, 1080), (1080, 1920)])
@@ -368,6 +325,7 @@ def test_a_tills_display_shows_all_of_it_at_once(visit, scan, size):
     width, height = size
     with visit(width=width) as page:
         page.set_viewport_size({"width": width, "height": height})
+        keep(page, "till", width, height)
         assert page.evaluate("document.documentElement.scrollHeight") <= height
         assert scan(page, BLACK_OR_WHITE) == [CODE]
         for found in (".amount", "svg.qr", "#headline", "time"):

@@ -1,18 +1,14 @@
 """A buyer in Chromium, a shop behind uvicorn, a simulator: from the button to "paid"."""
 
-import os
-import shutil
 import time
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
+from browser import keep
 from forms import behind
-from test_page_browser import ARGUMENTS
 
 pytestmark = pytest.mark.browser
-ARTEFACTS = os.environ.get("APLUS_SCREENSHOTS")
 
 
 @pytest.fixture(scope="module", params=["polling", "events"])
@@ -25,32 +21,17 @@ def address(request, tmp_path_factory, simulator, simulated_account):
         yield request.param, str(client.base_url), tmp / "shop.db"
 
 
-@pytest.fixture(scope="module")
-def browser():
-    path = shutil.which("chromium") or "/usr/bin/chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-def keep(page, name):
-    if ARTEFACTS:
-        Path(ARTEFACTS).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=f"{ARTEFACTS}/{name}.png")
-
-
-def test_a_buyer_sees_that_it_is_paid_within_four_seconds(address, browser, simulated_alipayplus):
+def test_a_buyer_sees_that_it_is_paid_within_four_seconds(address, chromium, simulated_alipayplus):
     from aplus_adapters import SQLStore
 
     how, url, database = address
-    page = browser.new_page(viewport={"width": 480, "height": 800}, reduced_motion="reduce")
+    page = chromium.new_page(viewport={"width": 480, "height": 800}, reduced_motion="reduce")
     asked = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(f"{url}/buy")
     page.get_by_role("button").click()
     expect(page.locator("svg.qr")).to_be_visible()
-    keep(page, f"{how}-waiting")
+    keep(page, "by", how, "waiting")
     if how == "events":  # from the first answer on it listens
         page.wait_for_event(
             "request", lambda request: request.url.endswith("/events"), timeout=8000
@@ -67,15 +48,15 @@ def test_a_buyer_sees_that_it_is_paid_within_four_seconds(address, browser, simu
     began = time.monotonic()
     expect(page.locator("main[data-state=paid]")).to_be_visible(timeout=4000)
     print(f"{how}: paid is shown {time.monotonic() - began:.2f} s after the notification")
-    keep(page, f"{how}-paid")
+    keep(page, "by", how, "paid")
     if how == "events":
         assert [found for found in asked if found.endswith("/status")] == []
     page.close()
 
 
-def test_a_page_of_another_site_cannot_make_the_buyers_browser_post(address, browser):
+def test_a_page_of_another_site_cannot_make_the_buyers_browser_post(address, chromium):
     _, url, _ = address
-    page = browser.new_page()
+    page = chromium.new_page()
     page.goto(f"{url.replace('127.0.0.1', 'localhost')}/buy")  # another site for a browser
     page.evaluate(f"document.forms[0].action = '{url}/aplus/pay'")
     with page.expect_response("**/aplus/pay") as answered:
