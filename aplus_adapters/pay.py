@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import asynccontextmanager
 from threading import Lock
@@ -82,6 +83,7 @@ class AplusPay:
         self._client, self._async_client = client, async_client
         self._clock = clock or SystemClock()
         self._lock = Lock()
+        self._process = os.getpid()
         self._blocking: tuple[Performer, Sender] | None = None
         self._awaiting: tuple[AsyncPerformer, AsyncSender] | None = None
 
@@ -89,6 +91,7 @@ class AplusPay:
     def performer(self) -> Performer:
         """Give what does effects blocking; ConfigurationError if a hook or the store is async."""
         with self._lock:
+            self._leave_to_master()
             if self._blocking is None:
                 sender = Sender(self._client)
                 made = Performer(self.store, self.hooks, sender, self._clock)
@@ -99,11 +102,17 @@ class AplusPay:
     def async_performer(self) -> AsyncPerformer:
         """Give what does effects awaiting."""
         with self._lock:
+            self._leave_to_master()
             if self._awaiting is None:
                 sender = AsyncSender(self._async_client)
                 made = AsyncPerformer(self.store, self.hooks, sender, self._clock)
                 self._awaiting = (made, sender)
             return self._awaiting[0]
+
+    def _leave_to_master(self) -> None:
+        """Make everything anew in a forked worker: connections and threads are its master's."""
+        if self._process != os.getpid():
+            self._process, self._blocking, self._awaiting = os.getpid(), None, None
 
     def run(self, flow: Flow[T]) -> T:
         """Run a flow to its end, blocking."""
@@ -184,6 +193,7 @@ class AplusPay:
     def close(self) -> None:
         """Close the HTTP clients and threads of the blocking side; the store stays open."""
         with self._lock:
+            self._leave_to_master()
             blocking, self._blocking = self._blocking, None
         if blocking is not None:
             blocking[1].close()
@@ -191,6 +201,7 @@ class AplusPay:
     async def aclose(self) -> None:
         """Close the HTTP clients and threads of the awaiting side; the store stays open."""
         with self._lock:
+            self._leave_to_master()
             awaiting, self._awaiting = self._awaiting, None
         if awaiting is not None:
             awaiting[0].close()

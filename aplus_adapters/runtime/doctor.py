@@ -47,7 +47,9 @@ def examine(environ: Mapping[str, str] | None = None) -> Iterator[Check]:
     try:
         account = Account.from_env(environ)
     except AplusError as error:
-        yield Check("configuration", ok=False, found=str(error), remedy="see the message")
+        yield Check(
+            "configuration", ok=False, found=str(error), remedy="correct the variable that it names"
+        )
         return
     yield Check("configuration", ok=True, found=f"{account.client_id} ({account.environment})")
     yield _own_pair(account)

@@ -130,7 +130,13 @@ class AsyncPerformer:
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         call = partial(contextvars.copy_context().run, function, *arguments)
-        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+        try:
+            done = asyncio.get_running_loop().run_in_executor(self._executor, call)
+        except RuntimeError as error:
+            raise StoreError(
+                f"the payments were closed while a request was being answered ({error})"
+            ) from None
+        return await done
 
     async def _call_store(self, effect: CallStore) -> Any:
         method = getattr(self._store, effect.method)
@@ -144,7 +150,11 @@ class AsyncPerformer:
         hook = getattr(self._hooks, effect.name)
         if _is_async(hook):
             return await _as_hook_error_async(effect.name, hook, effect.details)
-        return await self._in_thread(_as_hook_error, effect.name, hook, effect.details)
+        call = partial(_as_hook_error, awaits=_as_it_is)
+        answer = await self._in_thread(call, effect.name, hook, effect.details)
+        if inspect.isawaitable(answer):  # a decorator that is not async around a hook that is
+            return await _as_hook_error_async(effect.name, _as_it_is, answer)
+        return answer
 
     async def _record(self, effect: Record) -> Any:
         """Record with the hook inside: in the store's thread, or awaited while that waits."""
@@ -164,11 +174,7 @@ class AsyncPerformer:
         def inside(transition: Transition, connection: Any) -> None:
             for call in _calls(self._hooks, transition, connection):
                 hook = getattr(self._hooks, call.name)
-                if _is_async(hook):
-                    awaited = _as_hook_error_async(call.name, hook, call.details)
-                    asyncio.run_coroutine_threadsafe(awaited, loop).result()
-                else:
-                    _as_hook_error(call.name, hook, call.details)
+                _as_hook_error(call.name, hook, call.details, awaits=partial(_await_on, loop))
 
         return await self._in_thread(_as_store_error, "record", record, *arguments, inside)
 
@@ -194,6 +200,36 @@ def _calls(hooks: Any, transition: Transition, connection: Any) -> list[CallHook
     return []
 
 
+def _as_it_is(answer: Any) -> Any:
+    return answer
+
+
+def _refuse_awaitable(answer: Any) -> Any:
+    if inspect.iscoroutine(answer):
+        answer.close()
+    raise ConfigurationError(
+        f"found a {type(answer).__name__} as its answer, which a WSGI program cannot await; make "
+        "the hook plain or serve the shop by ASGI"
+    )
+
+
+def _await_on(loop: asyncio.AbstractEventLoop, answer: Awaitable[Any]) -> Any:
+    """Wait, in the store's thread, for what a hook does on the loop; not for one that has ended."""
+
+    async def awaited() -> Any:
+        return await answer
+
+    done = asyncio.run_coroutine_threadsafe(awaited(), loop)
+    while True:
+        try:
+            return done.result(timeout=1.0)
+        except TimeoutError:
+            if done.done():
+                raise  # the hook's own
+            if loop.is_closed():
+                raise ConfigurationError("the event loop ended before the hook did") from None
+
+
 def _soon(function: Callable[[], Any]) -> Callable[[Any], Awaitable[Any]]:
     async def call(_effect: object) -> Any:
         return function()
@@ -204,8 +240,10 @@ def _soon(function: Callable[[], Any]) -> Callable[[Any], Awaitable[Any]]:
 def _is_async(function: Any) -> bool:
     while isinstance(function, partial):
         function = function.func
-    call = vars(type(function)).get("__call__")  # an object that can be called
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+    if not callable(function):
+        return False
+    # Of an object that can be called, its class says it.
+    return any(map(inspect.iscoroutinefunction, (function, type(function).__call__)))
 
 
 def _refuse_async(owner: object, what: str, names: tuple[str, ...]) -> None:
@@ -243,9 +281,17 @@ def _store_error(name: str, error: Exception) -> StoreError:
     )
 
 
-def _as_hook_error(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+def _as_hook_error(
+    name: str,
+    function: Callable[..., Any],
+    details: Any,
+    *,
+    awaits: Callable[[Any], Any] = _refuse_awaitable,
+) -> Any:
+    """Call a hook; `awaits` is given what it answers if that is yet to be awaited."""
     try:
-        return function(*arguments)
+        answer = function(details)
+        return awaits(answer) if inspect.isawaitable(answer) else answer
     except Exception as error:
         raise _hook_error(name, error) from error
 
@@ -260,4 +306,6 @@ async def _as_hook_error_async(
 
 
 def _hook_error(name: str, error: Exception) -> HookError:
-    return HookError(f"hook {name}: raised {type(error).__name__}", hook=name)
+    # Our own errors hold no secret and say what to do; what others say is in the traceback.
+    said = f": {error}" if isinstance(error, AplusError) else ""
+    return HookError(f"hook {name}: raised {type(error).__name__}{said}", hook=name)

@@ -2,12 +2,21 @@
 
 import asyncio
 import contextvars
+import subprocess
+import sys
 import threading
-from functools import partial
+from functools import partial, wraps
 
 import pytest
 
-from aplus_adapters import AplusPay, ConfigurationError, MemoryStore, SQLStore
+from aplus_adapters import (
+    AplusPay,
+    ConfigurationError,
+    HookError,
+    MemoryStore,
+    SQLStore,
+    StoreError,
+)
 from aplus_adapters.payments.effects import CallHook, Record
 from aplus_adapters.payments.hooks import OrderDetails, Visitor
 from aplus_adapters.runtime.clock import SystemClock
@@ -144,3 +153,178 @@ def test_a_memory_store_with_async_hooks_settles_once_without_a_thread():
     assert sum(one.settles for one in transitions) == 1
     assert told == [True, True]
     performer.close()
+
+
+def decorated(hook):
+    """Do what a decorator that knows nothing of async does."""
+
+    @wraps(hook)
+    def around(*arguments):
+        return hook(*arguments)
+
+    return around
+
+
+class Decorated(AsyncShop):
+    load_order = decorated(AsyncShop.load_order)
+    payment_changed = decorated(AsyncShop.payment_changed)
+    payment_conflict = decorated(AsyncShop.payment_conflict)
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_an_async_hook_behind_a_plain_decorator_is_awaited_all_the_same(account, tmp_path, kind):
+    store = MemoryStore() if kind == "memory" else SQLStore(f"sqlite:///{tmp_path / 's.db'}")
+    hooks = Decorated()
+    pay = AplusPay(account=account, store=store, hooks=hooks)
+    attempt = an_attempt()
+    store.add(attempt)
+
+    async def main():
+        order = await pay.async_performer(CallHook("load_order", DETAILS))
+        await pay.async_performer(Record(attempt.payment_request_id, an_observation()))
+        await pay.aclose()
+        return order
+
+    assert asyncio.run(main()).description == "2 tickets"
+    assert hooks.changes == [(attempt.order_ref, "succeeded")]
+    store.close() if kind == "sqlite" else None
+
+
+def test_without_a_loop_an_answer_that_has_to_be_awaited_is_an_error_and_settles_nothing(account):
+    store, hooks = MemoryStore(), Decorated()
+    performer = AplusPay(account=account, store=store, hooks=hooks).performer
+    attempt = an_attempt()
+    store.add(attempt)
+    remedy = r"raised ConfigurationError: found a coroutine.*make the hook plain or serve"
+    with pytest.raises(HookError, match=remedy):
+        performer(CallHook("load_order", DETAILS))
+    with pytest.raises(HookError, match=remedy):
+        performer(Record(attempt.payment_request_id, an_observation()))
+    assert store.get(attempt.payment_request_id).state == attempt.state
+    assert hooks.changes == []
+
+
+def test_an_async_call_that_a_class_inherits_is_found(account):
+    class Base:
+        async def __call__(self, details):
+            return None
+
+    class Callable(Base):
+        pass
+
+    shop = Shop()
+    shop.load_order = Callable()
+    with pytest.raises(ConfigurationError, match="async function"):
+        _ = AplusPay(account=account, store=MemoryStore(), hooks=shop).performer
+
+
+def test_a_hook_that_times_out_is_its_own_error(account, tmp_path):
+    class Slow(AsyncShop):
+        async def payment_changed(self, details):
+            raise TimeoutError
+
+    store = SQLStore(f"sqlite:///{tmp_path / 's.db'}")
+    pay = AplusPay(account=account, store=store, hooks=Slow())
+    store.add(an_attempt())
+
+    async def main():
+        with pytest.raises(HookError, match="payment_changed: raised TimeoutError"):
+            await pay.async_performer(Record(an_attempt().payment_request_id, an_observation()))
+        await pay.aclose()
+
+    asyncio.run(main())
+    store.close()
+
+
+def test_a_store_thread_does_not_wait_for_a_hook_whose_loop_has_ended(account, tmp_path):
+    class Endless(AsyncShop):
+        async def payment_changed(self, details):
+            begun.set()
+            await asyncio.sleep(3600)
+
+    begun, ended = threading.Event(), threading.Event()
+    store = SQLStore(f"sqlite:///{tmp_path / 's.db'}")
+    performer = AplusPay(account=account, store=store, hooks=Endless()).async_performer
+    store.add(an_attempt())
+    record = store.record
+
+    def noting(*arguments):
+        try:
+            record(*arguments)
+        except HookError as error:
+            ended.error = error
+        ended.set()
+
+    store.record = noting
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(performer(Record(an_attempt().payment_request_id, an_observation())))
+    while not begun.is_set():
+        loop.run_until_complete(asyncio.sleep(0.01))
+    pending = asyncio.all_tasks(loop)
+    loop.close()
+    assert ended.wait(5)
+    assert "the event loop ended" in str(ended.error)
+    assert store.get(an_attempt().payment_request_id).state == "created"
+    for one in (task, *pending):
+        one._log_destroy_pending = False
+        one.get_coro().close()
+    performer.close()
+    store.close()
+
+
+def test_closing_while_a_request_is_answered_is_an_error_of_ours(account):
+    class Threaded(Shop):
+        pass
+
+    pay = AplusPay(account=account, store=MemoryStore(), hooks=Threaded())
+    performer = pay.async_performer
+
+    async def main():
+        await pay.aclose()
+        with pytest.raises(StoreError, match="closed while a request"):
+            await performer(CallHook("load_order", DETAILS))
+
+    asyncio.run(main())
+
+
+FORKING = """
+import asyncio, os, sys
+from aplus_adapters import Account, AplusPay, MemoryStore, PrivateKey
+from aplus_adapters.payments.effects import CallHook
+from aplus_adapters.payments.hooks import OrderDetails, Visitor
+
+class Shop:
+    def load_order(self, details): return None
+    def payment_changed(self, details): pass
+    def payment_conflict(self, details): pass
+
+theirs = PrivateKey.generate()
+account = Account(client_id="C", private_key=PrivateKey.generate(), gateway="https://x.example",
+                  alipayplus_keys=theirs.public_key, notify_url="https://shop.example/notify")
+pay = AplusPay(account=account, store=MemoryStore(), hooks=Shop())
+asked = CallHook("load_order", OrderDetails(order_ref="A-1", visitor=Visitor()))
+asyncio.run(pay.async_performer(asked))
+blocking, awaiting = pay.performer, pay.async_performer
+child = os.fork()
+if child == 0:
+    async def main():
+        async with asyncio.timeout(5):
+            await pay.async_performer(asked)
+    asyncio.run(main())
+    assert pay.async_performer is not awaiting and pay.performer is not blocking
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+assert pay.async_performer is awaiting and pay.performer is blocking
+os._exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def test_a_forked_worker_has_threads_and_connections_of_its_own():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKING],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
