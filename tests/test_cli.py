@@ -58,10 +58,21 @@ def test_doctor_finds_a_working_configuration_well(settings):
 @pytest.mark.parametrize(
     ("changes", "found", "remedy"),
     [
-        ({"APLUS_CLIENT_ID": ""}, "found no APLUS_CLIENT_ID", "see the message"),
+        ({"APLUS_CLIENT_ID": ""}, "found no APLUS_CLIENT_ID", "correct the variable"),
         ({"APLUS_PRIVATE_KEY_FILE": "/no/such/file"}, "cannot read", ""),
         ({"APLUS_GATEWAY": "http://127.0.0.1:9"}, "could not connect", "check APLUS_GATEWAY"),
         ({"APLUS_GATEWAY": "http://gateway.example"}, "expected https://", ""),
+        (
+            {"APLUS_NOTIFY_URL": "127.0.0.1:5002/aplus/notify"},
+            "configuration: APLUS_NOTIFY_URL: found 27 characters that do not begin with https://",
+            "correct the variable",
+        ),
+        ({"APLUS_KEY_VERSION": "1,2"}, "APLUS_KEY_VERSION: found 3 characters", ""),
+        (
+            {"APLUS_GATEWAY": "http://127.0.0.1:9/a b"},
+            "APLUS_GATEWAY: found 22 characters with",
+            "",
+        ),
         ({"APLUS_CLIENT_ID": "SOMEONE"}, "INVALID_CLIENT", "refuse us"),
     ],
 )

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import field, frozen
 
+from aplus_adapters.errors import InvalidValue
+from aplus_adapters.protocol.amounts import Amount
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
     from datetime import timedelta
 
     from aplus_adapters.payments.attempt import Attempt, Conflict, Observation, Refund
-    from aplus_adapters.protocol.amounts import Amount
     from aplus_adapters.protocol.messages.order import Buyer, Goods, Merchant, Shipping
 
 __all__ = [
@@ -55,9 +57,12 @@ class OrderDetails:
 class OrderToPay:
     """What `load_order` answers: what the order costs, decided on the server.
 
-    `description` (at most 256 characters) is shown to the buyer. `expires_in` shortens the 3
+    `description` (1 to 256 characters) is shown to the buyer. `expires_in` shortens the 3
     minutes that a code lives. `return_url` is where the buyer goes after paying; by default the
     payment's page. `client_id` chooses among several accounts.
+
+    Raises InvalidValue for an amount or a description that is none; what Alipay+ would refuse in
+    the rest is found before anything is sent.
     """
 
     amount: Amount
@@ -71,6 +76,20 @@ class OrderToPay:
     settlement_currency: str | None = None
     split_settlement_id: str | None = None
     client_id: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse in the shop's own line what would fail later, far from it."""
+        if not isinstance(self.amount, Amount):
+            raise InvalidValue(
+                f"OrderToPay amount: found {type(self.amount).__name__}, expected an Amount; "
+                "write Amount.parse('42.00', 'USD')"
+            )
+        text = self.description
+        if not isinstance(text, str) or not 1 <= len(text) <= 256:
+            found = f"{len(text)} characters" if isinstance(text, str) else type(text).__name__
+            raise InvalidValue(
+                f"OrderToPay description: found {found}, expected text of 1 to 256 characters"
+            )
 
 
 @frozen(kw_only=True)

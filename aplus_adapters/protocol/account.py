@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from attrs import field, frozen
 
-from aplus_adapters.errors import ConfigurationError
+from aplus_adapters.errors import ConfigurationError, InvalidValue
 from aplus_adapters.protocol.currencies import EXPONENTS
 from aplus_adapters.protocol.keys import KeyRing, PrivateKey, PublicKey
 from aplus_adapters.protocol.messages.base import Url
@@ -125,7 +125,14 @@ class Account:
         second account.
         """
         found = os.environ if environ is None else environ
-        return cls(**read_settings(found, prefix))
+        settings = read_settings(found, prefix)
+        try:
+            return cls(**settings)
+        except ConfigurationError as error:
+            what, _, rest = str(error).removeprefix("account ").partition(":")
+            if what not in settings:
+                raise
+            raise ConfigurationError(f"{prefix}{what.upper()}:{rest}") from None
 
     def _check_keys(self) -> None:
         ours = self.private_key.public_key.fingerprint
@@ -137,11 +144,13 @@ class Account:
 
     def _address(self, name: str, url: object) -> SplitResult:
         try:
-            _URL.check(f"account {name}", url)
+            _URL.check(name, url)
             split = urlsplit(str(url))
             host = split.hostname or ""
             _ = split.port  # raises ValueError when it is no number
-        except ValueError as error:  # InvalidValue is one
+        except InvalidValue as error:
+            raise ConfigurationError(f"account {error}") from None
+        except ValueError as error:
             raise ConfigurationError(f"account {name}: {error}") from None
         if split.scheme != "https" and not (
             self.environment is Environment.SIMULATOR and _is_loopback(host)

@@ -74,6 +74,7 @@ def _address(logo: str) -> str:
         return logo
     if "<svg" not in logo:
         raise InvalidValue(
-            "logo: found neither, expected SVG markup or an address that starts with data:image/"
+            f"logo: found {len(logo)} characters that are neither, expected SVG markup or an "
+            "address that starts with data:image/"
         )
     return "data:image/svg+xml;base64," + b64encode(logo.encode()).decode()

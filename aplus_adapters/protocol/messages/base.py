@@ -84,9 +84,12 @@ class Url:
         """Raise InvalidValue unless `value` is such an address."""
         Text(self.most).check(name, value)
         if _URL.fullmatch(str(value)) is None:
-            raise _wrong(
-                name, "something else", "an absolute address such as https://shop.example/aplus"
-            )
+            found = f"{len(str(value))} characters "
+            if str(value).startswith(("https://", "http://")):
+                found += "with some that an address has to percent-encode"
+            else:
+                found += "that do not begin with https:// or http://"
+            raise _wrong(name, found, "an absolute address such as https://shop.example/aplus")
 
 
 @attrs.frozen
