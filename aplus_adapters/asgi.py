@@ -5,7 +5,6 @@ app = AplusMiddleware(app, pay, prefix="/aplus")
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from aplus_adapters.web.endpoints import find_route, respond
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 
     from aplus_adapters.pay import AplusPay
-    from aplus_adapters.payments.effects import Flow
 
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -67,23 +65,11 @@ class AplusMiddleware:
             for name, value in (*answer.headers, *length)
         ]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        if answer.next_chunk is not None and request.method != "HEAD":
-            await self._stream(answer.next_chunk, receive, send)
+        if answer.next_chunk is not None:
+            async for chunk in self._pay.stream(answer.next_chunk):
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
         body = b"" if request.method == "HEAD" else answer.body
         await send({"type": "http.response.body", "body": body})
-
-    async def _stream(
-        self, next_chunk: Callable[[], Flow[bytes]], receive: Receive, send: Send
-    ) -> None:
-        """Send chunk after chunk, until the last one or until nobody listens."""
-        gone = asyncio.ensure_future(_disconnected(receive))
-        try:
-            async for chunk in self._pay.stream(next_chunk):
-                if gone.done():
-                    break
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        finally:
-            gone.cancel()
 
     def _below(self, scope: Scope) -> str:
         """Give the path below the prefix; empty if it is not below it.
@@ -110,12 +96,7 @@ async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return
+            raise ConnectionAbortedError("the sender broke off")
         yield message.get("body", b"")
         if not message.get("more_body", False):
             return
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

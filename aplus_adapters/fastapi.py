@@ -17,8 +17,8 @@ except ImportError:
         "'aplus_adapters[fastapi]'"
     ) from None
 
-from aplus_adapters.starlette import METHODS, make_view
-from aplus_adapters.web.endpoints import ROUTES
+from aplus_adapters.starlette import make_view
+from aplus_adapters.web.endpoints import METHODS, ROUTES
 from aplus_adapters.web.openapi import OPERATIONS
 
 if TYPE_CHECKING:
@@ -30,10 +30,15 @@ __all__ = ["create_router"]
 
 
 def create_router(
-    pay: AplusPay, *, dependencies: Sequence[Any] = (), tags: Sequence[str] = ("payments",)
+    pay: AplusPay,
+    name: str = "aplus",
+    *,
+    dependencies: Sequence[Any] = (),
+    tags: Sequence[str] = ("payments",),
 ) -> APIRouter:
     """Make the router that takes payments with `pay`, relative to wherever it is included.
 
+    `name` begins the routes' names and operation ids; several routers need several.
     `dependencies` are `Depends(...)` of the shop's own, for the routes that buyers and tills ask:
     what they put on `request.state` the hooks find at `details.visitor.native.state`, and what they
     raise is the answer. The notification route has none: Alipay+ cannot log in, it signs. Hooks
@@ -50,8 +55,8 @@ def create_router(
             route.path,
             endpoint,
             methods=[route.method],
-            name=f"aplus_{route.name}",
-            operation_id=f"aplus_{route.name}",
+            name=f"{name}_{route.name}",
+            operation_id=f"{name}_{route.name}",
             summary=operation.pop("summary"),
             response_class=Response,
             dependencies=asked,

@@ -5,19 +5,21 @@ app.register_blueprint(create_blueprint(pay), url_prefix="/aplus")
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from aplus_adapters.errors import ConfigurationError
 
 try:
     from flask import Blueprint, Response, request
+    from werkzeug.exceptions import HTTPException
 except ImportError:
     raise ConfigurationError(
         "aplus_adapters.flask: Flask is not installed; run pip install 'aplus_adapters[flask]'"
     ) from None
 
 from aplus_adapters.commands import reconcile_command, show_command
-from aplus_adapters.web.endpoints import ROUTES, Route, respond
+from aplus_adapters.web.endpoints import METHODS, ROUTES, Route, respond
 from aplus_adapters.web.http import MAX_BODY, HttpRequest
 
 if TYPE_CHECKING:
@@ -27,15 +29,14 @@ if TYPE_CHECKING:
 
 __all__ = ["create_blueprint"]
 
-_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
-
-def create_blueprint(pay: AplusPay, name: str = "aplus") -> Blueprint:
+def create_blueprint(pay: AplusPay, name: str = "aplus", **options: Any) -> Blueprint:
     """Make a blueprint that takes payments with `pay`; several may be registered by `name`.
 
     The routes are `ROUTES` below the blueprint's url_prefix, the commands `flask aplus reconcile`
-    and `flask aplus show` below its name. Raises ConfigurationError if a hook or the store is
-    async: Flask has no event loop for it.
+    and `flask aplus show` below its name. `options` go to each `add_url_rule`, such as `host` where
+    Flask matches hosts. Raises ConfigurationError if a hook or the store is async: Flask has no
+    event loop for it.
     """
     _ = pay.performer  # an async hook is refused now, not at the first payment
     blueprint = Blueprint(name, __name__)
@@ -44,8 +45,10 @@ def create_blueprint(pay: AplusPay, name: str = "aplus") -> Blueprint:
             route.path.replace("{", "<").replace("}", ">"),
             endpoint=route.name,
             view_func=_view(pay, route),
-            methods=_METHODS,
+            methods=METHODS,
             provide_automatic_options=False,
+            strict_slashes=True,  # the page's links are relative to its own address
+            **options,
         )
     for command in (reconcile_command, show_command):
         blueprint.cli.add_command(command(lambda: pay))
@@ -81,5 +84,12 @@ def _body() -> bytes:
     """Read the raw bytes, at most one more than is allowed: nothing decodes or parses them."""
     if (request.content_length or 0) > MAX_BODY:
         return b"\0" * (MAX_BODY + 1)
-    # What the application has read with get_data() is still there; what it parsed is not.
-    return request.stream.read(MAX_BODY + 1) or request.get_data()
+    # What the application has read with get_data() is still there; what it has parsed is written
+    # again, which only a form can be: a notification never is one.
+    try:
+        read = request.stream.read(MAX_BODY + 1) or request.get_data()
+    except HTTPException:  # such as the application's own limit
+        raise
+    except Exception:  # whatever the server has for a sender who is gone or sends broken chunks
+        return b""
+    return read or urlencode(list(request.form.items(multi=True))).encode()

@@ -27,20 +27,23 @@ if TYPE_CHECKING:
 
     from aplus_adapters.pay import AplusPay
 
-__all__ = ["METHODS", "create_routes", "make_view"]
-
-METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+__all__ = ["create_routes", "make_view"]
 
 
-def create_routes(pay: AplusPay) -> list[Route]:
+def create_routes(pay: AplusPay, name: str = "aplus") -> list[Route]:
     """Make the routes that take payments with `pay`, relative to wherever they are mounted.
 
-    Hooks and store may be sync or async. Give the application `lifespan=pay.lifespan` (or call
-    `await pay.aclose()` in your own).
+    `name` begins the routes' names. Hooks and store may be sync or async. Give the application
+    `lifespan=pay.lifespan` (or call `await pay.aclose()` in your own).
     """
     _ = pay.async_performer
     return [
-        Route(route.path, make_view(pay, route), methods=METHODS, name=f"aplus_{route.name}")
+        Route(
+            route.path,
+            make_view(pay, route),
+            methods=list(endpoints.METHODS),
+            name=f"{name}_{route.name}",
+        )
         for route in endpoints.ROUTES
     ]
 

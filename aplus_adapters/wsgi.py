@@ -66,7 +66,14 @@ def _headers(environ: Environ) -> Iterator[tuple[str, str]]:
 
 
 def _body(environ: Environ) -> bytes:
-    """Read the raw bytes, at most one more than is allowed."""
+    """Read the raw bytes, at most one more than is allowed; none if the sender breaks off."""
+    try:
+        return _read(environ)
+    except Exception:  # whatever the server has for it
+        return b""
+
+
+def _read(environ: Environ) -> bytes:
     length = environ.get("CONTENT_LENGTH") or "0"
     stream = environ["wsgi.input"]
     if environ.get("wsgi.input_terminated"):  # chunked: the server ends the stream itself

@@ -65,13 +65,8 @@ class AdapterContract:
             key = PrivateKey.load((simulator.folder / "alipayplus_private.pem").read_bytes())
             pay = make_pay(folder / "shop.db", account)
             with reach(cls().application(pay), pay) as client:
-                shop = ServedShop(
-                    cls.__name__,
-                    client,
-                    folder / "shop.db",
-                    AlipayPlus(account, key),
-                    simulator,
-                )
+                pen, database = AlipayPlus(account, key), folder / "shop.db"
+                shop = ServedShop(cls.__name__, client, database, pen, simulator)
                 yield shop
             shop.store.close()
             pay.store.close()
@@ -255,15 +250,23 @@ class AdapterContract:
         assert response.json()["result"]["resultStatus"] == "U"
         assert "signature" in response.headers
 
-    @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"])
+    @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "TRACE"])
     @pytest.mark.parametrize("path", ["/aplus/notify", "/aplus/pay"])
     def test_a_wrong_method_is_405_with_allow(
         self, served: ServedShop, method: str, path: str
     ) -> None:
-        """The same everywhere, OPTIONS included."""
+        """The same everywhere."""
         response = served.client.request(method, path)
         assert response.status_code == 405
-        assert response.headers["allow"] == "POST"
+        assert response.headers["allow"] == "POST, OPTIONS"
+
+    def test_options_are_told(self, served: ServedShop) -> None:
+        """With success, so that a preflight may be answered by whoever adds its headers."""
+        for path, allow in (("pay", "POST, OPTIONS"), ("payments/x", "GET, HEAD, OPTIONS")):
+            response = served.client.request("OPTIONS", f"/aplus/{path}")
+            assert response.status_code == 200
+            assert response.headers["allow"] == allow
+            assert response.content == b""
 
     @pytest.mark.parametrize("path", ["/aplus/notify", "/aplus/pay"])
     def test_a_wrong_type_is_415(self, served: ServedShop, path: str) -> None:

@@ -39,15 +39,13 @@ if TYPE_CHECKING:
     from aplus_adapters.payments.attempt import Attempt
     from aplus_adapters.payments.effects import Flow
 
-__all__ = ["ROUTES", "Route", "find_route", "respond"]
+__all__ = ["METHODS", "ROUTES", "Route", "find_route", "respond"]
 
 log = logging.getLogger("aplus_adapters")
 
 _NOTIFY_PATH = "/notify"
 _NOTIFY_IS_BESIDE = ("pay", "notify")
-_EVENT_PAUSE = 1.0  # seconds between two looks at the payment
-_KEEP_ALIVE = 15  # looks without news before a proxy is shown that the stream lives
-_MAX_CHUNKS = 8  # then the listener comes again: no stream keeps a server from its restart for long
+_LOOKS = 8  # a second apart; then the listener comes again, so that no stream delays a restart
 _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
 
@@ -67,6 +65,11 @@ class Route:
     is_private: bool = True
 
     @property
+    def methods(self) -> tuple[str, ...]:
+        """Give the methods that it answers; OPTIONS is answered everywhere."""
+        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
+
+    @property
     def parameter(self) -> str | None:
         """Give the name of the parameter in the path, None if there is none."""
         _, brace, rest = self.path.partition("{")
@@ -81,18 +84,9 @@ def respond(
     Every error of ours becomes a short answer: 4xx for what a stranger sent, 503 while the store is
     down, 500 for what the shop has to mend, with the reason in the log.
     """
-    allowed = ("GET", "HEAD") if route.method == "GET" else (route.method,)
-    if request.method not in allowed:
-        return problem(request, 405, "method not allowed", ("Allow", ", ".join(allowed)))
-    length = request.header("content-length") or "0"
-    if not (length.isascii() and length.isdigit()):
-        return problem(request, 400, "Content-Length: expected digits")
-    if front.is_foreign(request):
-        return problem(request, 403, "this was sent by a page of another site")
-    if len(request.body) > MAX_BODY:
-        return problem(request, 413, f"the body is larger than {MAX_BODY} bytes")
-    if route.name in _NOTIFY_IS_BESIDE:
-        front.compare_mount(request.path.removesuffix(route.path) + _NOTIFY_PATH)
+    refused = _refuse(front, route, request)
+    if refused is not None:
+        return refused
     try:
         response = yield from route.endpoint(front, request, parameter)
     except NotificationError as error:
@@ -107,6 +101,40 @@ def respond(
         log.exception("%s: %s", route.name, error)
         response = problem(request, 500, "this shop cannot take the payment at the moment")
     return response
+
+
+def _refuse(front: ShopFront, route: Route, request: HttpRequest) -> HttpResponse | None:
+    """Refuse what no endpoint may see: wrong methods, foreign pages, bodies that are not whole."""
+    allow = ("Allow", ", ".join((*route.methods, "OPTIONS")))
+    if request.method == "OPTIONS":
+        return HttpResponse(status=200, headers=(allow, ("Cache-Control", "no-store")))
+    if request.method not in route.methods:
+        return problem(request, 405, "method not allowed", allow)
+    if request.method == "POST" and front.is_foreign(request):
+        return problem(request, 403, "this was sent by a page of another site")
+    if route.name in _NOTIFY_IS_BESIDE and request.path.endswith(route.path):
+        front.compare_mount(request.path.removesuffix(route.path) + _NOTIFY_PATH)
+    return _refuse_body(request) if request.method == "POST" else None
+
+
+def _refuse_body(request: HttpRequest) -> HttpResponse | None:
+    length = request.header("content-length") or "0"
+    if not (length.isascii() and length.isdigit()):
+        return problem(request, 400, "Content-Length: expected digits")
+    if len(request.body) > MAX_BODY:
+        return problem(request, 413, f"the body is larger than {MAX_BODY} bytes")
+    # Longer than any int that is worth reading: it is not whole either.
+    if len(length) < 19 and len(request.body) >= int(length):
+        return None
+    if not request.body:
+        log.warning(
+            "%r refused: Content-Length is %s but no byte is left to read: something in the "
+            "application (form parsing, a middleware, get_json) consumed the body before, or the "
+            "sender hung up; if it comes each time, let the route pass untouched",
+            request.path[:200],
+            length[:20],
+        )
+    return problem(request, 400, "the body was consumed or cut off before it could be read")
 
 
 def _pay(front: ShopFront, request: HttpRequest, _parameter: str) -> Flow[HttpResponse]:
@@ -175,11 +203,16 @@ def _events(front: ShopFront, request: HttpRequest, parameter: str) -> Flow[Http
     attempt = yield from _find(front, request, parameter)
     if isinstance(attempt, HttpResponse):
         return attempt
-    headers = (("Content-Type", "text/event-stream"), ("Cache-Control", "no-store"))
+    stream = _EventStream(front, attempt.payment_request_id)
     return HttpResponse(
         status=200,
-        headers=(*headers, ("X-Accel-Buffering", "no"), ("X-Content-Type-Options", "nosniff")),
-        next_chunk=_EventStream(front, attempt.payment_request_id).next_chunk,
+        headers=(
+            ("Content-Type", "text/event-stream"),
+            ("Cache-Control", "no-store, no-transform"),
+            ("X-Accel-Buffering", "no"),
+            ("X-Content-Type-Options", "nosniff"),
+        ),
+        next_chunk=None if request.method == "HEAD" else stream.next_chunk,
     )
 
 
@@ -189,20 +222,18 @@ class _EventStream:
     def __init__(self, front: ShopFront, payment_request_id: str) -> None:
         self._front, self._id = front, payment_request_id
         self._told: PageState | None = None
-        self._chunks = 0
+        self._looks = 0
 
     def next_chunk(self) -> Flow[bytes]:
-        """Wait for news; give them as an event, or a comment if there are none for a while."""
-        self._chunks += 1
-        if self._chunks > _MAX_CHUNKS or (self._told is not None and self._told.is_over):
-            return b""
-        for look in range(_KEEP_ALIVE):
-            if self._told is not None or look:
-                yield from sleep(_EVENT_PAUSE)
+        """Wait for news and give them as an event; nothing once it is over or long enough."""
+        while self._looks < _LOOKS and not (self._told is not None and self._told.is_over):
+            if self._looks:
+                yield from sleep(1.0)
+            self._looks += 1
             try:
                 attempt = yield from get(self._id)
                 if attempt is None:
-                    return b""
+                    break
                 attempt = yield from follow_up(self._front.setup, attempt)
             except AplusError as error:
                 log.warning("events: %s", error)
@@ -212,35 +243,24 @@ class _EventStream:
             if view.state is not self._told:
                 self._told = view.state
                 return b"data: " + to_json(status_json(view, attempt)) + b"\n\n"
-        return b": nothing new\n\n"
+        return b""
 
 
 def _notify(front: ShopFront, request: HttpRequest, _parameter: str) -> Flow[HttpResponse]:
     """Take in a notification; whoever did not authenticate gets a short unsigned 4xx."""
     if request.media_type != _JSON:
         return problem(request, 415, f"expected {_JSON}")
-    declared = request.header("content-length") or "0"
-    if not request.body and declared.strip("0"):
-        log.error(
-            "notification refused: Content-Length is %s but no byte is left to read: something in "
-            "the application (form parsing, a middleware, get_json) consumed the body before; "
-            "let the notification route pass untouched",
-            declared[:20],
-        )
-        return problem(request, 400, "the body was consumed before it could be verified")
     reply = yield from receive(front.setup, request.headers, request.body)
     return HttpResponse(status=reply.status, headers=reply.headers, body=reply.body)
 
 
-def _asset(front: ShopFront, request: HttpRequest, parameter: str) -> Flow[HttpResponse]:
-    """Serve the page's style and script."""
+def _asset(front: ShopFront, request: HttpRequest, _parameter: str) -> Flow[HttpResponse]:
+    """Serve the page's style or script."""
     yield from ()
-    found = asset(parameter, front.design)
-    if found is None:
-        return problem(request, 404, "not found")
-    headers = (("Content-Type", found[1]), ("Cache-Control", "public, max-age=3600"))
+    body, kind = asset(request.path.rpartition("/")[2], front.design)
+    headers = (("Content-Type", kind), ("Cache-Control", "public, max-age=3600"))
     return HttpResponse(
-        status=200, headers=(*headers, ("X-Content-Type-Options", "nosniff")), body=found[0]
+        status=200, headers=(*headers, ("X-Content-Type-Options", "nosniff")), body=body
     )
 
 
@@ -252,9 +272,13 @@ ROUTES = (
     Route(name="status", path=f"{_PAYMENT}/status", method="GET", endpoint=_status),
     Route(name="events", path=f"{_PAYMENT}/events", method="GET", endpoint=_events),
     Route(name="new_code", path=f"{_PAYMENT}/new", method="POST", endpoint=_new_code),
-    Route(name="asset", path="/assets/{name}", method="GET", endpoint=_asset, is_private=False),
+    Route(name="style", path="/assets/page.css", method="GET", endpoint=_asset, is_private=False),
+    Route(name="script", path="/assets/page.js", method="GET", endpoint=_asset, is_private=False),
 )
 """Every address that an adapter mounts."""
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+"""What a router has to let through to each of them, so that wrong ones are answered alike."""
 
 
 def find_route(path: str) -> tuple[Route, str] | None:

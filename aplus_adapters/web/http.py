@@ -118,7 +118,7 @@ async def collect(chunks: AsyncIterable[bytes]) -> bytes:
     """Join the chunks of a body, at most one more than MAX_BODY needs: nothing decodes them.
 
     A body that does not arrive in 10 s (a sender that trickles, or a middleware that consumed it
-    and left nothing to wait for) gives no byte.
+    and left nothing to wait for) gives no byte, nor does one whose sender breaks off (OSError).
     """
     found, size = [], 0
     try:
@@ -128,6 +128,6 @@ async def collect(chunks: AsyncIterable[bytes]) -> bytes:
                 size += len(chunk)
                 if size > MAX_BODY:
                     break
-    except TimeoutError:
+    except OSError:  # TimeoutError is one
         return b""
     return b"".join(found)

@@ -81,6 +81,14 @@ def _problem(description: str) -> dict[str, Any]:
     }
 
 
+def _file(kind: str) -> dict[str, Any]:
+    content = {kind: {"schema": {"type": "string"}}}
+    return {
+        "summary": "Of the order-code page",
+        "responses": {200: {"description": "The file", "content": content}},
+    }
+
+
 _NOT_FOUND = _problem("There is no such payment, or it is not this visitor's")
 _AGAIN = _problem("The payments cannot be reached at the moment; try again")
 _BROKEN = _problem("The shop has to mend something; its log says what")
@@ -187,21 +195,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
             503: _AGAIN,
         },
     },
-    "asset": {
-        "summary": "The page's style and script",
-        "parameters": [
-            {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
-        ],
-        "responses": {
-            200: {
-                "description": "The file",
-                "content": {
-                    "text/css": {"schema": {"type": "string"}},
-                    "text/javascript": {"schema": {"type": "string"}},
-                },
-            },
-            404: _problem("There is no such file"),
-        },
-    },
+    "style": _file("text/css"),
+    "script": _file("text/javascript"),
 }
 """By route name: summary, parameters, requestBody and responses (by status)."""

@@ -210,12 +210,11 @@ def _times(view: PageView) -> dict[str, int | None]:
     }
 
 
-def asset(name: str, design: PageDesign = _OURS) -> tuple[bytes, str] | None:
-    """Give content and content type of `page.css` or `page.js`, None for any other name."""
-    if name not in _ASSETS:
-        return None
+def asset(name: str, design: PageDesign = _OURS) -> tuple[bytes, str]:
+    """Give content and content type of `page.css` or `page.js`; KeyError for any other name."""
+    kind = _ASSETS[name]
     own = design.css if name == "page.css" else ""
-    return (_read(name) + own).encode("utf-8", "replace"), _ASSETS[name]
+    return (_read(name) + own).encode("utf-8", "replace"), kind
 
 
 @cache

@@ -46,7 +46,7 @@ class ShopFront:
         signed = [account.signed_path for account in self.setup.accounts.values()]
         if not any(seen.endswith(path) or path.endswith(seen) for path in signed):
             log.warning(
-                "the notification route is mounted at %s but the notify URL's path is %s: Alipay+ "
+                "the notification route is mounted at %r but the notify URL's path is %s: Alipay+ "
                 "will not reach it; correct APLUS_NOTIFY_URL (or APLUS_SIGNED_PATH), or mount "
                 "the routes accordingly",
                 seen[:200],
@@ -60,7 +60,7 @@ class ShopFront:
         who is no browser (Alipay+, a till) does not say it. A GET changes nothing and may come from
         anywhere.
         """
-        if request.method in ("GET", "HEAD") or request.header("sec-fetch-site") != "cross-site":
+        if request.header("sec-fetch-site") != "cross-site":
             return False
         origin = request.header("origin") or "null"
         if origin in self.trusted_origins:
@@ -77,7 +77,7 @@ def visitor_of(request: HttpRequest) -> Visitor:
     """Say who asks."""
     return Visitor(
         user_agent=request.header("user-agent"),
-        client_ip=request.client_ip,
+        client_ip=request.client_ip or None,  # empty behind a Unix socket
         accept_language=request.header("accept-language"),
         native=request.native,
     )

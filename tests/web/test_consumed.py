@@ -102,9 +102,48 @@ def test_an_asgi_shop_that_reads_the_body_first_is_told_so(
         await pay.aclose()
         return reply
 
-    with caplog.at_level(logging.ERROR):
+    with caplog.at_level(logging.WARNING):
         reply = asyncio.run(main())
     assert reply.status_code == 400
     assert "signature" not in reply.headers
     assert "no byte is left to read" in caplog.text
     assert pay.store.get(request_id).state == "pending"
+
+
+AS_JSON = {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_an_order_whose_body_was_read_first_is_told_so_too(pay, caplog, name):
+    from flask import request
+
+    app = flask_application(pay)
+    app.before_request(lambda: READERS[name](request) and None)
+    with httpx.Client(transport=httpx.WSGITransport(app), base_url="http://shop") as client:
+        reply = client.post("/aplus/pay", content=b'{"order_ref":"A-1"}', headers=AS_JSON)
+    assert reply.status_code == 400
+    assert "'/aplus/pay' refused" in caplog.text
+    assert "no byte is left to read" in caplog.text
+
+
+def test_a_form_that_a_flask_shop_has_parsed_first_is_still_an_order(pay):
+    """As Flask-WTF does, or a log of what was posted."""
+    from flask import request
+
+    app = flask_application(pay)
+    app.before_request(lambda: request.form and None)
+    with httpx.Client(transport=httpx.WSGITransport(app), base_url="http://shop") as client:
+        body = {"csrf_token": "ü&=", "order_ref": "A 1/ä"}
+        assert client.post("/aplus/pay", data=body).status_code == 303
+    assert pay.store.latest("A 1/ä") is not None
+
+
+@pytest.mark.parametrize("limit", [10, 10_000_000])
+def test_the_flask_applications_own_limit_holds(pay, told, limit):
+    request_id, body, headers = told
+    app = flask_application(pay)
+    app.config["MAX_CONTENT_LENGTH"] = limit
+    with httpx.Client(transport=httpx.WSGITransport(app), base_url="http://shop") as client:
+        reply = client.post("/aplus/notify", content=body, headers=headers)
+    assert reply.status_code == (413 if limit == 10 else 200)
+    assert pay.store.get(request_id).state == ("pending" if limit == 10 else "succeeded")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 
 import httpx
 import pytest
@@ -373,3 +374,119 @@ def test_an_async_hook_is_refused_under_wsgi_with_the_remedy(tmp_path, simulated
     with pytest.raises(ConfigurationError, match=r"AsyncHook.load_order.*serve the shop by ASGI"):
         getattr(shops, kind)(pay)
     pay.store.close()
+
+
+@pytest.mark.parametrize("kind", ["flask_application", "wsgi_application"])
+def test_a_server_that_knows_no_address_of_the_buyer_takes_payments(
+    tmp_path, simulated_account, kind
+):
+    """Gunicorn behind a Unix socket says that it is empty."""
+    pay = make_pay(tmp_path / "shop.db", simulated_account)
+    transport = httpx.WSGITransport(getattr(shops, kind)(pay), remote_addr="")
+    with httpx.Client(transport=transport, base_url="http://shop.example") as client:
+        made = client.post("/aplus/pay", json={"order_ref": "A-1"}, headers=JSON)
+    assert made.json()["state"] == "waiting"
+    pay.close()
+    pay.store.close()
+
+
+def test_a_head_of_the_events_waits_for_none(shop):
+    request_id = start(shop)["paymentRequestId"]
+    for make in ASGI.values():
+        with reach(make(shop), shop) as client:
+            answer = client.request("HEAD", f"/aplus/payments/{request_id}/events")
+            assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_a_stream_ends_by_itself_so_that_no_restart_waits_for_it(shop):
+    request_id = start(shop)["paymentRequestId"]
+    began = time.monotonic()
+    path = f"/aplus/payments/{request_id}/events"
+    heard = events_of(shops.asgi_application(shop), path, lambda: None)
+    assert b'"waiting"' in b"".join(one.get("body", b"") for one in heard)
+    assert time.monotonic() - began < 10  # what servers are given to end in
+
+
+def test_a_slash_at_the_end_is_another_address_under_flask(tmp_path, simulated_account):
+    """The page's links are relative: one level deeper they would lead nowhere."""
+    pay = make_pay(tmp_path / "shop.db", simulated_account)
+    app = shops.flask_application(pay)
+    app.url_map.strict_slashes = False
+    with reach(app, pay) as client:
+        assert client.post("/aplus/pay/", json={"order_ref": "A-1"}).status_code == 404
+    pay.store.close()
+
+
+def test_a_flask_blueprint_is_mounted_for_one_host(tmp_path, simulated_account):
+    from flask import Flask
+
+    from aplus_adapters.flask import create_blueprint
+
+    pay = make_pay(tmp_path / "shop.db", simulated_account)
+    app = Flask("shop", host_matching=True, static_host="static.example")
+    app.register_blueprint(create_blueprint(pay, host="pay.example"), url_prefix="/aplus")
+    with reach(app, pay) as client:
+        for host, status in (("pay.example", 200), ("shop.example", 404)):
+            answer = client.get("/aplus/assets/page.css", headers={"Host": host})
+            assert answer.status_code == status
+    pay.store.close()
+
+
+@pytest.mark.parametrize("kind", ["starlette", "fastapi"])
+def test_two_shops_live_in_one_asgi_application(tmp_path, simulated_account, kind):
+    from fastapi import FastAPI
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+
+    import aplus_adapters.fastapi as ours_for_fastapi
+    import aplus_adapters.starlette as ours
+
+    pays = {name: make_pay(tmp_path / f"{name}.db", simulated_account) for name in ("one", "two")}
+    if kind == "starlette":
+        app = Starlette(
+            routes=[Mount(f"/{n}", routes=ours.create_routes(pay, n)) for n, pay in pays.items()]
+        )
+    else:
+        app = FastAPI()
+        for name, pay in pays.items():
+            app.include_router(ours_for_fastapi.create_router(pay, name), prefix=f"/{name}")
+        described = app.openapi()["paths"].values()
+        ids = [one["operationId"] for operations in described for one in operations.values()]
+        assert len(ids) == len(set(ids)) == 16
+    with reach(app, pays["one"]) as client:
+        for name, pay in pays.items():
+            assert app.url_path_for(f"{name}_notify") == f"/{name}/notify"
+            made = client.post(f"/{name}/pay", json={"order_ref": "A-1"}, headers=JSON).json()
+            assert pay.store.latest("A-1").payment_request_id == made["paymentRequestId"]
+        client.wait(pays["two"].aclose())
+    for pay in pays.values():
+        pay.store.close()
+
+
+@pytest.mark.parametrize("path", ["/assets/logo.png", "/payments", "/", "/pay/x"])
+def test_without_a_prefix_the_middleware_takes_its_own_addresses_only(
+    tmp_path, simulated_account, path
+):
+    from aplus_adapters.asgi import AplusMiddleware as Asgi
+    from aplus_adapters.wsgi import AplusMiddleware as Wsgi
+
+    pay = make_pay(tmp_path / "shop.db", simulated_account)
+
+    async def application(scope, receive, send):
+        await send({"type": "http.response.start", "status": 418, "headers": []})
+        await send({"type": "http.response.body", "body": b"the application's own"})
+
+    for app, own in ((Wsgi(shops.nothing_here, pay, ""), 404), (Asgi(application, pay, ""), 418)):
+        with reach(app, pay) as client:
+            assert client.get(path).status_code == own
+            assert "the application's own" in client.get(path).text
+            assert client.get("/assets/page.css").status_code == 200
+    pay.store.close()
+
+
+def test_a_line_break_in_an_address_makes_no_line_in_the_log(shop, caplog):
+    with reach(shops.fastapi_application(shop), shop) as client:
+        client.post("/aplus/notify%0Aforged", json={})
+        client.post("/aplus/notify%0A", json={})
+    assert all("\n" not in record.getMessage() for record in caplog.records)
+    assert "is mounted at" not in caplog.text

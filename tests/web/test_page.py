@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.web import page as page_module
+from aplus_adapters.web.endpoints import find_route
 from aplus_adapters.web.page import PAGE_HEADERS, PageState, PageView, asset, render_page
 from aplus_adapters.web.texts import TEXTS, choose_language, format_amount
 
@@ -220,7 +221,9 @@ def test_style_and_script_are_served(name, kind):
 
 @pytest.mark.parametrize("name", ["page.html", "../page.py", "", "/etc/passwd", "page.css\0"])
 def test_nothing_else_is_served(name):
-    assert asset(name) is None
+    assert find_route(f"/assets/{name}") is None
+    with pytest.raises(KeyError):
+        asset(name)
 
 
 def test_a_missing_jinja_says_what_to_install(monkeypatch):

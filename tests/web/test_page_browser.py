@@ -92,8 +92,9 @@ class Answer(BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.asked.append(self.path)
         name = self.path.rpartition("/")[2]
-        if found := asset(name, self.server.design):
-            self.reply(200, {"Content-Type": found[1]}, found[0])
+        if name in ("page.css", "page.js"):
+            content, kind = asset(name, self.server.design)
+            self.reply(200, {"Content-Type": kind}, content)
         elif name == "status":
             status = {
                 "state": self.server.told,
