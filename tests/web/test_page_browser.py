@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -55,6 +56,7 @@ class Shop(ThreadingHTTPServer):
         self.broken = False
         self.design = PageDesign(return_after=None)
         self.poll_seconds = 2.0
+        self.events_url = ""
         self.expires_at = datetime.now(UTC) + timedelta(seconds=seconds)
         self.asked.clear()
 
@@ -95,6 +97,11 @@ class Answer(BaseHTTPRequestHandler):
         if name in ("page.css", "page.js"):
             content, kind = asset(name, self.server.design)
             self.reply(200, {"Content-Type": kind}, content)
+        elif name == "events":  # something on the way keeps them back
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            time.sleep(60)
         elif name == "status":
             status = {
                 "state": self.server.told,
@@ -105,7 +112,8 @@ class Answer(BaseHTTPRequestHandler):
             self.reply(code, {"Content-Type": "application/json"}, json.dumps(status).encode())
         else:
             language = self.headers.get("Accept-Language")
-            page = render_page(self.server.view(), language, self.server.design)
+            shop = self.server
+            page = render_page(shop.view(), language, shop.design, shop.events_url)
             self.reply(200, PAGE_HEADERS, page)
 
     def do_POST(self):
@@ -278,6 +286,16 @@ def test_questions_get_rarer_while_the_shop_does_not_answer(visit, shop):
     shop.broken = True
     with visit() as page:
         assert 2 <= asked_within(page, shop, 3000) <= 7
+
+
+def test_a_page_whose_events_are_kept_back_on_the_way_asks_again(visit, shop):
+    shop.events_url = "0123456789abcdef/events"
+    with visit() as page:
+        with page.expect_request(re.compile("/events$"), timeout=5000):
+            pass
+        shop.becomes(PageState.PAID)
+        shown_state(page, "paid").to_be_visible(timeout=9000)
+        assert sum(path.endswith("/events") for path in shop.asked) == 1
 
 
 def test_a_page_that_disagrees_with_the_status_does_not_reload_for_ever(visit, shop):

@@ -61,17 +61,20 @@
     return false;
   };
   const listen = () => {
-    source = new EventSource(data.events);
-    source.onmessage = (event) => {
-      deaf = 0;
-      hear(JSON.parse(event.data), performance.now());
-    };
-    // The stream has ended or is broken: what cannot be heard is asked for.
-    source.onerror = () => {
+    // The stream has ended, is broken, or is kept back on the way: what cannot be heard is asked for.
+    const lost = () => {
       deaf += 1;
       hush();
       later(pause());
     };
+    source = new EventSource(data.events);
+    source.onerror = lost;
+    source.onmessage = (event) => {
+      clearTimeout(timer);
+      deaf = 0;
+      hear(JSON.parse(event.data), performance.now());
+    };
+    timer = setTimeout(lost, 4000);
   };
   const hush = () => {
     source?.close();
