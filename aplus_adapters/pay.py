@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from aplus_adapters.runtime.http import AsyncSender, Sender
 from aplus_adapters.runtime.wiring import AsyncPerformer, Performer, check_hooks
 from aplus_adapters.web.page import PageDesign
 from aplus_adapters.web.shop import ShopFront
+from aplus_adapters.web.template import missing_packages
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from aplus_adapters.payments.effects import Flow
     from aplus_adapters.payments.reconcile import Round
     from aplus_adapters.protocol.amounts import Amount
+
+log = logging.getLogger("aplus_adapters")
 
 __all__ = ["AplusPay"]
 
@@ -79,6 +83,12 @@ class AplusPay:
                 name for name in OPTIONAL_HOOKS if getattr(hooks, name, None) is not None
             ),
         )
+        if "render_order_code" not in self.front.optional_hooks and (missing := missing_packages()):
+            log.warning(
+                "order-code page: %s not installed, so that only JSON can be answered; run pip "
+                "install 'aplus_adapters[page]', or implement the hook render_order_code",
+                " and ".join(missing),
+            )
         self.store, self.hooks = store, hooks
         self._client, self._async_client = client, async_client
         self._clock = clock or SystemClock()

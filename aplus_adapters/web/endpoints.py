@@ -10,6 +10,7 @@ from attrs import frozen
 
 from aplus_adapters.errors import (
     AplusError,
+    HookError,
     MessageError,
     NotificationError,
     StoreError,
@@ -170,8 +171,8 @@ def _payment(front: ShopFront, request: HttpRequest, parameter: str) -> Flow[Htt
         return json_response(200, status_json(view, attempt))
     if "render_order_code" in front.optional_hooks:
         details = RenderDetails(attempt=attempt, view=view, visitor=visitor_of(request))
-        rendering = yield from call_hook("render_order_code", details)
-        if isinstance(rendering, Rendering):
+        rendering = yield from _rendering(details)
+        if rendering is not None:
             headers = (("Content-Type", rendering.content_type), ("Cache-Control", "no-store"))
             return HttpResponse(
                 status=200, headers=(*headers, *rendering.headers.items()), body=rendering.body
@@ -184,6 +185,23 @@ def _payment(front: ShopFront, request: HttpRequest, parameter: str) -> Flow[Htt
         events if front.design.events and request.can_stream else "",
     )
     return HttpResponse(status=200, headers=tuple(PAGE_HEADERS.items()), body=page)
+
+
+def _rendering(details: RenderDetails) -> Flow[Rendering | None]:
+    """Give the shop's own rendering; where its code fails, the buyer still has to see the code."""
+    try:
+        rendering = yield from call_hook("render_order_code", details)
+    except HookError as error:
+        log.exception("%s; the default page is shown", error)
+        return None
+    if rendering is not None and not isinstance(rendering, Rendering):
+        log.error(
+            "hook render_order_code: found %s, expected a Rendering or None; the default page is "
+            "shown",
+            type(rendering).__name__,
+        )
+        return None
+    return rendering
 
 
 def _status(front: ShopFront, request: HttpRequest, parameter: str) -> Flow[HttpResponse]:

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import cache, lru_cache
-from importlib.resources import files
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
 from aplus_adapters.errors import ConfigurationError, InvalidValue
+from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.web.qr import check_logo, render_qr_svg
+from aplus_adapters.web.template import read, render
 from aplus_adapters.web.texts import choose_language, format_amount, merge_texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+log = logging.getLogger("aplus_adapters")
 
-    from jinja2 import Template
-
-    from aplus_adapters.protocol.amounts import Amount
-
-__all__ = ["PAGE_HEADERS", "PageDesign", "PageState", "PageView", "asset", "render_page"]
+__all__ = [
+    "PAGE_HEADERS",
+    "PageDesign",
+    "PageState",
+    "PageView",
+    "asset",
+    "render_page",
+]
 
 _ASSETS = {
     "page.css": "text/css; charset=utf-8",
@@ -77,7 +82,9 @@ class PageDesign:
     sent to the order's `return_url`, None never. `events` lets the page hear of news by Server-Sent
     Events where the application is ASGI; elsewhere it goes on asking.
 
-    Raises ConfigurationError for a text that no page shows, a logo that is none, a pause below 0.
+    Raises ConfigurationError for a text that no page shows, a logo that is none, a pause below 0,
+    and a template that cannot be rendered for an example. One that fails for a real payment all the
+    same is named in the log, and the buyer sees our page.
     """
 
     texts: Mapping[str, Mapping[str, str]] = field(factory=dict)
@@ -102,6 +109,8 @@ class PageDesign:
                 "or None"
             )
         object.__setattr__(self, "_merged", merged)
+        if self.template is not None:
+            _try(self)
 
     @property
     def all_texts(self) -> Mapping[str, Mapping[str, str]]:
@@ -151,16 +160,31 @@ def render_page(
     content security policy would have to allow. Send it with PAGE_HEADERS.
 
     `accept_language` is the header as it came, `events_url` where Server-Sent Events come from
-    (empty: the page asks instead). Raises ConfigurationError if Jinja2 or segno is missing or the
-    shop's template cannot be rendered, InvalidValue if the code does not fit into a QR code.
+    (empty: the page asks instead). Raises ConfigurationError if Jinja2 or segno is missing,
+    InvalidValue if the code does not fit into a QR code.
     """
     language = choose_language(accept_language, design.all_texts)
+    values = _values(view, language, design, events_url)
+    try:
+        html = render(design.template, values)
+    except ConfigurationError as error:
+        if design.template is None:
+            raise
+        log.exception("%s; the buyer is shown the page without it", error)
+        html = render(None, values)
+    # A lone surrogate in a shop's text must not cost the buyer the page.
+    return html.encode("utf-8", "replace")
+
+
+def _values(
+    view: PageView, language: str, design: PageDesign, events_url: str
+) -> dict[str, object]:
+    """Give all that a template may use."""
     texts = design.all_texts[language]
     paid = view.state is PageState.PAID
     shows_code = view.state is PageState.WAITING and _time_left(view) != 0
     wallet_url = view.wallet_url if (view.wallet_url or "").startswith("https://") else None
-    template = _template(design.template)
-    values = dict(
+    return dict(
         view=view,
         state=view.state.value,
         over=view.state.is_over,
@@ -178,12 +202,6 @@ def render_page(
         events_url="" if view.state.is_over else events_url,
         **_times(view),
     )
-    try:
-        html = template.render(values)
-    except Exception as error:  # whatever the shop's template does
-        raise _template_error(error) from error
-    # A lone surrogate in a shop's text must not cost the buyer the page.
-    return html.encode("utf-8", "replace")
 
 
 def _time_left(view: PageView) -> int | None:
@@ -214,40 +232,28 @@ def asset(name: str, design: PageDesign = _OURS) -> tuple[bytes, str]:
     """Give content and content type of `page.css` or `page.js`; KeyError for any other name."""
     kind = _ASSETS[name]
     own = design.css if name == "page.css" else ""
-    return (_read(name) + own).encode("utf-8", "replace"), kind
+    return (read(name) + own).encode("utf-8", "replace"), kind
 
 
-@cache
-def _read(name: str) -> str:
-    return files("aplus_adapters.web").joinpath("assets", name).read_text(encoding="utf-8")
-
-
-@lru_cache(maxsize=16)
-def _template(own: str | None) -> Template:
-    """Compile our template, or the shop's, which may extend it."""
-    try:
-        from jinja2 import DictLoader, Environment, StrictUndefined  # noqa: PLC0415  # an extra
-    except ImportError:
-        raise ConfigurationError(
-            "order-code page: Jinja2 is not installed; run pip install 'aplus_adapters[page]', or "
-            "implement the hook render_order_code"
-        ) from None
-    sources = {"page.html": _read("page.html")} | ({"own.html": own} if own else {})
-    environment = Environment(
-        loader=DictLoader(sources),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    try:
-        return environment.get_template("own.html" if own else "page.html")
-    except Exception as error:  # whatever is wrong with the shop's template
-        raise _template_error(error) from error
-
-
-def _template_error(error: Exception) -> ConfigurationError:
-    return ConfigurationError(
-        f"order-code page: the template cannot be rendered ({type(error).__name__}: {error}); "
-        "correct PageDesign.template"
-    )
+def _try(design: PageDesign) -> None:
+    """Render an example of every state, so that what fails fails at start-up."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    for state in PageState:
+        example = PageView(
+            state=state,
+            payment_request_id="example",
+            order_ref="A-1001",
+            description="Example",
+            shop_name="Shop",
+            amount=Amount("USD", 4200),
+            code_text="example",
+            expires_at=now + timedelta(minutes=3),
+            now=now,
+            status_url="example/status",
+            assets_url="../assets",
+            new_code_url="example/new" if state.is_over else None,
+            return_url="https://shop.example/",
+            wallet_url=None,
+            message=None,
+        )
+        render(design.template, _values(example, "en", design, ""))

@@ -6,7 +6,9 @@ from html import unescape
 import pytest
 from attrs import evolve
 
-from aplus_adapters import Amount, ConfigurationError, PageDesign
+import served as shops
+from aplus_adapters import Amount, ConfigurationError, PageDesign, Rendering
+from aplus_adapters.testing.served_shop import JSON, NotingShop, make_pay, reach
 from aplus_adapters.web.page import PageState, asset, render_page
 from test_page import VIEW
 
@@ -58,13 +60,42 @@ def test_a_template_replaces_blocks_or_all_of_it():
     )
 
 
+EXTENDS = '{% extends "page.html" %}'
+
+
 @pytest.mark.parametrize(
     "template",
-    ["{% if %}", "{{ nothing_such }}", "{% extends 'x.html' %}", "{{ view.amount / 0 }}"],
+    [
+        "{% if %}",
+        "{{ nothing_such }}",
+        "{% extends 'x.html' %}",
+        "{{ view.amount / 0 }}",
+        EXTENDS + "{% block footer %}{{ ordre.foo }}{% endblock %}",
+        EXTENDS + "{% block footer %}{% if state == 'failed' %}{{ x }}{% endif %}{% endblock %}",
+        EXTENDS + "{% block footr %}{% endblock %}",
+    ],
 )
-def test_a_template_that_cannot_be_rendered_says_so(template):
+def test_a_template_that_cannot_be_rendered_is_refused_at_once(template):
     with pytest.raises(ConfigurationError, match=r"correct PageDesign\.template"):
-        page(PageDesign(template=template))
+        PageDesign(template=template)
+
+
+def test_a_block_that_the_page_has_not_is_named():
+    with pytest.raises(ConfigurationError, match=r"block footr, expected head, header, status"):
+        PageDesign(template=EXTENDS + "{% block footr %}{% endblock %}")
+    nested = "{% block footer %}{% block of_the_shops_own %}x{% endblock %}{% endblock %}"
+    assert ">x</main>" in page(PageDesign(template=EXTENDS + nested)).replace("\n", "")
+
+
+def test_a_template_that_fails_for_one_payment_costs_the_buyer_nothing(caplog):
+    design = PageDesign(
+        template=EXTENDS + "{% block head %}{{ view.shop_name.lower() }}{% endblock %}"
+    )
+    assert "corner shop" in page(design)
+    shown = page(design, shop_name=None)
+    assert "<svg" in shown
+    assert "the buyer is shown the page without it" in caplog.text
+    assert "correct PageDesign.template" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -92,3 +123,55 @@ def test_the_buyer_goes_back_when_the_shop_says():
     ):
         assert "data-return" not in shown
         assert "http-equiv" not in shown
+
+
+class OwnPage(NotingShop):
+    answer: object = None
+
+    def render_order_code(self, details):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        if self.answer == "own":
+            text = (
+                f"{details.attempt.order_ref} {details.view.code_text} {details.visitor.user_agent}"
+            )
+            headers = {"X-Shop": "own"}
+            return Rendering(body=text.encode(), content_type="text/plain", headers=headers)
+        return self.answer
+
+
+@pytest.mark.parametrize("make", [shops.flask_application, shops.starlette_application])
+def test_a_shop_renders_the_whole_page_itself(tmp_path, simulated_account, make, caplog):
+    hooks = OwnPage()
+    pay = make_pay(tmp_path / "shop.db", simulated_account, hooks)
+    with reach(make(pay), pay) as client:
+        made = client.post("/aplus/pay", json={"order_ref": "A-1"}, headers=JSON).json()
+        address, headers = f"/aplus/{made['page']}", {"Accept": "text/html", "User-Agent": "Mine/1"}
+
+        def shown(answer):
+            hooks.answer = answer
+            return client.get(address, headers=headers)
+
+        own = shown("own")
+        assert own.text == f"A-1 {made['code']} Mine/1"
+        assert own.headers["content-type"].startswith("text/plain")
+        assert (own.headers["x-shop"], own.headers["cache-control"]) == ("own", "no-store")
+        assert client.get(address, headers=JSON).json()["code"] == made["code"]
+        for answer in (None, RuntimeError("its bug"), "a page", b"a page"):
+            assert 'class="qr"' in shown(answer).text
+    assert "hook render_order_code: raised RuntimeError" in caplog.text
+    assert "found bytes, expected a Rendering or None; the default page is shown" in caplog.text
+    pay.store.close()
+
+
+def test_a_missing_package_of_the_page_is_said_at_start_up(tmp_path, account, caplog, monkeypatch):
+    from importlib.util import find_spec
+
+    monkeypatch.setattr(
+        "aplus_adapters.web.template.find_spec",
+        lambda name: None if name == "segno" else find_spec(name),
+    )
+    make_pay(tmp_path / "shop.db", account, OwnPage()).store.close()
+    assert "not installed" not in caplog.text
+    make_pay(tmp_path / "shop.db", account).store.close()
+    assert "segno not installed, so that only JSON can be answered; run pip install" in caplog.text

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.protocol.amounts import Amount
-from aplus_adapters.web import page as page_module
+from aplus_adapters.web import template
 from aplus_adapters.web.endpoints import find_route
 from aplus_adapters.web.page import PAGE_HEADERS, PageState, PageView, asset, render_page
 from aplus_adapters.web.texts import TEXTS, choose_language, format_amount
@@ -227,7 +227,7 @@ def test_nothing_else_is_served(name):
 
 
 def test_a_missing_jinja_says_what_to_install(monkeypatch):
-    page_module._template.cache_clear()
+    template._compiled.cache_clear()
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'aplus_adapters\[page\]'"):
         render_page(VIEW, None)

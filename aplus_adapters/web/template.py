@@ -1,0 +1,84 @@
+"""The page's template, ours or the shop's, compiled once, and the files beside it."""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+from importlib.resources import files
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from aplus_adapters.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jinja2 import Environment, Template
+
+__all__ = ["missing_packages", "read", "render"]
+
+
+def render(own: str | None, values: Mapping[str, object]) -> str:
+    """Render our template, or `own`, a shop's, which may extend `page.html`.
+
+    Raises ConfigurationError if Jinja2 is missing or the template cannot be rendered.
+    """
+    template = _compiled(own)
+    try:
+        return template.render(values)
+    except Exception as error:  # whatever the shop's template does
+        raise _failure(error) from error
+
+
+@cache
+def read(name: str) -> str:
+    """Give the text of one of the page's own files."""
+    return files("aplus_adapters.web").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def missing_packages() -> list[str]:
+    """Give the names of the packages that the page needs and that are not installed."""
+    return [name for name in ("jinja2", "segno") if find_spec(name) is None]
+
+
+@lru_cache(maxsize=16)
+def _compiled(own: str | None) -> Template:
+    try:
+        from jinja2 import DictLoader, Environment, StrictUndefined  # noqa: PLC0415  # an extra
+    except ImportError:
+        raise ConfigurationError(
+            "order-code page: Jinja2 is not installed; run pip install 'aplus_adapters[page]', or "
+            "implement the hook render_order_code"
+        ) from None
+    environment = Environment(
+        loader=DictLoader({"page.html": read("page.html"), "own.html": own or ""}),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    if own is None:
+        return environment.get_template("page.html")
+    try:
+        _check_blocks(environment, own)
+        return environment.get_template("own.html")
+    except Exception as error:  # whatever is wrong with the shop's template
+        raise _failure(error) from error
+
+
+def _check_blocks(environment: Environment, own: str) -> None:
+    """Raise LookupError for a block that would never be shown: the page has none of its name."""
+    from jinja2 import nodes  # noqa: PLC0415  # an extra
+
+    tree = environment.parse(own)
+    ours = list(environment.get_template("page.html").blocks)
+    named = {node.name for node in tree.body if isinstance(node, nodes.Block)}
+    strange = ", ".join(sorted(named.difference(ours)))
+    if strange and tree.find(nodes.Extends):
+        raise LookupError(f"found the block {strange}, expected {', '.join(ours)}")
+
+
+def _failure(error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"order-code page: the template cannot be rendered ({type(error).__name__}: {error}); "
+        "correct PageDesign.template"
+    )
