@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nox
 
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -34,7 +36,10 @@ def tests(session: nox.Session) -> None:
     """Run the tests against the built wheel; the core's own are run by the two sessions below."""
     session.install(".[all]", *group("test"))
     core = ["--ignore=tests/protocol", "--ignore=tests/payments"]
-    session.run("pytest", "-q", "-n", "2", "--durations=15", *core, *session.posargs)
+    pictures = Path("screenshots")  # of every page in every form, for people to look at
+    pictures.mkdir(exist_ok=True)
+    kept = {"APLUS_SCREENSHOTS": str(pictures.resolve())}
+    session.run("pytest", "-q", "-n", "2", "--durations=15", *core, *session.posargs, env=kept)
 
 
 @nox.session
@@ -57,37 +62,59 @@ def bare(session: nox.Session) -> None:
     session.run("pytest", "-q", "tests/protocol", "tests/payments", "tests/test_import_weight.py")
 
 
-# Each row: what is pinned, what is run, and why it is worth its seconds.
-FLASK = "flask and not waitress and not granian"
-STARLETTE = "starlette and not hypercorn and not granian"
-FASTAPI = "fastapi"
+# What rows run: the core, or the adapters in those forms of serving that are chosen by name.
 CORE = ["tests/protocol", "tests/runtime", "tests/stores"]
-WEB = ["tests/web/test_behaviour.py"]
+WEB = ["tests/web/test_behaviour.py", "tests/web/test_mounting.py", "tests/web/test_consumed.py"]
+FLASK = [*WEB, "-k", "flask and not waitress and not granian"]
+STARLETTE = [*WEB, "-k", "starlette and not hypercorn and not granian"]
+FASTAPI = [*WEB, "-k", "fastapi"]
+SENDS = ["tests/runtime", WEB[0], "-k", "not TestEveryForm or gthread or starlette-nested"]
+ALL = [*CORE, *WEB, "-k", "not TestEveryForm or gthread or httptools or fastapi"]
+# Each row: what is pinned, what is run, and why it is worth its seconds. Security floors, as of
+# November 2026, are starlette 1.3.1 and cryptography 50.0.0: what is older runs, it is not advised.
 ROWS = {
-    "flask-lowest": (["flask==2.3.3", "werkzeug==2.3.8"], FLASK),  # the lowest that is declared
-    "flask-3.0": (["flask==3.0.3"], FLASK),  # the first whose request limits changed
-    "flask-newest": (["flask>=3.1.3"], FLASK),
-    "starlette-lowest": (["starlette==0.37.2"], STARLETTE),  # the lowest that is declared
-    "starlette-0.41": (
-        ["starlette==0.41.3"],
-        STARLETTE,
-    ),  # root_path as the ASGI specification has it
+    # Every lower bound of pyproject.toml at once (uv chooses them); Flask 2.3 takes Werkzeug 2.3.
+    "lowest": (["--resolution", "lowest-direct", "werkzeug==2.3.8"], ALL),
+    # The lowest that is declared, with the newest of everything else that it can be used with.
+    "flask-2.3": (["flask==2.3.3", "werkzeug==2.3.8"], FLASK),
+    # The first that takes Werkzeug 3.
+    "flask-3.0": (["flask==3.0.3"], FLASK),
+    # The newest; limits on bodies are each request's own since 3.1.
+    "flask-3.1": (["flask>=3.1.3"], FLASK),
+    # The lowest that is declared; takes root_path away as a regular expression.
+    "starlette-0.37": (["starlette==0.37.2"], STARLETTE),
+    # Takes root_path away as text.
+    "starlette-0.41": (["starlette==0.41.3"], STARLETTE),
+    # Mends the Range header of files (0.49.1).
     "starlette-0.49": (["starlette==0.49.3"], STARLETTE),
-    "starlette-0.52": (["starlette==0.52.1"], STARLETTE),  # the last before 1.0
-    "starlette-1.0": (["starlette==1.0.1"], STARLETTE),  # a forged Host no longer rewrites the path
-    "starlette-1.3": (["starlette==1.3.1"], STARLETTE),  # the security floor
-    "starlette-newest": (["starlette>=1.10"], STARLETTE),
-    "fastapi-lowest": (["fastapi==0.110.3"], FASTAPI),  # the lowest that is declared
+    # The last before 1.0: on_startup is still there.
+    "starlette-0.52": (["starlette==0.52.1"], STARLETTE),
+    # The first that a forged Host cannot give another path.
+    "starlette-1.0": (["starlette==1.0.1"], STARLETTE),
+    # The security floor; urlencoded forms have limits.
+    "starlette-1.3": (["starlette==1.3.1"], STARLETTE),
+    # The newest; closes the iterators of bodies.
+    "starlette-1.10": (["starlette>=1.10"], STARLETTE),
+    # The lowest that is declared: the first that takes Starlette 0.37.
+    "fastapi-0.110": (["fastapi==0.110.3"], FASTAPI),
+    # Holds Starlette below 0.47 and still allows pydantic 1.
     "fastapi-0.115": (["fastapi==0.115.14"], FASTAPI),
+    # Holds Starlette below 1.0.
     "fastapi-0.128": (["fastapi==0.128.8"], FASTAPI),
-    "fastapi-0.135": (["fastapi==0.135.4"], FASTAPI),  # the last that keeps the prefix in its path
-    "fastapi-newest": (["fastapi>=0.165"], FASTAPI),
-    "lowest-core": (  # every lower bound of the core and the store at once
-        ["attrs==22.2.0", "cryptography==42.0.8", "httpx==0.27.0", "SQLAlchemy==2.0.0"],
-        None,
-    ),
-    "sqlalchemy-2.0": (["SQLAlchemy==2.0.*"], None),  # the newest of the older series
-    "newest-core": (["attrs>=26", "cryptography>=50", "httpx>=0.28.1", "SQLAlchemy>=2.1"], None),
+    # Lets any Starlette in; the path of a route still has its router's prefix (0.137 lost it).
+    "fastapi-0.135": (["fastapi==0.135.4"], FASTAPI),
+    # The newest; wants Starlette 1.6 and Python 3.11.
+    "fastapi-0.165": (["fastapi>=0.165"], FASTAPI),
+    # The last httpx that there will be, and attrs and cryptography of today.
+    "httpx-0.28": (["httpx==0.28.1", "attrs>=26", "cryptography>=50", "SQLAlchemy>=2.1"], SENDS),
+    # Its continuation, first and newest.
+    "httpx2-2.0": (["httpx2==2.0.0"], SENDS),
+    "httpx2-2.16": (["httpx2>=2.16"], SENDS),
+    # The older series, which is still maintained; 2.1 leaves greenlet out.
+    "sqlalchemy-2.0": (["SQLAlchemy==2.0.*"], CORE),
+    # The lowest that is declared, with everything else of today.
+    "cryptography-42": (["cryptography==42.0.8"], CORE),
+    "attrs-22": (["attrs==22.2.0"], CORE),
 }
 
 
@@ -95,11 +122,11 @@ ROWS = {
 @nox.parametrize("row", list(ROWS), ids=list(ROWS))
 def matrix(session: nox.Session, row: str) -> None:
     """Run one row of versions; warnings are errors where our package causes them."""
-    pins, forms = ROWS[row]
-    session.install(".[all]", *group("matrix"), *pins)
-    what = CORE if forms is None else [*WEB, "-k", forms]
+    pins, chosen = ROWS[row]
+    session.install(".[all]", *pins)
+    session.install(*group("matrix"))  # on its own, so that its tools are never the lowest
     ours = "filterwarnings=default\nerror:::aplus_adapters"
-    session.run("pytest", "-q", "-n", "2", "-o", ours, *what, *session.posargs)
+    session.run("pytest", "-q", "-n", "2", "-o", ours, *chosen, *session.posargs)
 
 
 @nox.session(python=["3.11", "3.12", "3.13"])
@@ -107,6 +134,14 @@ def pythons(session: nox.Session) -> None:
     """Run the core and the behaviour suite on every Python that is there."""
     session.install(".[all]", *group("test"))
     session.run("pytest", "-q", "-n", "2", *CORE, *WEB, *session.posargs)
+
+
+@nox.session
+def strangers(session: nox.Session) -> None:
+    """Send every address what it never asked for, at length: the fuzzed half of the web tests."""
+    session.install(".[all]", *group("test"))
+    doors = [f"tests/web/test_{name}.py" for name in ("openapi", "paths", "strangers")]
+    session.run("pytest", "-q", "-n", "2", "-rP", *doors, *session.posargs, env={"APLUS_LONG": "1"})
 
 
 @nox.session

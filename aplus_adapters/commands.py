@@ -37,28 +37,19 @@ _SECONDS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _TELL_EVERY = 1.0  # seconds between two lines of progress
 
 
-class Duration(click.ParamType[float]):
-    """A duration such as 10s, 500ms, 2m or 1h, as seconds."""
-
-    name = "duration"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Read one; a usage error for anything else."""
-        if isinstance(value, float):
-            return value
-        match = _DURATION.fullmatch(str(value))
-        if match is None:
-            self.fail(f"found {value!r}, expected a duration such as 10s, 2m or 1h", param, ctx)
-        return float(match[1]) * _SECONDS[match[2]]
+def duration(text: str) -> float:
+    """Read a duration such as 10s, 500ms, 2m or 1h as seconds; a usage error for anything else."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise click.BadParameter(f"found {text!r}, expected a duration such as 10s, 2m or 1h")
+    return float(match[1]) * _SECONDS[match[2]]
 
 
 def reconcile_command(find_pay: Callable[[], AplusPay]) -> click.Command:
     """Make the command that reconciles the payments of the shop that `find_pay` gives."""
 
     @click.command("reconcile")
-    @click.option("--every", type=Duration(), help="Go on, a round every so often: 10s, 2m.")
+    @click.option("--every", type=duration, help="Go on, a round every so often: 10s, 2m.")
     @click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 64))
     def command(every: float | None, threads: int) -> None:
         """Go after whatever needs asking: payments without news, expired codes, open refunds.

@@ -33,7 +33,7 @@ def run(tmp_path, monkeypatch, simulator):
             pay.store.close()
 
 
-@pytest.mark.parametrize("block", BLOCKS[:2], ids=["flask", "starlette"])
+@pytest.mark.parametrize("block", BLOCKS[:3], ids=["flask", "fastapi", "starlette"])
 def test_a_shop_has_25_lines_at_most(block):
     assert len(block.splitlines()) <= 25
 
@@ -51,10 +51,11 @@ def test_the_flask_shop_takes_a_payment(run, simulated_alipayplus, capsys):
     assert "A-1001 is succeeded" in capsys.readouterr().out
 
 
-def test_the_starlette_shop_takes_a_payment(run, simulated_alipayplus, capsys):
+@pytest.mark.parametrize("block", BLOCKS[1:3], ids=["fastapi", "starlette"])
+def test_the_asgi_shops_take_a_payment(run, simulated_alipayplus, capsys, block):
     import asyncio
 
-    names = run(BLOCKS[1])
+    names = run(block)
 
     async def main():
         transport = httpx.ASGITransport(names["app"])
@@ -94,7 +95,7 @@ def test_every_error_and_hook_is_in_the_readme():
 
 
 def test_the_client_asks_about_a_payment(run, capsys):
-    run(BLOCKS[2])
+    run(BLOCKS[3])
     assert capsys.readouterr().out == "ORDER_NOT_EXIST\n"
 
 
