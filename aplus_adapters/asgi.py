@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aplus_adapters.web.endpoints import find_route, respond
-from aplus_adapters.web.http import HttpRequest, collect
+from aplus_adapters.web.http import HttpRequest, collect, decode_headers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
@@ -32,14 +32,14 @@ class AplusMiddleware:
 
     def __init__(self, app: App, pay: AplusPay, prefix: str = "/aplus") -> None:
         _ = pay.async_performer
-        self._app, self._pay, self._prefix = app, pay, "/" + prefix.strip("/")
+        self._app, self._pay, self._prefix = app, pay, prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, self._closing(send))
             return
-        found = find_route(self._below(scope)) if scope["type"] == "http" else None
+        found = find_route(_below_root(scope), self._prefix) if scope["type"] == "http" else None
         if found is None:
             await self._app(scope, receive, send)
             return
@@ -48,10 +48,7 @@ class AplusMiddleware:
         request = HttpRequest(
             method=scope["method"],
             path=scope["path"],
-            headers=tuple(
-                (name.decode("latin-1"), value.decode("latin-1"))
-                for name, value in scope["headers"]
-            ),
+            headers=decode_headers(scope["headers"]),
             body=await collect(_chunks(receive)),
             client_ip=client[0] if client else None,
             native=scope,
@@ -71,18 +68,6 @@ class AplusMiddleware:
         body = b"" if request.method == "HEAD" else answer.body
         await send({"type": "http.response.body", "body": body})
 
-    def _below(self, scope: Scope) -> str:
-        """Give the path below the prefix; empty if it is not below it.
-
-        Servers differ in whether the path contains the root path (the ASGI specification says so).
-        """
-        path: str = scope["path"]
-        root: str = scope.get("root_path", "").rstrip("/")
-        if root and path.startswith(f"{root}/"):
-            path = path[len(root) :]
-        prefix = self._prefix.rstrip("/")
-        return path[len(prefix) :] if path.startswith(f"{prefix}/") else ""
-
     def _closing(self, send: Send) -> Send:
         async def sending(message: MutableMapping[str, Any]) -> None:
             if message["type"].startswith("lifespan.shutdown"):
@@ -90,6 +75,13 @@ class AplusMiddleware:
             await send(message)
 
         return sending
+
+
+def _below_root(scope: Scope) -> str:
+    """Give the path without the root path: servers differ in whether it contains it."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "").rstrip("/")
+    return path[len(root) :] if root and path.startswith(f"{root}/") else path
 
 
 async def _chunks(receive: Receive) -> AsyncIterator[bytes]:

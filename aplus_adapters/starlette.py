@@ -20,7 +20,7 @@ except ImportError:
     ) from None
 
 from aplus_adapters.web import endpoints
-from aplus_adapters.web.http import HttpRequest, collect
+from aplus_adapters.web.http import HttpRequest, collect, decode_headers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -70,9 +70,7 @@ async def _read(request: Request) -> HttpRequest:
     return HttpRequest(
         method=request.method,
         path=request.scope["path"],
-        headers=tuple(
-            (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw
-        ),
+        headers=decode_headers(request.headers.raw),
         body=await _body(request),
         client_ip=request.client.host if request.client else None,
         native=request,

@@ -30,14 +30,13 @@ class AplusMiddleware:
 
     def __init__(self, app: App, pay: AplusPay, prefix: str = "/aplus") -> None:
         _ = pay.performer
-        self._app, self._pay, self._prefix = app, pay, "/" + prefix.strip("/")
+        self._app, self._pay, self._prefix = app, pay, prefix
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         """Serve one request."""
         # PEP 3333: the bytes of the path, each as one character; SCRIPT_NAME is no part of it.
         path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
-        prefix = self._prefix.rstrip("/")
-        found = find_route(path[len(prefix) :]) if path.startswith(f"{prefix}/") else None
+        found = find_route(path, self._prefix)
         if found is None:
             return self._app(environ, start_response)
         route, parameter = found

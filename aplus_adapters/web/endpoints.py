@@ -299,12 +299,15 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 """What a router has to let through to each of them, so that wrong ones are answered alike."""
 
 
-def find_route(path: str) -> tuple[Route, str] | None:
-    """Give the route of a path below the mount and the value of its parameter, None if none fits.
+def find_route(path: str, prefix: str = "") -> tuple[Route, str] | None:
+    """Give the route of a path and the value of its parameter, None if none below `prefix` fits.
 
-    For adapters without a router; `path` is decoded and starts with a slash.
+    For adapters without a router; `path` is decoded, `prefix` with or without slashes around it.
     """
-    parts = path.split("/")
+    mount = f"/{prefix.strip('/')}".rstrip("/")
+    if not path.startswith(f"{mount}/"):
+        return None
+    parts = path[len(mount) :].split("/")
     for route in ROUTES:
         wanted = route.path.split("/")
         if len(wanted) == len(parts) and all(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Mapping
+    from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 
     from aplus_adapters.payments.effects import Flow
 
@@ -18,6 +18,7 @@ __all__ = [
     "HttpRequest",
     "HttpResponse",
     "collect",
+    "decode_headers",
     "json_response",
     "problem",
     "to_json",
@@ -112,6 +113,11 @@ def problem(
         headers=(("Content-Type", "text/plain; charset=utf-8"), _NO_STORE, _NOSNIFF, *headers),
         body=f"{title}\n".encode(),
     )
+
+
+def decode_headers(raw: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
+    """Give ASGI's pairs of bytes as text, byte for byte."""
+    return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in raw)
 
 
 async def collect(chunks: AsyncIterable[bytes]) -> bytes:
