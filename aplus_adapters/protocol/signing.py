@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -41,7 +42,7 @@ def signed_content(path: str, client_id: str, time: str, body: bytes) -> bytes:
     >>> signed_content("/aplus/notify", "C1", "2026-11-23T12:00:00Z", b"{}")
     b'POST /aplus/notify\nC1.2026-11-23T12:00:00Z.{}'
     """
-    return b"POST %b\n%b.%b.%b" % (path.encode(), client_id.encode(), time.encode(), body)
+    return f"POST {path}\n{client_id}.{time}.".encode() + body
 
 
 def sign(key: PrivateKey, key_version: str, content: bytes, *, urlsafe: bool = False) -> str:
@@ -78,26 +79,54 @@ def parse_header(header: str | None) -> SignatureHeader:
         raise SignatureError(
             f"signature: found a header of {len(header)} characters, expected at most {_MAX_HEADER}"
         )
+    # Behind what is the same in all messages of a key, as the SDKs send it; else anywhere.
+    before, usual, value = header.rpartition(",signature=")
+    if usual and "," not in value:
+        return SignatureHeader(_key_version(before), _decode(value.strip(" \t")))
+    items = _items(header)
+    value = items.pop("signature", "")
+    return SignatureHeader(_check(items), _decode(value))
+
+
+def _items(text: str) -> dict[str, str]:
     items: dict[str, str] = {}
-    for item in header.split(","):
+    for item in text.split(","):
         name, equals, value = item.partition("=")
         name = name.strip(" \t")
         if not equals or name in items:
-            raise SignatureError(
-                "signature: found an item twice or one without '=', expected "
-                "algorithm=RSA256,keyVersion=...,signature=..."
-            )
+            raise _malformed()
         items[name] = value.strip(" \t")
+    return items
+
+
+def _check(items: dict[str, str]) -> str:
+    """Give the keyVersion of all items but the signature."""
     if items.get("algorithm") != "RSA256":
         raise SignatureError(
             f"signature: found algorithm {items.get('algorithm', '')[:20]!r}, expected RSA256"
         )
-    if not items.get("keyVersion") or not items.get("signature"):
-        raise SignatureError("signature: found no keyVersion or no signature, expected both")
-    return SignatureHeader(items["keyVersion"], _decode(items["signature"]))
+    if "signature" in items:
+        raise _malformed()
+    if not items.get("keyVersion"):
+        raise SignatureError("signature: found no keyVersion, expected one")
+    return items["keyVersion"]
+
+
+@lru_cache(maxsize=64)
+def _key_version(before: str) -> str:
+    return _check(_items(before))
+
+
+def _malformed() -> SignatureError:
+    return SignatureError(
+        "signature: found an item twice or one without '=', expected "
+        "algorithm=RSA256,keyVersion=...,signature=..."
+    )
 
 
 def _decode(value: str) -> bytes:
+    if not value:
+        raise SignatureError("signature: found no signature, expected one")
     text = _unquote(value) if "%" in value else value
     text = text.replace("-", "+").replace("_", "/")
     if not text.endswith("="):
@@ -108,7 +137,8 @@ def _decode(value: str) -> bytes:
         raise _not_base64() from None
     # Unused bits of the last character are not looked at by the decoder: a signature has one
     # spelling, so that no flipped bit goes unnoticed.
-    if binascii.b2a_base64(raw, newline=False) != text.encode():
+    last = binascii.b2a_base64(raw[-(len(raw) % 3 or 3) :], newline=False)
+    if last != text[-4:].encode() or len(text) != (len(raw) + 2) // 3 * 4:
         raise _not_base64()
     return raw
 
