@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from attrs import field, frozen
 
@@ -11,10 +11,10 @@ from aplus_adapters.errors import InvalidValue
 
 __all__ = ["Timestamp"]
 
-# fromisoformat takes week dates and other forms that the protocol does not know.
+# fromisoformat takes week dates, hour 24 and other forms that the protocol does not know.
 _ISO = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})"
-    r"(?:[.,]([0-9]{1,30}))?(?:Z|([+-])([0-9]{2})(?::?([0-9]{2}))?)"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}"
+    r"(?:[.,][0-9]{1,30})?(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)"
 )
 
 
@@ -48,37 +48,20 @@ class Timestamp:
                 f"datetime: found {type(moment).__name__} without a zone, expected an aware "
                 "datetime; pass datetime.now(UTC) or attach a timezone"
             )
-        utc = moment.astimezone(UTC)
-        return cls(f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z")
+        utc = moment.astimezone(UTC).isoformat(timespec="milliseconds")
+        return cls(utc.removesuffix("+00:00") + "Z")
 
     def __str__(self) -> str:
         return self.text
 
 
 def _parse(text: str) -> datetime:
-    match = _ISO.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
+    if not isinstance(text, str) or _ISO.fullmatch(text) is None:
         raise _illegal(text)
-    year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
-    fraction, sign, zone_hours, zone_minutes = match.groups()[6:]
-    zone = timedelta(hours=int(zone_hours or 0), minutes=int(zone_minutes or 0))
-    leap = timedelta(seconds=max(0, second - 59))  # ISO 8601 allows second 60
-    if leap > timedelta(seconds=1):
-        raise _illegal(text)
+    leaps = text[17:19] == "60"  # a second that ISO 8601 allows and datetime does not know
     try:
-        return (
-            datetime(
-                year,
-                month,
-                day,
-                hour,
-                minute,
-                second - leap.seconds,
-                int((fraction or "0")[:6].ljust(6, "0")),
-                tzinfo=timezone(-zone if sign == "-" else zone) if zone else UTC,
-            )
-            + leap
-        )
+        moment = datetime.fromisoformat(f"{text[:17]}59{text[19:]}" if leaps else text)
+        return moment + timedelta(seconds=leaps)
     except (ValueError, OverflowError):
         raise _illegal(text) from None
 

@@ -106,8 +106,17 @@ class AsyncPerformer:
     def __init__(self, store: Any, hooks: Any, sender: AsyncSender, clock: Clock) -> None:
         self._store, self._hooks = store, hooks
         self._blocks = getattr(store, "blocks", True)
-        inside = (getattr(hooks, name, None) for name in ("payment_changed", "refund_changed"))
-        self._hooks_await = all(_is_async(hook) for hook in inside if hook is not None)
+        every = ((store, STORE_METHODS), (hooks, (*REQUIRED_HOOKS, *OPTIONAL_HOOKS)))
+        self._async = {
+            name
+            for owner, names in every
+            for name in names
+            if _is_async(getattr(owner, name, None))
+        }
+        inside = {
+            name for name in ("payment_changed", "refund_changed") if getattr(hooks, name, None)
+        }
+        self._hooks_await = inside <= self._async
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="aplus")
         self._table: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             Now: _soon(clock.now),
@@ -140,7 +149,7 @@ class AsyncPerformer:
 
     async def _call_store(self, effect: CallStore) -> Any:
         method = getattr(self._store, effect.method)
-        if _is_async(method):
+        if effect.method in self._async:
             return await _as_store_error_async(effect.method, method, *effect.arguments)
         if self._blocks:
             return await self._in_thread(_as_store_error, effect.method, method, *effect.arguments)
@@ -148,7 +157,7 @@ class AsyncPerformer:
 
     async def _call_hook(self, effect: CallHook) -> Any:
         hook = getattr(self._hooks, effect.name)
-        if _is_async(hook):
+        if effect.name in self._async:
             return await _as_hook_error_async(effect.name, hook, effect.details)
         call = partial(_as_hook_error, awaits=_as_it_is)
         answer = await self._in_thread(call, effect.name, hook, effect.details)
@@ -160,7 +169,7 @@ class AsyncPerformer:
         """Record with the hook inside: in the store's thread, or awaited while that waits."""
         record = self._store.record
         arguments = (effect.payment_request_id, effect.observation)
-        if _is_async(record):
+        if "record" in self._async:
             return await _as_store_error_async("record", record, *arguments, self._inside)
         if not self._blocks:
             transition = _as_store_error("record", self._store.try_record, *arguments)
