@@ -7,12 +7,20 @@ from pathlib import Path
 import nox
 
 nox.options.default_venv_backend = "uv|virtualenv"
+TWO = ["-n", "2"]  # processes, as many as the machines have cores
+FIGURES = ["-rP", "--show-capture=stdout"]  # what the tests print
 nox.options.sessions = ["lint", "typing", "tests", "tests_httpx2", "bare"]
 
 
 def group(name: str) -> list[str]:
     """Give the requirements of one dependency group of pyproject.toml."""
     return list(nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), name))
+
+
+def test(session: nox.Session, *arguments: str, **environ: str) -> None:
+    """Run pytest on what is installed: no process of it finds the package in this folder first."""
+    environ["PYTHONSAFEPATH"] = "1"
+    session.run("pytest", "-q", *arguments, *session.posargs, env=environ)
 
 
 @nox.session
@@ -38,8 +46,7 @@ def tests(session: nox.Session) -> None:
     core = ["--ignore=tests/protocol", "--ignore=tests/payments"]
     pictures = Path("screenshots")  # of every page in every form, for people to look at
     pictures.mkdir(exist_ok=True)
-    kept = {"APLUS_SCREENSHOTS": str(pictures.resolve())}
-    session.run("pytest", "-q", "-n", "2", "--durations=15", *core, *session.posargs, env=kept)
+    test(session, *TWO, "--durations=15", *core, APLUS_SCREENSHOTS=str(pictures.resolve()))
 
 
 @nox.session
@@ -49,17 +56,17 @@ def tests_httpx2(session: nox.Session) -> None:
     core = ["tests/protocol", "tests/payments", "tests/runtime"]
     counted = ["--cov=aplus_adapters.protocol", "--cov=aplus_adapters.payments", "--cov-branch"]
     whole = ["--cov-fail-under=100", "--cov-report=term-missing:skip-covered"]
-    session.run("pytest", "-q", "-n", "2", *core, *counted, *whole, *session.posargs)
+    test(session, *TWO, *core, *counted, *whole)
     # The shops' outgoing calls: one form of serving for each kind of driver is enough.
     forms = "flask-gunicorn-gthread or starlette-nested"
-    session.run("pytest", "-q", "tests/web/test_behaviour.py", "-k", forms, *session.posargs)
+    test(session, "tests/web/test_behaviour.py", "-k", forms)
 
 
 @nox.session
 def bare(session: nox.Session) -> None:
     """Run the core with nothing installed but what it declares: no framework, no SQLAlchemy."""
     session.install(".", "pytest>=9", "hypothesis")
-    session.run("pytest", "-q", "tests/protocol", "tests/payments", "tests/test_import_weight.py")
+    test(session, "tests/protocol", "tests/payments", "tests/test_import_weight.py")
 
 
 # What rows run: the core, or the adapters in those forms of serving that are chosen by name.
@@ -126,14 +133,14 @@ def matrix(session: nox.Session, row: str) -> None:
     session.install(".[all]", *pins)
     session.install(*group("matrix"))  # on its own, so that its tools are never the lowest
     ours = "filterwarnings=default\nerror:::aplus_adapters"
-    session.run("pytest", "-q", "-n", "2", "-o", ours, *chosen, *session.posargs)
+    test(session, *TWO, "-o", ours, *chosen)
 
 
 @nox.session(python=["3.11", "3.12", "3.13"])
 def pythons(session: nox.Session) -> None:
     """Run the core and the behaviour suite on every Python that is there."""
     session.install(".[all]", *group("test"))
-    session.run("pytest", "-q", "-n", "2", *CORE, *WEB, *session.posargs)
+    test(session, *TWO, *CORE, *WEB)
 
 
 @nox.session
@@ -141,15 +148,14 @@ def strangers(session: nox.Session) -> None:
     """Send every address what it never asked for, at length: the fuzzed half of the web tests."""
     session.install(".[all]", *group("test"))
     doors = [f"tests/web/test_{name}.py" for name in ("openapi", "paths", "strangers")]
-    session.run("pytest", "-q", "-n", "2", "-rP", *doors, *session.posargs, env={"APLUS_LONG": "1"})
+    test(session, *TWO, *FIGURES, *doors, APLUS_LONG="1")
 
 
 @nox.session
 def faults(session: nox.Session) -> None:
     """Crash, kill, race, lose and freeze, at length: every figure of "never twice, never lost"."""
     session.install(".[all]", *group("test"))
-    arguments = session.posargs or ["-n", "2", "-rP", "--show-capture=stdout"]
-    session.run("pytest", "tests/faults", *arguments, env={"APLUS_LONG": "1", "CI": "true"})
+    test(session, *TWO, *FIGURES, "tests/faults", APLUS_LONG="1", CI="true")
 
 
 @nox.session
@@ -157,7 +163,7 @@ def soak(session: nox.Session) -> None:
     """Load a shop for ten minutes under each kind of server; memory has to stay flat."""
     session.install(".[all]", *group("test"))
     # The two kinds run side by side, a core for each.
-    session.run("pytest", "tests/soak", "-n", "2", "-rP", *session.posargs, env={"APLUS_LONG": "1"})
+    test(session, *TWO, *FIGURES, "tests/soak", APLUS_LONG="1")
 
 
 @nox.session

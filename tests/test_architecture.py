@@ -1,6 +1,9 @@
 """The house has four rings, and an import may point inwards only."""
 
 import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -120,6 +123,18 @@ def test_an_import_that_points_outwards_is_found(tmp_path, place, line):
 def test_no_module_is_larger_than_a_room_one_knows():
     sizes = {p.name: len(p.read_text().splitlines()) for p in PACKAGE.rglob("*.py")}
     assert {name: size for name, size in sizes.items() if size > 400} == {}
+
+
+@pytest.mark.skipif(
+    "NOX_CURRENT_SESSION" not in os.environ, reason="the tree may be tested by hand"
+)
+def test_under_nox_it_is_the_installed_wheel_that_is_tested():
+    import aplus_adapters
+
+    child = [sys.executable, "-c", "import aplus_adapters; print(aplus_adapters.__file__)"]
+    printed = subprocess.run(child, capture_output=True, text=True, check=True).stdout.strip()
+    assert printed == aplus_adapters.__file__
+    assert "site-packages" in Path(printed).parts
 
 
 def test_adapters_stay_thin():
