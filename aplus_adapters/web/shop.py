@@ -66,7 +66,7 @@ class ShopFront:
         if origin in self.trusted_origins:
             return False
         log.warning(
-            "POST refused: a page of %s sent it; if that is the shop's own, name it in "
+            "POST refused: a page of %r sent it; if that is the shop's own, name it in "
             "AplusPay(trusted_origins=...)",
             origin[:200],
         )
