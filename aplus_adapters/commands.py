@@ -74,17 +74,18 @@ def show_command(find_pay: Callable[[], AplusPay]) -> click.Command:
     """Make the command that shows one payment's story."""
 
     @click.command("show")
-    @click.argument("payment_request_id")
-    def command(payment_request_id: str) -> None:
-        """Tell a payment's story: every observation, when, from where, and what it changed."""
+    @click.argument("payment")
+    def command(payment: str) -> None:
+        """Tell a payment's story: every observation, when, from where, and what it changed.
+
+        PAYMENT is a payment request id, or an order, whose latest payment is told.
+        """
         with _driver(find_pay()) as drive:
-            attempt = drive(get(payment_request_id))
+            attempt = drive(get(payment)) or drive(call_store("latest", payment))
             if attempt is None:
-                raise click.UsageError(
-                    f"payment {payment_request_id}: found no such payment in the store"
-                )
-            history = drive(call_store("history", payment_request_id))
-            refunds = drive(call_store("refunds", payment_request_id))
+                raise click.UsageError(f"{payment}: found no such payment or order in the store")
+            history = drive(call_store("history", attempt.payment_request_id))
+            refunds = drive(call_store("refunds", attempt.payment_request_id))
         click.echo(f"payment  {attempt.payment_request_id}")
         click.echo(f"order    {attempt.order_ref}")
         click.echo(f"amount   {attempt.amount}")

@@ -148,8 +148,8 @@ class AplusPay:
         """Give money back, blocking; `payments.refund.refund` says what holds and what is raised.
 
         `refund_request_id` is your own id of this refund, such as the credit note's number: asked
-        again with the same id it is the same refund. `amount` None gives back all of it. A refund
-        that comes back CREATED is not lost: `reconcile` goes on with it.
+        again with the same id it is the same refund. `amount` None gives back what is left. A
+        refund that comes back CREATED is not lost: `reconcile` goes on with it.
         """
         return self.run(
             refund(

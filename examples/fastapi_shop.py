@@ -37,8 +37,9 @@ sql("CREATE TABLE IF NOT EXISTS orders (ref TEXT PRIMARY KEY, item TEXT, status 
 
 class Shop:  # each hook may be plain (it runs in a thread) or async
     def load_order(self, details):
-        order = find_order(details.order_ref)
-        return order and OrderToPay(amount=Amount.parse("42.00", "USD"), description=order.item)
+        order, back = find_order(details.order_ref), f"/orders/{details.order_ref}"
+        price = Amount.parse("42.00", "USD")
+        return order and OrderToPay(amount=price, description=order.item, return_url=back)
 
     def payment_changed(self, details):
         status = "paid" if details.attempt.state == "succeeded" else "unpaid"

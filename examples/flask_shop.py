@@ -38,9 +38,9 @@ sql("CREATE TABLE IF NOT EXISTS orders (ref TEXT PRIMARY KEY, item TEXT, status 
 
 class Shop:
     def load_order(self, details):
-        order = find_order(details.order_ref)
-        # The amount is decided here, never by the browser.
-        return order and OrderToPay(amount=PRICES[order.item], description=order.item)
+        order, back = find_order(details.order_ref), f"/orders/{details.order_ref}"
+        price = order and PRICES[order.item]  # decided here, never by the browser
+        return order and OrderToPay(amount=price, description=order.item, return_url=back)
 
     def payment_changed(self, details):
         status = "paid" if details.attempt.state == "succeeded" else "unpaid"

@@ -72,7 +72,7 @@ def test_the_design_of_the_page_recipe_is_one(tmp_path):
     shown = render_page(VIEW, "fr", names["design"]).decode()
     assert "Scannez pour payer" in shown
     assert "Ask at the desk" in shown
-    assert asset("page.css", names["design"])[0].endswith(b"--card: #fffaf5 }")
+    assert asset("page.css", names["design"])[0].endswith(b"--card: #241a16 } }\n")
 
 
 def test_the_page_recipe_knows_every_variable_block_state_and_field(
@@ -82,12 +82,15 @@ def test_the_page_recipe_knows_every_variable_block_state_and_field(
 
     from aplus_adapters.testing.served_shop import JSON, make_pay, reach
     from aplus_adapters.web.page import PageState, asset
+    from aplus_adapters.web.texts import TEXTS
     from served import flask_application
 
     css = asset("page.css")[0].decode()
     assert set(re.findall(r"^\s*(?:--[\w-]+: .*)", css, re.MULTILINE))
     for variable in set(re.findall(r"(--[\w-]+):", css)):
         assert variable in PAGE
+    for key in TEXTS["en"]:
+        assert f"`{key}`" in PAGE
     for state in PageState:
         assert f"`{state}`" in PAGE
     pay = make_pay(tmp_path / "shop.db", simulated_account)

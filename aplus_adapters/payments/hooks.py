@@ -58,8 +58,9 @@ class OrderToPay:
     """What `load_order` answers: what the order costs, decided on the server.
 
     `description` (1 to 256 characters) is shown to the buyer. `expires_in` shortens the 3
-    minutes that a code lives. `return_url` is where the buyer goes after paying; by default the
-    payment's page. `client_id` chooses among several accounts.
+    minutes that a code lives. `return_url` is where the buyer goes after paying, an address or a
+    path on the notify URL's host (`/orders/17`); by default the payment's page. `client_id` chooses
+    among several accounts.
 
     Raises InvalidValue for an amount or a description that is none; what Alipay+ would refuse in
     the rest is found before anything is sent.

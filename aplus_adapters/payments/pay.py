@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from aplus_adapters.errors import ConfigurationError, InvalidValue, UnknownOrder
 from aplus_adapters.payments import follow_up
@@ -115,7 +115,9 @@ def new_attempt(
         payment_amount=order.amount,
         payment_expiry_time=closes,
         payment_notify_url=account.notify_url,
-        payment_redirect_url=order.return_url or return_address(account, payment_request_id),
+        payment_redirect_url=_absolute(account, order.return_url)
+        if order.return_url
+        else return_address(account, payment_request_id),
         settlement_strategy=SettlementStrategy(settlement_currency=currency)
         if currency and currency != order.amount.currency
         else None,
@@ -143,6 +145,12 @@ def return_address(account: Account, payment_request_id: str) -> str:
     folder = parts.path.rpartition("/")[0]
     path = f"{folder}/payments/{payment_request_id}"
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+
+
+def _absolute(account: Account, url: str) -> str:
+    """Give a path of the shop's own as an address on the host of the notification endpoint."""
+    own_path = url.startswith("/") and not url.startswith("//")
+    return urljoin(account.notify_url, url) if own_path else url
 
 
 def _await_code(setup: Setup, attempt: Attempt) -> Flow[Attempt]:

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from aplus_adapters.errors import NotSent, OutcomeUnknown, UnknownPayment
-from aplus_adapters.payments.attempt import Refund
+from aplus_adapters.errors import InvalidValue, NotSent, OutcomeUnknown, UnknownPayment
+from aplus_adapters.payments.attempt import Refund, RefundState
 from aplus_adapters.payments.effects import add_refund, call_store, get, now
 from aplus_adapters.payments.exchange import exchange
 from aplus_adapters.payments.observe import observe_refund
 from aplus_adapters.payments.settle import settle_refund
+from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.messages.refund import RefundRequest, RefundResponse
 
 if TYPE_CHECKING:
-    from aplus_adapters.payments.attempt import Observation
+    from aplus_adapters.payments.attempt import Attempt, Observation
     from aplus_adapters.payments.effects import Flow
     from aplus_adapters.payments.setup import Setup
-    from aplus_adapters.protocol.amounts import Amount
 
 __all__ = ["follow_up_refund", "refund"]
 
@@ -34,7 +34,7 @@ def refund(
     amount: Amount | None = None,
     reason: str | None = None,
 ) -> Flow[Refund]:
-    """Give back `amount` of a paid attempt (None: all of it), and give the refund as it is then.
+    """Give back `amount` of a paid attempt (None: what is left), and give the refund as it is then.
 
     `refund_request_id` is the shop's own id of this refund, at most 64 characters: asking again
     with the same id gives the same refund. If Alipay+ gives no usable answer the refund comes back
@@ -49,10 +49,12 @@ def refund(
         raise UnknownPayment(
             f"refund of {payment_request_id[:64]!r}: found no such payment in the store"
         )
+    if amount is None:
+        amount = yield from _left(attempt, refund_request_id)
     request = RefundRequest(
         payment_request_id=payment_request_id,
         refund_request_id=refund_request_id,
-        refund_amount=attempt.amount if amount is None else amount,
+        refund_amount=amount,
         refund_reason=reason,
     )
     moment = yield from now()
@@ -70,6 +72,23 @@ def refund(
         )
     )
     return (yield from follow_up_refund(setup, stored))
+
+
+def _left(attempt: Attempt, refund_request_id: str) -> Flow[Amount]:
+    """Give what was not given back yet; what this very refund is about if it is there already."""
+    stored: list[Refund] = yield from call_store("refunds", attempt.payment_request_id)
+    left = attempt.amount.value
+    for one in stored:
+        if one.refund_request_id == refund_request_id:
+            return one.amount
+        if one.state is not RefundState.FAILED:
+            left -= one.amount.value
+    if left <= 0:
+        raise InvalidValue(
+            f"refund of {attempt.payment_request_id}: found nothing left of {attempt.amount}, "
+            "expected something; look at its refunds with `aplus show`"
+        )
+    return Amount(attempt.amount.currency, left)
 
 
 def follow_up_refund(setup: Setup, found: Refund) -> Flow[Refund]:

@@ -37,7 +37,8 @@ def read_settings(environ: Mapping[str, str], prefix: str) -> dict[str, Any]:
     if missing:
         raise ConfigurationError(
             f"environment: found no {', '.join(missing)}, expected them to be set "
-            "(keys as text, or as a file named by the same variable with _FILE appended)"
+            "(keys as text, or as a file named by the same variable with _FILE appended); "
+            "`aplus simulator` writes a set for trying out to .aplus/shop.env: load it first"
         )
     settings: dict[str, Any] = {
         "client_id": found["CLIENT_ID"],

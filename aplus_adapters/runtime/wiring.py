@@ -260,7 +260,8 @@ def _refuse_async(owner: object, what: str, names: tuple[str, ...]) -> None:
         if _is_async(getattr(owner, name, None)):
             raise ConfigurationError(
                 f"{what} {type(owner).__name__}.{name}: found an async function, expected a plain "
-                "one, as a WSGI program has no event loop; make it plain or serve the shop by ASGI"
+                "one where nothing can be awaited; make it plain or serve the shop by ASGI, and "
+                "await refund_async or reconcile_async there"
             )
 
 

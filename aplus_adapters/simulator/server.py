@@ -239,8 +239,11 @@ def serve(
     simulator = Simulator(folder, address, time_scale, as_json=as_json, notify_url=notify_url)
     config.app = simulator.application()
     ready = {"event": "ready", "address": address, "folder": str(folder)}
-    words = f"simulator of Alipay+ ready: orders and wallet at {address}, settings of a shop at "
-    words += f"{notify_url} in {folder / 'shop.env'}"
+    words = (
+        f"simulator of Alipay+ ready: orders and wallet at {address}\n"
+        f"wrote {folder / 'shop.env'} for a shop that takes notifications at {notify_url} "
+        "(else: --notify-url)"
+    )
     print(json.dumps(ready) if as_json else words, flush=True)  # noqa: T201  # it is waited for
     uvicorn.Server(config).run(sockets=[listening])
     sys.stdout.flush()

@@ -14,7 +14,7 @@ from aplus_adapters.errors import ConfigurationError, InvalidValue
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.web.qr import check_logo, render_qr_svg
 from aplus_adapters.web.template import read, render
-from aplus_adapters.web.texts import choose_language, format_amount, merge_texts
+from aplus_adapters.web.texts import choose_language, format_amount, merge_texts, translate_reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,7 +75,8 @@ class PageDesign:
 
     `texts` are the shop's own by language (`{"en": {"paid": "Merci!"}}`): keys of
     `web.texts.TEXTS["en"]`; a new language may leave out what English shall say. `css` comes after
-    our style sheet; the colours are its variables, such as `:root { --accent: #c00 }`. `logo` is
+    our style sheet; the colours are its variables, such as `:root { --accent: #c00 }`. `dark` is
+    whether the page has dark colours for those who like them. `logo` is
     put in the middle of the QR code: SVG markup or an address that starts with data:image/.
     `template` is Jinja2: `{% extends "page.html" %}` with blocks of its own (head, header, status,
     code, footer), or a whole page. `return_after` is how many seconds after paying the buyer is
@@ -89,6 +90,7 @@ class PageDesign:
 
     texts: Mapping[str, Mapping[str, str]] = field(factory=dict)
     css: str = ""
+    dark: bool = True
     logo: str | None = field(default=None, repr=False)
     template: str | None = field(default=None, repr=False)
     return_after: float | None = 5.0
@@ -192,12 +194,15 @@ def _values(
         language=language,
         direction="rtl" if language in _RIGHT_TO_LEFT else "ltr",
         headline=texts[view.state.value],
-        more=texts.get(f"{view.state.value}_more"),
+        more=translate_reason(view.message, texts)
+        if view.message
+        else texts.get(f"{view.state.value}_more"),
         amount=format_amount(view.amount, texts),
         qr=render_qr_svg(view.code_text, label=texts["qr"], logo=design.logo)
         if shows_code and view.code_text
         else None,
         wallet_url=wallet_url,
+        scheme="light dark" if design.dark else "light",
         return_after=design.return_after if paid and view.return_url else None,
         events_url="" if view.state.is_over else events_url,
         **_times(view),
@@ -231,7 +236,7 @@ def _times(view: PageView) -> dict[str, int | None]:
 def asset(name: str, design: PageDesign = _OURS) -> tuple[bytes, str]:
     """Give content and content type of `page.css` or `page.js`; KeyError for any other name."""
     kind = _ASSETS[name]
-    own = design.css if name == "page.css" else ""
+    own = (read("dark.css") if design.dark else "") + design.css if name == "page.css" else ""
     return (read(name) + own).encode("utf-8", "replace"), kind
 
 

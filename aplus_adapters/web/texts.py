@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from aplus_adapters.protocol.amounts import Amount
 
-__all__ = ["TEXTS", "choose_language", "format_amount", "merge_texts"]
+__all__ = ["TEXTS", "choose_language", "format_amount", "merge_texts", "translate_reason"]
 
 _EN = {
     "title": "Payment",
@@ -29,6 +29,14 @@ _EN = {
     "paid": "Paid. Thank you!",
     "failed": "The payment did not succeed",
     "failed_more": "Please try again, or use another wallet.",
+    "because_unavailable": "This payment cannot be made at the moment. Please choose another way to pay.",
+    "because_refused": "The payment was not accepted. Please try another wallet or another way to pay.",
+    "because_amount": "The amount is too high for this way to pay. Please choose another one.",
+    "because_count": "Your wallet allows no more payments for now. Please try later or another wallet.",
+    "because_limit": "The amount is above the limit of your wallet. Please try another one.",
+    "because_balance": "Your wallet does not hold enough money for this payment.",
+    "because_identity": "Your wallet asks you to verify your identity first.",
+    "because_confirmation": "The confirmation in your wallet failed. Please try again.",
     "expired": "This code has expired",
     "expired_more": "Nothing was charged. You can get a new code.",
     "cancelled": "The payment was cancelled",
@@ -53,6 +61,14 @@ _ZH = {
     "paid": "付款成功，谢谢！",
     "failed": "付款未成功",
     "failed_more": "请重试，或使用其他钱包。",
+    "because_unavailable": "目前无法使用此方式付款，请选择其他付款方式。",
+    "because_refused": "付款未被接受，请换用其他钱包或其他付款方式。",
+    "because_amount": "金额超出此付款方式的上限，请选择其他付款方式。",
+    "because_count": "您的钱包暂时无法再付款，请稍后再试或换用其他钱包。",
+    "because_limit": "金额超出您钱包的限额，请换用其他钱包。",
+    "because_balance": "您的钱包余额不足。",
+    "because_identity": "请先在您的钱包中完成身份验证。",
+    "because_confirmation": "钱包中的付款验证未通过，请重试。",
     "expired": "二维码已过期",
     "expired_more": "未扣款。您可以获取新的二维码。",
     "cancelled": "付款已取消",
@@ -78,6 +94,14 @@ _JA = {
     "paid": "お支払いが完了しました。ありがとうございます。",
     "failed": "お支払いは完了しませんでした",
     "failed_more": "もう一度お試しになるか、別のウォレットをご利用ください。",
+    "because_unavailable": "現在この方法ではお支払いいただけません。別のお支払い方法をお選びください。",
+    "because_refused": "お支払いが承認されませんでした。別のウォレットまたは別のお支払い方法をお試しください。",
+    "because_amount": "金額がこのお支払い方法の上限を超えています。別のお支払い方法をお選びください。",
+    "because_count": "ウォレットのお支払い回数の上限に達しました。時間をおくか、別のウォレットをお試しください。",
+    "because_limit": "金額がウォレットの上限を超えています。別のウォレットをお試しください。",
+    "because_balance": "ウォレットの残高が不足しています。",
+    "because_identity": "先にウォレットで本人確認を行ってください。",
+    "because_confirmation": "ウォレットでの確認に失敗しました。もう一度お試しください。",
     "expired": "コードの有効期限が切れました",
     "expired_more": "請求は発生していません。新しいコードを取得できます。",
     "cancelled": "お支払いは取り消されました",
@@ -103,6 +127,14 @@ _KO = {
     "paid": "결제가 완료되었습니다. 감사합니다!",
     "failed": "결제가 완료되지 않았습니다",
     "failed_more": "다시 시도하거나 다른 지갑을 이용하세요.",
+    "because_unavailable": "지금은 이 방법으로 결제할 수 없습니다. 다른 결제 수단을 선택하세요.",
+    "because_refused": "결제가 승인되지 않았습니다. 다른 지갑이나 다른 결제 수단을 이용하세요.",
+    "because_amount": "금액이 이 결제 수단의 한도를 초과합니다. 다른 결제 수단을 선택하세요.",
+    "because_count": "지갑의 결제 횟수 한도에 도달했습니다. 나중에 다시 시도하거나 다른 지갑을 이용하세요.",
+    "because_limit": "금액이 지갑 한도를 초과합니다. 다른 지갑을 이용하세요.",
+    "because_balance": "지갑 잔액이 부족합니다.",
+    "because_identity": "먼저 지갑에서 본인 인증을 완료하세요.",
+    "because_confirmation": "지갑에서 결제 확인에 실패했습니다. 다시 시도하세요.",
     "expired": "코드가 만료되었습니다",
     "expired_more": "청구되지 않았습니다. 새 코드를 받을 수 있습니다.",
     "cancelled": "결제가 취소되었습니다",
@@ -129,6 +161,14 @@ _AR = {
     "paid": "تم الدفع. شكرا لك!",
     "failed": "لم تنجح عملية الدفع",
     "failed_more": "يرجى المحاولة مرة أخرى أو استخدام محفظة أخرى.",
+    "because_unavailable": "لا يمكن إتمام هذا الدفع حاليا. يرجى اختيار طريقة دفع أخرى.",
+    "because_refused": "لم يقبل الدفع. يرجى تجربة محفظة أخرى أو طريقة دفع أخرى.",
+    "because_amount": "المبلغ أعلى من حد طريقة الدفع هذه. يرجى اختيار طريقة أخرى.",
+    "because_count": "لا تسمح محفظتك بمزيد من المدفوعات حاليا. يرجى المحاولة لاحقا أو استخدام محفظة أخرى.",
+    "because_limit": "المبلغ أعلى من حد محفظتك. يرجى استخدام محفظة أخرى.",
+    "because_balance": "رصيد محفظتك لا يكفي لهذا الدفع.",
+    "because_identity": "تطلب محفظتك التحقق من هويتك أولا.",
+    "because_confirmation": "فشل التأكيد في محفظتك. يرجى المحاولة مرة أخرى.",
     "expired": "انتهت صلاحية الرمز",
     "expired_more": "لم يخصم شيء. يمكنك الحصول على رمز جديد.",
     "cancelled": "ألغيت عملية الدفع",
@@ -147,6 +187,9 @@ TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {"en": _EN, "zh": _ZH, "ja": _JA, "ko": _KO, "ar": _AR}
 )
 """Language to text key to text; every language has every key."""
+
+# A result's text for buyers (protocol.results) to its key here; English stands in both.
+_REASONS = {text: key for key, text in _EN.items() if key.startswith("because_")}
 
 # RFC 9110, 12.5.4: a language range, and a weight from 0 to 1 with at most three decimals.
 _ITEM = re.compile(
@@ -180,6 +223,11 @@ def merge_texts(own: Mapping[str, Mapping[str, str]]) -> Mapping[str, Mapping[st
         for language in {**TEXTS, **own}
     }
     return MappingProxyType(merged)
+
+
+def translate_reason(message: str, texts: Mapping[str, str]) -> str:
+    """Give why a payment failed in the language of `texts`; a text that is not ours as it is."""
+    return texts.get(_REASONS.get(message, ""), message)
 
 
 def choose_language(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from aplus_adapters.payments.attempt import Attempt, State
@@ -79,8 +80,8 @@ def status_json(view: PageView, attempt: Attempt) -> dict[str, Any]:
         "codeImages": dict(attempt.order_code.images)
         if attempt.order_code and view.code_text
         else {},
-        "expiresAt": attempt.expires_at.isoformat(),
-        "serverTime": view.now.isoformat(),
+        "expiresAt": attempt.expires_at.astimezone(UTC).isoformat(),
+        "serverTime": view.now.astimezone(UTC).isoformat(),
         "message": view.message,
         "paidAt": attempt.payment_time.text if attempt.payment_time else None,
     }

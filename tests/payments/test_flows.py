@@ -339,7 +339,28 @@ def test_a_paid_order_is_never_paid_again(pay, gateway, start, shop, alipayplus,
     assert gateway.calls() == ["pay"]
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("/orders/17?x=1", "https://shop.example/orders/17?x=1"),
+        ("https://www.shop.example/thanks", "https://www.shop.example/thanks"),
+        (None, "https://shop.example/aplus/payments/{}"),
+    ],
+)
+def test_the_buyer_goes_back_to_an_address_or_a_path_of_the_shops_own(start, shop, given, sent):
+    shop.load_order = lambda _details: OrderToPay(
+        amount=Amount("USD", 5), description="x", return_url=given
+    )
+    attempt = start()
+    url = attempt.request.payment_redirect_url
+    assert url == sent.format(attempt.payment_request_id)
+
+
 BAD_ORDERS = {
+    "another host's path": (
+        OrderToPay(amount=Amount("USD", 5), description="x", return_url="//evil.example/"),
+        "do not begin with https",
+    ),
     "free": (OrderToPay(amount=Amount("USD", 0), description="x"), "found 0"),
     "unknown currency": (OrderToPay(amount=Amount("QQQ", 5), description="x"), "QQQ"),
     "expiry in the past": (

@@ -277,3 +277,24 @@ def test_many_due_attempts_are_each_asked_about_once_in_a_round(pay, gateway, st
     rounds = pay.reconcile()
     assert rounds.asked == 250
     assert len(gateway.bodies("inquiryPayment")) == len(gateway.sent) == 250
+
+
+def test_without_an_amount_what_is_left_is_given_back_and_the_same_when_asked_again(
+    pay, gateway, paid
+):
+    gateway.script["refund"] = [done(), done(refundId="R-2")]
+    part = give_back(pay, paid, 1, amount=Amount("USD", 1200))
+    rest = give_back(pay, paid, 2)
+    assert (part.amount, rest.amount) == (Amount("USD", 1200), Amount("USD", 3000))
+    assert give_back(pay, paid, 2) == rest
+    assert give_back(pay, paid, 1) == part
+    assert gateway.calls().count("refund") == 2
+    with pytest.raises(InvalidValue, match=r"found nothing left of 42\.00 USD"):
+        give_back(pay, paid, 3)
+
+
+def test_what_a_failed_refund_was_about_is_still_left(pay, gateway, paid):
+    failed = {"resultCode": "REFUND_WINDOW_EXCEED", "resultStatus": "F", "resultMessage": "late"}
+    gateway.script["refund"] = [{"result": failed}, done()]
+    assert give_back(pay, paid, 1).state == "failed"
+    assert give_back(pay, paid, 2).amount == paid.amount

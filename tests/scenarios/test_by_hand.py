@@ -24,6 +24,8 @@ def test_a_person_buys_scans_and_pays(framework, tmp_path, chromium, scan):
         expect(page.locator("main[data-state=paid]")).to_be_visible(timeout=6000)
         order_ref = demo.simulator.orders()[0]["referenceOrderId"]
         assert len(demo.paid_attempts(order_ref)) == 1
+        page.wait_for_url(f"{demo.address}/orders/{order_ref}", timeout=9000)
+        assert "paid" in page.content()
         page.close()
         phone.close()
 

@@ -50,6 +50,7 @@ def test_reconcile_finds_what_was_paid_and_show_tells_the_story(paid_unheard):
     assert "1 asked about, 1 settled" in done.stdout
     assert [row[0] for row in demo.paid_attempts(order_ref)] == [request_id]
     story = command(demo, "aplus_adapters.cli", "show", request_id, *shop).stdout
+    assert command(demo, "aplus_adapters.cli", "show", order_ref, *shop).stdout == story
     lines = story.splitlines()
     assert lines[0] == f"payment  {request_id}"
     assert f"order    {order_ref}" in lines

@@ -48,6 +48,14 @@ def test_css_comes_after_ours():
     assert kind.startswith("text/css")
 
 
+def test_a_shop_may_have_no_dark_colours():
+    ours, own = asset("page.css")[0], asset("page.css", PageDesign(dark=False))[0]
+    assert b"prefers-color-scheme: dark" in ours
+    assert b"prefers-color-scheme" not in own
+    assert 'content="light dark"' in page(PageDesign())
+    assert 'name="color-scheme" content="light"' in page(PageDesign(dark=False))
+
+
 def test_a_template_replaces_blocks_or_all_of_it():
     block = '{% extends "page.html" %}{% block footer %}<p>Ask at the desk</p>{% endblock %}'
     shown = page(PageDesign(template=block))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.protocol.amounts import Amount
+from aplus_adapters.protocol.results import CODES
 from aplus_adapters.web import template
 from aplus_adapters.web.endpoints import find_route
 from aplus_adapters.web.page import PAGE_HEADERS, PageState, PageView, asset, render_page
@@ -133,10 +134,29 @@ def test_a_paid_page_shows_a_tick_the_amount_and_the_way_back():
     assert VIEW.return_url in [link.get("href") for link in document.all("a")]
 
 
-def test_a_failed_page_gives_the_reason():
-    assert (
-        "The balance is too low" in shown(PageState.FAILED, message="The balance is too low").text
-    )
+def test_a_failed_page_gives_the_reason_in_one_sentence():
+    text = shown(PageState.FAILED, message="The shop's own reason").text
+    assert "The shop's own reason" in text
+    assert TEXTS["en"]["failed_more"] not in text
+    assert TEXTS["en"]["failed_more"] in shown(PageState.FAILED).text
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_every_reason_of_a_refusal_is_told_in_every_language(language):
+    texts, told = TEXTS[language], set()
+    for row in CODES.values():
+        if row.status == "F" and page_state_of(row.code) is PageState.FAILED:
+            page = shown(PageState.FAILED, language, message=row.buyer_message)
+            (reason,) = [
+                text for key, text in texts.items() if text in page.text and "because" in key
+            ]
+            told.add(reason)
+            assert (row.buyer_message in page.text) is (language == "en")
+    assert told == {text for key, text in texts.items() if key.startswith("because_")}
+
+
+def page_state_of(code):
+    return PageState.EXPIRED if code in ("ORDER_IS_CLOSED", "ORDER_NOT_EXIST") else PageState.FAILED
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "http://codes.example/1", "", None])

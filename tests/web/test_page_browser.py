@@ -360,6 +360,13 @@ def test_after_paying_the_buyer_is_sent_back_to_the_shop(visit, shop, script):
         page.wait_for_url(f"{shop.address}/cart", timeout=4000)
 
 
+def test_a_shop_without_dark_colours_is_light_at_night(visit, shop):
+    shop.design = PageDesign(dark=False, css=":root { --card: #fffaf5 }")
+    with visit(color_scheme="dark") as page:
+        expect(page.locator("main")).to_have_css("background-color", "rgb(255, 250, 245)")
+        expect(page.locator("#headline")).to_have_css("color", "rgb(24, 32, 47)")
+
+
 def test_a_shops_own_colours_and_words_are_shown(visit, shop):
     shop.design = PageDesign(css=":root { --card: #123456 }", texts={"en": {"waiting": "Scan me"}})
     with visit() as page:
