@@ -157,3 +157,20 @@ def test_a_public_key_in_place_of_the_private_one_is_recognised(environ):
     key = PublicKey.load(environ["APLUS_PUBLIC_KEY"])
     with pytest.raises(ConfigurationError, match="APLUS_PRIVATE_KEY: found a public key"):
         Account.from_env({**environ, "APLUS_PRIVATE_KEY": key.to_base64()})
+
+
+def test_an_error_of_a_value_names_its_variable_and_one_of_the_whole_account_does_not(
+    environ, account
+):
+    with pytest.raises(ConfigurationError, match=r"^SHOP_SIGNED_PATH: found 'x'"):
+        Account.from_env(
+            {
+                **{name.replace("APLUS_", "SHOP_"): value for name, value in environ.items()},
+                "SHOP_SIGNED_PATH": "x",
+            },
+            prefix="SHOP_",
+        )
+    ours = account.private_key.public_key.to_base64()
+    theirs = {name: v for name, v in environ.items() if not name.startswith("APLUS_PUBLIC_KEY")}
+    with pytest.raises(ConfigurationError, match=r"^account keys: found our own public key"):
+        Account.from_env({**theirs, "APLUS_PUBLIC_KEY": ours})

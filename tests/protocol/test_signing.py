@@ -166,6 +166,8 @@ def test_every_spelling_of_two_hundred_signatures_is_accepted(key, ring):
      "algorithm=RSA256,keyVersion=1,signature=AB==", "algorithm=RSA256,keyVersion=1,signature=AAB=",
      "algorithm=RSA256,keyVersion=1,signature=AA AA", "algorithm=RSA256,keyVersion=1,signature=%zz",
      "algorithm=RSA256,keyVersion=1,signature=%ff", "algorithm=RSA256,keyVersion=1,signature=ÄÄÄÄ",
+     "signature=AAAA,algorithm=RSA256,keyVersion=1,signature=AAAA",
+     "algorithm=RSA256,keyVersion=1,signature=AAAA,signature=AAAA,x=1",
      "algorithm=RSA256,keyVersion=1,signature=AAAA====", "algorithm=RSA256,keyVersion=1,signature=" + "A" * 5000],
 )  # fmt: skip
 def test_a_malformed_header_is_refused_by_our_error(ring, value):
