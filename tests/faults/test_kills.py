@@ -13,7 +13,7 @@ from aplus_adapters.demo import Demo
 from test_commands import command, make_due
 
 LONG = bool(os.environ.get("APLUS_LONG"))
-KILLS = 200 if LONG else 8
+KILLS = 200 if LONG else 4
 HTML = {"Accept": "text/html", "User-Agent": "Mozilla/5.0"}
 pytestmark = pytest.mark.process
 
