@@ -187,7 +187,9 @@ def main(file=None, rows=str(LARGE)):
                     f"{kind} {name}: {ratio:.3f} times the cost (bound {MOST}) {verdict}",
                     flush=True,
                 )
-                results.append({"database": kind, "operation": name, "ratio": ratio, "bound": MOST})
+                results.append(
+                    {"name": f"{kind} {name}", "ratio": ratio, "bound": MOST, "verdict": verdict}
+                )
             for statement, plan in large.plans():
                 print(f"  {statement}")
                 for line in plan:
