@@ -185,7 +185,7 @@ def load_shop(address: str) -> AplusPay:
     """
     import importlib  # noqa: PLC0415  # only commands load a shop by its name
 
-    from aplus_adapters.pay import AplusPay  # noqa: PLC0415
+    from aplus_adapters.pay import AplusPay  # noqa: PLC0415  # `aplus codes` need not load it
 
     module_name, colon, name = address.partition(":")
     if not colon or not name:

@@ -214,7 +214,7 @@ def message(cls: type[_T]) -> type[_T]:
     codecs = tuple(one.metadata["codec"] for one in fields if one.metadata)
     writers = tuple((one.name, f'"{one.key}":', one.to_json) for one in codecs)
     setattr(made, "codecs", codecs)  # noqa: B010  # a type variable has no such attribute
-    setattr(made, "writers", writers)  # noqa: B010
+    setattr(made, "writers", writers)  # noqa: B010  # likewise
     return made
 
 
