@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         MessageError,
         NotificationError,
         NotSent,
+        OrderChanged,
         OutcomeUnknown,
         Rejected,
         SignatureError,
@@ -84,8 +85,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "errors": (
         "AplusError ConfigurationError HookError InconsistentRetry InvalidValue MessageError "
-        "NotSent NotificationError OutcomeUnknown Rejected SignatureError StoreError UnknownOrder "
-        "UnknownPayment"
+        "NotSent NotificationError OrderChanged OutcomeUnknown Rejected SignatureError StoreError "
+        "UnknownOrder UnknownPayment"
     ),
     "pay": "AplusPay",
     "payments.attempt": (
@@ -152,6 +153,7 @@ __all__ = [
     "NotificationError",
     "Observation",
     "Order",
+    "OrderChanged",
     "OrderCode",
     "OrderDetails",
     "OrderToPay",

@@ -4,6 +4,7 @@
         ConfigurationError     fix the set-up; nothing was sent, nothing will work until then
         InvalidValue           correct the argument; nothing was sent (also a ValueError)
             UnknownOrder           the shop has no such order to pay
+            OrderChanged           the order was paid with another amount than it has now
             InconsistentRetry      this paymentRequestId was already used with other content
         NotSent                safe to send again: no byte reached Alipay+
         OutcomeUnknown         ask: the request may have been acted on, no trustworthy answer came
@@ -35,6 +36,7 @@ __all__ = [
     "MessageError",
     "NotSent",
     "NotificationError",
+    "OrderChanged",
     "OutcomeUnknown",
     "Rejected",
     "SignatureError",
@@ -58,6 +60,10 @@ class InvalidValue(AplusError, ValueError):
 
 class UnknownOrder(InvalidValue):
     """The shop's `load_order` knows no such order that could be paid."""
+
+
+class OrderChanged(InvalidValue):
+    """The order was paid, but its amount is another one now: a person has to look at it."""
 
 
 class InconsistentRetry(InvalidValue):

@@ -36,6 +36,7 @@ class State(StrEnum):
 
     CREATED = "created"  # durable; nothing sent yet, or no result yet
     PENDING = "pending"  # the code is issued
+    CLOSING = "closing"  # we decided to close it; cancelPayment is sent until it is answered
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -44,11 +45,6 @@ class State(StrEnum):
     def is_final(self) -> bool:
         """Tell whether nothing leaves this state any more."""
         return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
-
-    @property
-    def occupies_order(self) -> bool:
-        """Tell whether its order may have no other attempt: it is open or it is paid."""
-        return self not in (State.FAILED, State.CANCELLED)
 
 
 class RefundState(StrEnum):
@@ -72,6 +68,7 @@ class Source(StrEnum):
     INQUIRY = "inquiry"
     CANCEL = "cancel"
     REFUND = "refund"
+    SHOP = "shop"  # our own decision to close an attempt
 
 
 class News(StrEnum):
@@ -83,17 +80,24 @@ class News(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
-    ABSENT = "absent"  # Alipay+ has no such payment, and none is on its way any more
+    ABSENT = "absent"  # Alipay+ knows no such payment (yet)
+    CLOSING = "closing"  # we are going to cancel: durable before cancelPayment is sent
+    CANCEL_REFUSED = "cancel refused"  # for good: it can no longer be cancelled
+    RETURNED = "returned"  # it was paid, and all of it was given back elsewhere
     REFUNDED = "refunded"  # a refund succeeded
     REFUND_REFUSED = "refund refused"
 
 
 @frozen(kw_only=True)
 class OrderCode:
-    """The issued code: `text` is what the QR code says, `images` are addresses by display type."""
+    """The issued code: `text` is what the QR code says, `images` are addresses by display type.
+
+    `expires_at` is when Alipay+ closes it, by Alipay+'s own clock.
+    """
 
     text: str | None
     images: tuple[tuple[str, str], ...] = ()
+    expires_at: datetime | None = None
 
 
 @frozen(kw_only=True)
@@ -101,9 +105,15 @@ class Attempt:
     """One payment attempt for an order, as it is stored.
 
     `request_body` is the exact pay request, made durable before it is first sent. `expires_at` is
-    when Alipay+ closes the code at the latest. `next_call_at` is the earliest time at which anyone
-    may call Alipay+ about the attempt, None once it is final: who wants to call moves it first
-    (`PaymentStore.schedule`), so that of any number of workers one calls. All times are aware.
+    when Alipay+ closes the code at the latest, by our clock. `next_call_at` is when Alipay+ should
+    be asked next, None once the attempt is final. All times are aware.
+
+    Whoever talks to Alipay+ about the attempt holds its claim: `claim` is the token, which grows
+    with each claim, `claimed_until` the end of the one in force (None: nobody holds it).
+    `success_reported` says that Alipay+ called it paid while it was being closed, or afterwards:
+    the cancellation returns that money. `disputed` is what Alipay+ says was paid where that
+    contradicts us and nothing returns it by itself: a person has to decide. `refunded` is what our
+    refunds gave back so far, in minor units.
     """
 
     payment_request_id: str
@@ -121,6 +131,29 @@ class Attempt:
     result: Result | None = None
     payment_time: Timestamp | None = None
     wallet: str | None = None
+    claim: int = 0
+    claimed_until: datetime | None = None
+    success_reported: bool = False
+    disputed: Amount | None = None
+    refunded: int = 0
+
+    @property
+    def paid_amount(self) -> Amount | None:
+        """Return what Alipay+ took from the buyer and did not return by itself, None if nothing."""
+        return self.amount if self.state is State.SUCCEEDED else self.disputed
+
+    @property
+    def is_refunded(self) -> bool:
+        """Return whether all that was paid has been given back by our refunds."""
+        paid = self.paid_amount
+        return paid is not None and self.refunded >= paid.value
+
+    @property
+    def occupies_order(self) -> bool:
+        """Return whether its order may have no other attempt: it is open, or its money is here."""
+        if not self.state.is_final:
+            return True
+        return self.paid_amount is not None and not self.is_refunded
 
     @property
     def request(self) -> PayRequest:
@@ -133,8 +166,8 @@ class Refund:
     """Money that goes back for a paid attempt, in full or in part, as it is stored.
 
     `refund_request_id` is the shop's own id of this refund and its idempotency key. `request_body`
-    is the exact refund request, made durable before it is first sent. `next_call_at` works as with
-    an attempt. All times are aware.
+    is the exact refund request, made durable before it is first sent. `next_call_at`, `claim` and
+    `claimed_until` work as with an attempt. All times are aware.
     """
 
     refund_request_id: str
@@ -149,15 +182,20 @@ class Refund:
     changed_at: datetime
     refund_id: str | None = None
     result: Result | None = None
+    claim: int = 0
+    claimed_until: datetime | None = None
 
 
 @frozen(kw_only=True)
 class Observation:
     """Anything that tells of a payment's state, from a verified message.
 
-    `at` is when it arrived, `client_id` the account that it arrived for. `next_call_at` is when to
-    ask again if the attempt (or the refund) stays open. `refund_request_id` says of which refund it
-    tells, `amount` is then that refund's and `refund_id` Alipay+'s name for it.
+    `at` is when it arrived by our clock, `said_at` when Alipay+ said it by its own (Response-Time),
+    `client_id` the account that it arrived for. `claim` is the token under which the question was
+    asked, None if nobody asked. `next_call_at` is when to ask again if the attempt (or the refund)
+    stays open. `given_back` is what was refunded elsewhere, as an inquiry's transactions say.
+    `refund_request_id` says of which refund it tells, `amount` is then that refund's and
+    `refund_id` Alipay+'s name for it.
     """
 
     source: Source
@@ -171,7 +209,10 @@ class Observation:
     expires_at: datetime | None = None
     payment_time: Timestamp | None = None
     wallet: str | None = None
+    said_at: datetime | None = None
+    claim: int | None = None
     next_call_at: datetime | None = None
+    given_back: Amount | None = None
     refund_request_id: str | None = None
     refund_id: str | None = None
 
@@ -224,4 +265,5 @@ class Transition:
     @property
     def settles_refund(self) -> bool:
         """Tell whether the refund became final by it."""
-        return self.refund is not None and self.refund != self.refund_before
+        before, after = self.refund_before, self.refund
+        return after is not None and before is not None and after.state is not before.state

@@ -37,9 +37,10 @@ def call(
     if isinstance(request, PayRequest):
         check_expiry(request.payment_expiry_time, (yield from now()))
         _check_settlement(account, request)
-    answer = yield from exchange(
+    answered = yield from exchange(
         account, request.path, request.encode(), response, retry=retry, timeout=timeout
     )
+    answer = answered.message
     if answer.result.result_status == "F":
         known = look_up(answer.result)
         raise Rejected(

@@ -32,12 +32,13 @@ __all__ = [
     "add_refund",
     "call_hook",
     "call_store",
+    "claim",
     "draw",
     "get",
     "new_request_id",
     "now",
     "record",
-    "schedule",
+    "release",
     "send",
     "sleep",
 ]
@@ -157,10 +158,16 @@ def call_store(method: str, *arguments: Any) -> Flow[Any]:
     return answer
 
 
-def schedule(payment_request_id: str, expected: datetime | None, at: datetime) -> Flow[bool]:
-    """Ask the store to move the attempt's next call, if nobody else has."""
-    moved: bool = yield CallStore("schedule", (payment_request_id, expected, at))
-    return moved
+def claim(payment_request_id: str, token: int, until: datetime) -> Flow[bool]:
+    """Ask the store for the claim of an attempt whose last token was `token`."""
+    is_mine: bool = yield CallStore("claim", (payment_request_id, token, until))
+    return is_mine
+
+
+def release(payment_request_id: str, token: int, at: datetime) -> Flow[bool]:
+    """Ask the store to give a claim back; the next call is to come at `at`."""
+    was_mine: bool = yield CallStore("release", (payment_request_id, token, at))
+    return was_mine
 
 
 def record(payment_request_id: str, observation: Observation) -> Flow[Transition]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
+
+from attrs import frozen
 
 from aplus_adapters.errors import MessageError, NotSent, OutcomeUnknown, SignatureError
 from aplus_adapters.payments.effects import draw, now, send, sleep
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from aplus_adapters.protocol.account import Account
     from aplus_adapters.protocol.messages.result import Result
 
-__all__ = ["exchange"]
+__all__ = ["Answered", "exchange"]
 
 _LEAST = 0.1  # seconds: a send is never given less
 _SLOW_DOWN = 5.0  # seconds, where REQUEST_TRAFFIC_EXCEED_LIMIT comes without Retry-After
@@ -43,6 +46,15 @@ class Response(Protocol):
 R = TypeVar("R", bound=Response)
 
 
+@frozen
+class Answered(Generic[R]):
+    """A verified answer; `said_at` is its Response-Time, `sends` how often the request was sent."""
+
+    message: R
+    said_at: datetime
+    sends: int
+
+
 def exchange(
     account: Account,
     path: str,
@@ -51,16 +63,21 @@ def exchange(
     *,
     retry: Retry,
     timeout: float,
-) -> Flow[R]:
-    """Send `body` until a verified answer says something, and give that answer.
+    until: datetime | None = None,
+) -> Flow[Answered[R]]:
+    """Send `body` until a verified answer says something, and return that answer.
 
     Repeated with the same bytes, a new Request-Time and a new signature: no answer, an answer that
     does not verify, and the results that ask for it (UNKNOWN_EXCEPTION,
     REQUEST_TRAFFIC_EXCEED_LIMIT, an unknown U). `timeout` is seconds per send. When `retry` is used
-    up, raises NotSent if no byte of any send can have arrived, otherwise OutcomeUnknown. Source:
-    the seed page, "Result processing logic".
+    up, raises NotSent if no byte of any send can have arrived, otherwise OutcomeUnknown. `until` is
+    the end of the claim under which the call is made: one that could outlast it is not begun, as
+    somebody else may be calling then. Source: the seed page, "Result processing logic".
     """
     started = yield from now()
+    longest = timedelta(seconds=max(timeout, retry.longest))
+    if until is not None and started + longest > until:
+        raise NotSent(f"{path}: the claim ends at {until.isoformat()}; who claims next goes on")
     certain = True  # that nothing has arrived so far
     repetition = 0
     while True:
@@ -69,7 +86,9 @@ def exchange(
         try:
             left = retry.deadline - (moment - started).total_seconds()
             answer = yield from send(request, max(_LEAST, min(timeout, left)))
-            return _read(account, request, answer, response)
+            arrived = yield from now()
+            message, said_at = _read(account, request, answer, response, arrived)
+            return Answered(message, said_at, repetition + 1)
         except (NotSent, OutcomeUnknown) as error:
             certain = certain and isinstance(error, NotSent)
             log.warning("%s: send %d brought no result: %s", path, repetition + 1, error)
@@ -96,11 +115,17 @@ def _pause(
     return pause if spent + pause <= retry.deadline else None
 
 
-def _read(account: Account, request: SignedRequest, answer: Answer, response: type[R]) -> R:
-    """Believe an answer or raise OutcomeUnknown."""
+def _read(
+    account: Account,
+    request: SignedRequest,
+    answer: Answer,
+    response: type[R],
+    arrived: datetime,
+) -> tuple[R, datetime]:
+    """Believe an answer, or raise OutcomeUnknown; return it with its Response-Time."""
     retry_after = _retry_after(answer)
     try:
-        verify_answer(account, request, answer)
+        said_at = verify_answer(account, request, answer, now=arrived)
         message = response.decode(answer.body)
     except (SignatureError, MessageError) as error:
         raise OutcomeUnknown(
@@ -117,7 +142,7 @@ def _read(account: Account, request: SignedRequest, answer: Answer, response: ty
             f"{request.path}: found result {message.result}, which asks for the same again",
             retry_after=retry_after,
         )
-    return message
+    return message, said_at
 
 
 def _hint(response: type[Any], answer: Answer) -> str | None:

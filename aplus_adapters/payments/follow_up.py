@@ -1,7 +1,9 @@
-"""Bringing an open attempt nearer to its end: send pay again, inquire, or cancel.
+"""Bringing an open attempt nearer to its end: send pay again, inquire, or close it.
 
 Whoever calls (the page's poll, `reconcile`, a buyer who wants a new code), it goes through here,
-and only who wins the turn talks to Alipay+.
+and only who holds the attempt's claim talks to Alipay+. How an attempt is closed is the table of
+protocol, "Time": by a final result, or by a cancelPayment that is answered S and that was made
+durable as CLOSING before it was sent.
 """
 
 from __future__ import annotations
@@ -12,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from aplus_adapters.errors import NotSent, OutcomeUnknown
-from aplus_adapters.payments.attempt import Attempt, News, Observation, State
-from aplus_adapters.payments.effects import get, now, schedule
-from aplus_adapters.payments.exchange import exchange
+from aplus_adapters.errors import HookError, NotSent, OutcomeUnknown, StoreError
+from aplus_adapters.payments.attempt import Attempt, News, Observation, Source, State
+from aplus_adapters.payments.effects import claim, get, now, release
+from aplus_adapters.payments.exchange import R, exchange
 from aplus_adapters.payments.observe import observe_cancel, observe_inquiry, observe_pay
 from aplus_adapters.payments.retry import Retry
 from aplus_adapters.payments.settle import settle
@@ -27,182 +29,305 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from aplus_adapters.payments.effects import Flow
+    from aplus_adapters.payments.exchange import Answered
     from aplus_adapters.payments.setup import Setup
     from aplus_adapters.protocol.account import Account
 
-__all__ = ["close", "follow_up", "step", "take_turn"]
+__all__ = ["close", "follow_up", "inquired", "step", "step_or_stored", "take_claim"]
 
 log = logging.getLogger("aplus_adapters")
 
-_ONCE = Retry(pauses=())  # the next turn is the retry
-_ENDS = (News.SUCCEEDED, News.FAILED, News.CANCELLED, News.ABSENT)
+_ONCE = Retry(pauses=())  # the next claim is the retry
+_ENDS = (News.SUCCEEDED, News.FAILED, News.CANCELLED, News.RETURNED)
 
 
 def follow_up(setup: Setup, attempt: Attempt) -> Flow[Attempt]:
-    """Take the turn if it is time, do the next step, and give the attempt as it is then.
+    """Claim the attempt if it is time, do the next step, and return the attempt as it is then.
 
     Before expiry an attempt without an answer is sent again, byte for byte, and one with a code is
-    inquired about. After expiry it is inquired about and, still open, cancelled. When Alipay+
-    cannot be reached the attempt stays as it is and the next turn comes soon.
+    inquired about. After expiry it is inquired about and, still open, closed. Whatever goes wrong
+    once Alipay+ was called, the stored attempt is returned and a later call goes on with it.
     """
     moment = yield from now()
-    if attempt.next_call_at is None or attempt.next_call_at > moment:
+    if not setup.is_due(attempt, moment):
         return attempt
-    mine = yield from take_turn(setup, attempt)
-    if mine is None:
-        return (yield from get(attempt.payment_request_id)) or attempt
-    return (yield from step(setup, mine))
+    return (yield from _claimed_step(setup, attempt, closing=False))
 
 
-def close(setup: Setup, attempt: Attempt) -> Flow[Attempt]:
-    """Take the turn at once and close the attempt: inquire, then cancel if it is still open.
+def close(setup: Setup, attempt: Attempt, *, wanted: bool = True) -> Flow[Attempt]:
+    """Close the attempt now, unless another worker holds its claim: inquire, then cancel.
 
-    The attempt is closed only when the answer's state is final: otherwise ask again later.
+    `wanted` False closes it only if it has expired. The attempt is closed only when the answer's
+    state is final: otherwise ask again later.
     """
-    mine = yield from take_turn(setup, attempt)
+    return (yield from _claimed_step(setup, attempt, closing=wanted))
+
+
+def _claimed_step(setup: Setup, attempt: Attempt, *, closing: bool) -> Flow[Attempt]:
+    mine = yield from take_claim(setup, attempt)
     if mine is None:
         return (yield from get(attempt.payment_request_id)) or attempt
-    return (yield from step(setup, mine, closing=True))
+    return (yield from step_or_stored(setup, mine, closing=closing))
 
 
-def take_turn(setup: Setup, attempt: Attempt) -> Flow[Attempt | None]:
-    """Win the right to call Alipay+ about an attempt for `Rules.turn`; None if another has it."""
+def take_claim(setup: Setup, attempt: Attempt) -> Flow[Attempt | None]:
+    """Win the right to call Alipay+ about an attempt for `Rules.claim`; None if another has it.
+
+    What belongs to an account that this process does not have is left to those who do.
+    """
     moment = yield from now()
-    turn = moment + setup.rules.turn
-    if not (yield from schedule(attempt.payment_request_id, attempt.next_call_at, turn)):
+    if attempt.client_id not in setup.accounts or not setup.is_free(attempt, moment):
         return None
-    return evolve(attempt, next_call_at=turn)
+    until = moment + setup.rules.claim
+    if not (yield from claim(attempt.payment_request_id, attempt.claim, until)):
+        return None
+    return evolve(attempt, claim=attempt.claim + 1, claimed_until=until, next_call_at=until)
 
 
-def step(setup: Setup, attempt: Attempt, *, closing: bool = False) -> Flow[Attempt]:
-    """Do the next thing about an attempt whose turn was taken; `closing` ends it before expiry."""
-    moment = yield from now()
-    closing = closing or moment >= attempt.expires_at
-    account = setup.account(attempt.client_id)
-    pause = setup.rules.inquiry
-    try:
-        if attempt.state is State.CREATED and not closing:
-            pause = setup.rules.retry_pay
-            return (yield from _send_pay(setup, account, attempt))
-        attempt, is_open = yield from _inquire(setup, account, attempt, closing=closing)
-        if closing and is_open:
-            pause = _cancel_pause(setup, attempt, moment)
-            attempt = yield from _cancel(setup, account, attempt)
-    except (NotSent, OutcomeUnknown) as error:
-        return (yield from _later(attempt, pause, error))
-    return attempt
+def step_or_stored(setup: Setup, mine: Attempt, *, closing: bool = False) -> Flow[Attempt]:
+    """Do what `step` does; return the stored attempt where store or hook fail after the call.
 
-
-def _cancel_pause(setup: Setup, attempt: Attempt, moment: datetime) -> timedelta:
-    """Give the wait before the next cancellation by the time since expiry; at its end, an alarm."""
-    waited = (moment - attempt.expires_at).total_seconds()
-    for pause in setup.rules.cancel:
-        waited -= pause
-        if waited < 0:
-            return timedelta(seconds=pause)
-    log.error(
-        "payment %s: has expired and could not be closed since %s; it may still be paid",
-        attempt.payment_request_id,
-        attempt.expires_at.isoformat(),
-        extra={"payment_request_id": attempt.payment_request_id},
-    )
-    return setup.rules.after_refusal
-
-
-def _send_pay(setup: Setup, account: Account, attempt: Attempt) -> Flow[Attempt]:
-    rules = setup.rules
-    response = yield from exchange(
-        account,
-        PayRequest.path,
-        attempt.request_body,
-        PayResponse,
-        retry=rules.pay,
-        timeout=rules.timeout,
-    )
-    moment = yield from now()
-    observation = observe_pay(response, moment, account.client_id)
-    wait = rules.first_inquiry if observation.news is News.CODE_ISSUED else rules.retry_pay
-    return (yield from _settle(setup, attempt, observation, wait))
-
-
-def _inquire(
-    setup: Setup, account: Account, attempt: Attempt, *, closing: bool
-) -> Flow[tuple[Attempt, bool]]:
-    """Ask what became of it; give the attempt, and whether Alipay+ says that it is still open.
-
-    What Alipay+ calls paid is not open, even if it contradicts what is stored: it is a conflict for
-    a person to decide, and never cancelled behind the buyer's back.
+    What Alipay+ said is asked for again: an error here must not look as if nothing had happened.
     """
-    request_id = attempt.payment_request_id
-    response = yield from exchange(
-        account,
-        InquiryRequest.path,
-        InquiryRequest(payment_request_id=request_id).encode(),
-        InquiryResponse,
-        retry=_ONCE,
-        timeout=setup.rules.timeout,
-    )
+    try:
+        return (yield from step(setup, mine, closing=closing))
+    except (StoreError, HookError) as error:
+        log.exception(
+            "payment %s: what Alipay+ said could not be stored: %s; it is asked again until it can "
+            "be, see to the hook or the store",
+            mine.payment_request_id,
+            error,
+            extra={"payment_request_id": mine.payment_request_id},
+        )
+    try:
+        return (yield from get(mine.payment_request_id)) or mine
+    except StoreError:
+        return mine
+
+
+def step(setup: Setup, mine: Attempt, *, closing: bool = False) -> Flow[Attempt]:
+    """Do the next thing about an attempt whose claim is held; `closing` ends it before expiry.
+
+    Raises StoreError and HookError if an answer cannot be recorded.
+    """
+    work = _Step(setup, mine, setup.account(mine.client_id))
+    moment = yield from now()
+    if mine.disputed is not None and mine.state is not State.CLOSING:
+        return (yield from work.ask())  # a person decides; never cancelled behind the buyer's back
+    if mine.state is State.CREATED and not closing and moment < mine.expires_at:
+        return (yield from work.pay())
+    if mine.state is State.CLOSING:
+        return (yield from work.cancel())
+    return (yield from work.close(wanted=closing))
+
+
+class _Step:
+    """One worker's calls about one attempt under one claim."""
+
+    def __init__(self, setup: Setup, mine: Attempt, account: Account) -> None:
+        self._setup, self._rules, self._account = setup, setup.rules, account
+        self._attempt, self._id = mine, mine.payment_request_id
+
+    def pay(self) -> Flow[Attempt]:
+        """Send the stored request, for its code."""
+        try:
+            observation = yield from self._send_pay()
+        except (NotSent, OutcomeUnknown) as error:
+            return (yield from self._later(self._rules.retry_pay, error))
+        wait = self._rules.first_inquiry
+        if observation.news is News.IN_PROCESS:
+            wait = self._rules.retry_pay
+        return (yield from self._record(observation, wait))
+
+    def ask(self) -> Flow[Attempt]:
+        """Inquire, and record what it brings."""
+        try:
+            observation = yield from self._inquire()
+        except (NotSent, OutcomeUnknown) as error:
+            return (yield from self._later(self._rules.inquiry, error))
+        wait = self._rules.inquiry
+        if self._attempt.disputed is not None:
+            wait = self._rules.after_conflict
+        return (yield from self._record(observation, wait))
+
+    def close(self, *, wanted: bool) -> Flow[Attempt]:
+        """Inquire; unless that brings the end, decide durably to cancel, then cancel.
+
+        `wanted` closes even before expiry. Otherwise the code has to have expired by Alipay+'s
+        clock as far as its answer tells, or by ours where no answer comes: a clock of ours that
+        goes wrong does not take a code from a buyer who looks at it.
+        """
+        moment = yield from now()
+        if not wanted and moment < self._attempt.expires_at:
+            return (yield from self.ask())
+        try:
+            observation = yield from self._inquire()
+        except (NotSent, OutcomeUnknown) as error:
+            if not wanted and moment < self._attempt.expires_at + self._rules.grace:
+                return (yield from self._later(self._rules.inquiry, error))
+            log.warning("payment %s: %s; it is cancelled", self._id, error, extra=self._ids())
+        else:
+            lives_for = _lives_for(self._attempt, observation)
+            if observation.news in _ENDS:
+                return (yield from self._record(observation, self._rules.inquiry))
+            if not wanted and lives_for > timedelta(0):
+                observation = evolve(observation, expires_at=observation.at + lives_for)
+                return (yield from self._record(observation, self._rules.inquiry))
+        attempt = yield from self._intend(wanted=wanted)
+        if attempt.state is not State.CLOSING or attempt.claim != self._attempt.claim:
+            return attempt
+        self._attempt = attempt
+        return (yield from self.cancel())
+
+    def cancel(self) -> Flow[Attempt]:
+        """Send cancelPayment for a closing attempt, and record what it brings.
+
+        What could not be cancelled is inquired about: its end may have come otherwise.
+        """
+        pause = self._cancel_pause((yield from now()))
+        try:
+            self._attempt = yield from self._cancelled()
+            if self._attempt.state.is_final:
+                return self._attempt
+            observation = yield from self._inquire()
+        except (NotSent, OutcomeUnknown) as error:
+            return (yield from self._later(pause, error))
+        return (yield from self._record(observation, pause))
+
+    def _cancelled(self) -> Flow[Attempt]:
+        """Send cancelPayment, if need be twice; return the attempt, with its claim still held.
+
+        What Alipay+ does not know, and never gave a code for, is sent to it first: then there is
+        something to cancel, and a copy of the request that is still on its way finds it cancelled.
+        """
+        try:
+            observation = yield from self._send_cancel()
+            moment = yield from now()
+            is_unknown = observation.news is News.ABSENT and self._attempt.order_code is None
+            if is_unknown and moment < self._attempt.expires_at:
+                self._attempt = yield from self._record((yield from self._send_pay()), None)
+                if self._attempt.state.is_final:
+                    return self._attempt
+                observation = yield from self._send_cancel()
+            return (yield from self._record(observation, None))
+        except (NotSent, OutcomeUnknown) as error:
+            log.warning("payment %s: %s; it is asked about", self._id, error, extra=self._ids())
+            return self._attempt
+
+    def _call(self, body: bytes, response: type[R], path: str, retry: Retry) -> Flow[Answered[R]]:
+        """Call Alipay+, if the call ends within the claim: who is late leaves it to others."""
+        rules = self._rules
+        timeout = rules.inquiry_timeout if path == InquiryRequest.path else rules.timeout
+        return (
+            yield from exchange(
+                self._account,
+                path,
+                body,
+                response,
+                retry=retry,
+                timeout=timeout,
+                until=self._attempt.claimed_until,
+            )
+        )
+
+    def _inquire(self) -> Flow[Observation]:
+        body = InquiryRequest(payment_request_id=self._id).encode()
+        answered = yield from self._call(body, InquiryResponse, InquiryRequest.path, _ONCE)
+        return inquired(answered, self._attempt, (yield from now()))
+
+    def _intend(self, *, wanted: bool) -> Flow[Attempt]:
+        moment = yield from now()
+        observation = Observation(
+            source=Source.SHOP,
+            news=News.CLOSING,
+            at=moment,
+            client_id=self._attempt.client_id,
+            claim=self._attempt.claim,
+        )
+        log.info(
+            "payment %s: is closed, %s",
+            self._id,
+            "as it is not wanted any more" if wanted else "as it has expired",
+            extra=self._ids(),
+        )
+        return (yield from settle(self._id, observation))
+
+    def _send_pay(self) -> Flow[Observation]:
+        body = self._attempt.request_body
+        answered = yield from self._call(body, PayResponse, PayRequest.path, self._rules.pay)
+        return observe_pay(answered, self._attempt, (yield from now()))
+
+    def _send_cancel(self) -> Flow[Observation]:
+        body = CancelRequest(payment_request_id=self._id).encode()
+        answered = yield from self._call(body, CancelResponse, CancelRequest.path, _ONCE)
+        observation = observe_cancel(answered, self._attempt, (yield from now()))
+        if observation is None:
+            raise OutcomeUnknown(
+                f"cancelling {self._id}: found result {answered.message.result}, expected S"
+            )
+        return observation
+
+    def _record(self, observation: Observation, wait: timedelta | None) -> Flow[Attempt]:
+        """Record, with the next call after `wait`, or at expiry if that is sooner.
+
+        None keeps the claim. News that should have ended the attempt and did not is a conflict:
+        asking soon would bring the same again, so the next call comes late.
+        """
+        if wait is not None:
+            expiry = observation.expires_at or self._attempt.expires_at
+            following = observation.at + wait
+            if observation.at < expiry < following:
+                following = expiry
+            observation = evolve(observation, next_call_at=following)
+        after = yield from settle(self._id, observation)
+        if after.disputed is not None and not after.state.is_final and wait is not None:
+            later = observation.at + self._rules.after_conflict
+            yield from release(self._id, observation.claim or 0, later)
+            after = evolve(after, next_call_at=later)
+        return after
+
+    def _cancel_pause(self, moment: datetime) -> timedelta:
+        """Return the wait before the next cancellation; when it took too long, raise the alarm."""
+        waited = (moment - self._attempt.changed_at).total_seconds()
+        for pause in self._rules.cancel:
+            waited -= pause
+            if waited < 0:
+                return timedelta(seconds=pause)
+        log.error(
+            "payment %s: could not be closed since %s; it may still be paid. It is tried every %s; "
+            "look for the payment at Alipay+, and ask its support why cancelPayment fails",
+            self._id,
+            self._attempt.changed_at.isoformat(),
+            self._rules.after_refusal,
+            extra=self._ids(),
+        )
+        return self._rules.after_refusal
+
+    def _later(self, pause: timedelta, error: NotSent | OutcomeUnknown) -> Flow[Attempt]:
+        """Give the claim back for `pause` from now, and say why."""
+        log.warning("payment %s: %s; will be tried again", self._id, error, extra=self._ids())
+        moment = yield from now()
+        yield from release(self._id, self._attempt.claim, moment + pause)
+        return (yield from get(self._id)) or self._attempt
+
+    def _ids(self) -> dict[str, str]:
+        return {"payment_request_id": self._id, "order_ref": self._attempt.order_ref}
+
+
+def inquired(answered: Answered[InquiryResponse], attempt: Attempt, at: datetime) -> Observation:
+    """Return what an inquiry says of an attempt; raise OutcomeUnknown for what says nothing."""
+    response, request_id = answered.message, attempt.payment_request_id
     if response.payment_request_id not in (None, request_id):
         raise OutcomeUnknown(f"inquiry of {request_id}: found an answer about another payment")
-    moment = yield from now()
-    observation = observe_inquiry(response, moment, account.client_id)
+    observation = observe_inquiry(answered, attempt, at)
     if observation is None:
         raise OutcomeUnknown(f"inquiry of {request_id}: found result {response.result}")
-    if observation.news is News.ABSENT and not closing:
-        # A code was just issued or asked for: one that Alipay+ does not know yet is not gone.
-        observation = evolve(observation, news=News.IN_PROCESS)
-    is_open = observation.news is News.IN_PROCESS
-    if closing and is_open:
-        return attempt, True
-    return (yield from _settle(setup, attempt, observation, setup.rules.inquiry)), is_open
+    return observation
 
 
-def _cancel(setup: Setup, account: Account, attempt: Attempt) -> Flow[Attempt]:
-    request_id = attempt.payment_request_id
-    response = yield from exchange(
-        account,
-        CancelRequest.path,
-        CancelRequest(payment_request_id=request_id).encode(),
-        CancelResponse,
-        retry=_ONCE,
-        timeout=setup.rules.timeout,
-    )
-    moment = yield from now()
-    observation = observe_cancel(response, moment, account.client_id)
-    if observation is None:
-        raise OutcomeUnknown(f"cancelling {request_id}: found result {response.result}")
-    return (yield from _settle(setup, attempt, observation, setup.rules.inquiry))
-
-
-def _settle(
-    setup: Setup, attempt: Attempt, observation: Observation, wait: timedelta
-) -> Flow[Attempt]:
-    """Record, with the next call after `wait`, or at expiry if that is sooner.
-
-    News that should have ended the attempt and did not is a conflict: asking soon would bring the
-    same again, so the next call comes late.
-    """
-    expiry = observation.expires_at or attempt.expires_at
-    following = observation.at + wait
-    if observation.at < expiry < following:
-        following = expiry
-    observation = evolve(observation, next_call_at=following)
-    after = yield from settle(attempt.payment_request_id, observation)
-    if observation.news in _ENDS and not after.state.is_final:
-        later = observation.at + setup.rules.after_conflict
-        yield from schedule(after.payment_request_id, after.next_call_at, later)
-        after = evolve(after, next_call_at=later)
-    return after
-
-
-def _later(attempt: Attempt, pause: timedelta, error: NotSent | OutcomeUnknown) -> Flow[Attempt]:
-    """Give the turn back for `pause` from now, and say why."""
-    log.warning(
-        "payment %s: %s; will be tried again",
-        attempt.payment_request_id,
-        error,
-        extra={"payment_request_id": attempt.payment_request_id},
-    )
-    moment = yield from now()
-    yield from schedule(attempt.payment_request_id, attempt.next_call_at, moment + pause)
-    return (yield from get(attempt.payment_request_id)) or attempt
+def _lives_for(attempt: Attempt, observation: Observation) -> timedelta:
+    """Return how long the code can still be paid by Alipay+'s clock; 0 without a code."""
+    code, said_at = attempt.order_code, observation.said_at
+    if code is None or code.expires_at is None or said_at is None:
+        return timedelta(0)
+    return code.expires_at - said_at

@@ -57,7 +57,9 @@ class OrderDetails:
 class OrderToPay:
     """What `load_order` answers: what the order costs, decided on the server.
 
-    `description` (1 to 256 characters) is shown to the buyer. `expires_in` shortens the 3
+    `description` (1 to 256 characters) is shown to the buyer. `order_ref` is the order's canonical
+    reference where the shop's lookup is lenient: `1001`, ` 1001` and `01001` of one order would
+    otherwise be three orders here. `expires_in` shortens the 3
     minutes that a code lives. `return_url` is where the buyer goes after paying, an address or a
     path on the notify URL's host (`/orders/17`); by default the payment's page. `client_id` chooses
     among several accounts.
@@ -68,6 +70,7 @@ class OrderToPay:
 
     amount: Amount
     description: str
+    order_ref: str | None = None
     merchant: Merchant | None = None
     goods: tuple[Goods, ...] | None = None
     buyer: Buyer | None = field(default=None, repr=False)

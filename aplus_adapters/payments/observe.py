@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from aplus_adapters.payments.attempt import News, Observation, OrderCode, Source
+from aplus_adapters.protocol.amounts import Amount
+from aplus_adapters.protocol.messages.pay import DEFAULT_EXPIRY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
-    from aplus_adapters.payments.attempt import Refund
+    from aplus_adapters.payments.attempt import Attempt, Refund
+    from aplus_adapters.payments.exchange import Answered
     from aplus_adapters.protocol.messages.cancel import CancelResponse
-    from aplus_adapters.protocol.messages.inquiry import InquiryResponse
+    from aplus_adapters.protocol.messages.inquiry import InquiryResponse, Transaction
     from aplus_adapters.protocol.messages.notification import PaymentNotification
     from aplus_adapters.protocol.messages.pay import OrderCodeForm, PayResponse
     from aplus_adapters.protocol.messages.refund import RefundResponse
+    from aplus_adapters.protocol.messages.result import Result
 
 __all__ = [
     "ORDER_NOT_EXIST",
@@ -23,33 +30,45 @@ __all__ = [
     "observe_notification",
     "observe_pay",
     "observe_refund",
+    "observe_transaction",
 ]
 
 ORDER_NOT_EXIST = "ORDER_NOT_EXIST"
+CANCEL_WINDOW_EXCEED = "CANCEL_WINDOW_EXCEED"
 _FINAL = {"S": News.SUCCEEDED, "F": News.FAILED}
 
 
-def observe_pay(response: PayResponse, at: datetime, client_id: str) -> Observation:
+def observe_pay(answered: Answered[PayResponse], attempt: Attempt, at: datetime) -> Observation:
     """Read the answer to pay: an order code, or a refusal.
 
     The normal outcome is U with PAYMENT_IN_PROCESS; S with a code is a created code as well, and
-    anything but F without a code says nothing yet. Source: the seed page.
+    anything but F without a code says nothing yet. How long the code lives is told by Alipay+'s
+    clock alone (expireTime and Response-Time), and then counted from `at` by ours. Source: the seed
+    page.
     """
-    form = response.order_code_form
-    if response.result.result_status == "F":
-        news = News.REFUSED
-    else:
-        news = News.CODE_ISSUED if form is not None else News.IN_PROCESS
-    return Observation(
+    response, said_at = answered.message, answered.said_at
+    observation = Observation(
         source=Source.PAY,
-        news=news,
+        news=News.IN_PROCESS,
         at=at,
-        client_id=client_id,
+        client_id=attempt.client_id,
         result=response.result,
         payment_id=response.payment_id,
         amount=response.payment_amount,
-        order_code=None if form is None or news is News.REFUSED else _order_code(form),
-        expires_at=form.expire_time.moment if form and form.expire_time else None,
+        said_at=said_at,
+        claim=attempt.claim,
+    )
+    if response.result.result_status == "F":
+        return evolve(observation, news=News.REFUSED)
+    form = response.order_code_form
+    if form is None:
+        return observation
+    expires_at = form.expire_time.moment if form.expire_time else said_at + DEFAULT_EXPIRY
+    return evolve(
+        observation,
+        news=News.CODE_ISSUED,
+        order_code=_order_code(form, expires_at),
+        expires_at=at + (expires_at - said_at),
     )
 
 
@@ -59,7 +78,7 @@ def observe_notification(
     """Read a notification: S and F are final, anything else says nothing (it should not come)."""
     return Observation(
         source=Source.NOTIFICATION,
-        news=_FINAL.get(notification.payment_result.result_status, News.IN_PROCESS),
+        news=_payment_news(notification.payment_result),
         at=at,
         client_id=client_id,
         result=notification.payment_result,
@@ -70,46 +89,77 @@ def observe_notification(
     )
 
 
-def observe_inquiry(response: InquiryResponse, at: datetime, client_id: str) -> Observation | None:
+def observe_inquiry(
+    answered: Answered[InquiryResponse], attempt: Attempt, at: datetime
+) -> Observation | None:
     """Read the answer to an inquiry; None if the call itself failed and says nothing.
 
-    `result` is the call, `payment_result` the payment (protocol, "Sibling calls").
+    `result` is the call, `payment_result` the payment (protocol, "Sibling calls"). A payment whose
+    refunds, made elsewhere, add up to its amount was returned.
     """
-    if response.result.result_code == ORDER_NOT_EXIST:
-        news, result = News.ABSENT, response.result
-    elif response.result.result_status == "S" and response.payment_result is not None:
+    response = answered.message
+    result = response.result
+    if result.result_code == ORDER_NOT_EXIST:
+        news = News.ABSENT
+    elif result.result_status == "S" and response.payment_result is not None:
         result = response.payment_result
-        news = _FINAL.get(result.result_status, News.IN_PROCESS)
+        news = _payment_news(result)
     else:
         return None
+    given_back = None
+    if news is News.SUCCEEDED and attempt.paid_amount is None:
+        given_back = _given_back(response.transactions or (), attempt.amount)
+        if given_back is not None and given_back.value >= attempt.amount.value:
+            news = News.RETURNED
     return Observation(
         source=Source.INQUIRY,
         news=news,
         at=at,
-        client_id=client_id,
+        client_id=attempt.client_id,
         result=result,
         payment_id=response.payment_id,
         amount=response.payment_amount,
         payment_time=response.payment_time,
         wallet=response.wallet_brand_name,
+        given_back=given_back,
+        said_at=answered.said_at,
+        claim=attempt.claim,
     )
 
 
-def observe_cancel(response: CancelResponse, at: datetime, client_id: str) -> Observation | None:
-    """Read the answer to a cancellation; None if it failed: only S closes the payment."""
-    if response.result.result_code == ORDER_NOT_EXIST:
-        news = News.ABSENT
-    elif response.result.result_status == "S":
+def observe_cancel(
+    answered: Answered[CancelResponse], attempt: Attempt, at: datetime
+) -> Observation | None:
+    """Read the answer to a cancellation; None if it says nothing: only S closes the payment.
+
+    CANCEL_WINDOW_EXCEED is the one refusal that stays: a cancellation that is still on its way
+    would be refused as well.
+    """
+    result = answered.message.result
+    if result.result_status == "S":
         news = News.CANCELLED
+    elif result.result_code == ORDER_NOT_EXIST:
+        news = News.ABSENT
+    elif result.result_status == "F" and result.result_code == CANCEL_WINDOW_EXCEED:
+        news = News.CANCEL_REFUSED
     else:
         return None
     return Observation(
-        source=Source.CANCEL, news=news, at=at, client_id=client_id, result=response.result
+        source=Source.CANCEL,
+        news=news,
+        at=at,
+        client_id=attempt.client_id,
+        result=result,
+        said_at=answered.said_at,
+        claim=attempt.claim,
     )
 
 
-def observe_refund(response: RefundResponse, refund: Refund, at: datetime) -> Observation | None:
+def observe_refund(
+    answered: Answered[RefundResponse], refund: Refund, at: datetime
+) -> Observation | None:
     """Read the answer to a refund; None for U, which says nothing yet."""
+    response = answered.message
     status = response.result.result_status
     if status not in ("S", "F"):
         return None
@@ -120,12 +170,63 @@ def observe_refund(response: RefundResponse, refund: Refund, at: datetime) -> Ob
         client_id=refund.client_id,
         result=response.result,
         amount=response.refund_amount,
+        said_at=answered.said_at,
+        claim=refund.claim,
         refund_request_id=refund.refund_request_id,
         refund_id=response.refund_id,
     )
 
 
-def _order_code(form: OrderCodeForm) -> OrderCode:
+def observe_transaction(
+    answered: Answered[InquiryResponse], refund: Refund, at: datetime
+) -> Observation | None:
+    """Read what an inquiry's transactions say of a refund; None if it is not among them."""
+    for transaction in answered.message.transactions or ():
+        if transaction.transaction_request_id == refund.refund_request_id and _is_done(transaction):
+            return Observation(
+                source=Source.INQUIRY,
+                news=News.REFUNDED,
+                at=at,
+                client_id=refund.client_id,
+                result=transaction.transaction_result,
+                amount=transaction.transaction_amount,
+                said_at=answered.said_at,
+                claim=refund.claim,
+                refund_request_id=refund.refund_request_id,
+                refund_id=transaction.transaction_id,
+            )
+    return None
+
+
+def _payment_news(result: Result) -> News:
+    if result.result_code == ORDER_NOT_EXIST:
+        return News.ABSENT
+    return _FINAL.get(result.result_status, News.IN_PROCESS)
+
+
+def _given_back(transactions: Iterable[Transaction], paid: Amount) -> Amount | None:
+    """Return the sum of the refunds that were made in the payment's currency, None if none were."""
+    amounts = [
+        transaction.transaction_amount.value
+        for transaction in transactions
+        if _is_done(transaction)
+        and transaction.transaction_amount is not None
+        and transaction.transaction_amount.currency == paid.currency
+    ]
+    return Amount(paid.currency, sum(amounts)) if amounts else None
+
+
+def _is_done(transaction: Transaction) -> bool:
+    """Return whether a transaction is a refund that succeeded."""
+    if transaction.transaction_type != "REFUND":
+        return False
+    if transaction.transaction_status is not None:
+        return transaction.transaction_status == "SUCCESS"
+    result = transaction.transaction_result
+    return result is not None and result.result_status == "S"
+
+
+def _order_code(form: OrderCodeForm, expires_at: datetime) -> OrderCode:
     return OrderCode(
         text=form.value("TEXT"),
         images=tuple(
@@ -133,4 +234,5 @@ def _order_code(form: OrderCodeForm) -> OrderCode:
             for detail in form.code_details
             if detail.display_type != "TEXT"
         ),
+        expires_at=expires_at,
     )

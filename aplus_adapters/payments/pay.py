@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
-from aplus_adapters.errors import ConfigurationError, InvalidValue, UnknownOrder
+from aplus_adapters.errors import ConfigurationError, InvalidValue, OrderChanged, UnknownOrder
 from aplus_adapters.payments import follow_up
 from aplus_adapters.payments.attempt import Attempt, State
 from aplus_adapters.payments.effects import add, call_hook, get, new_request_id, now, sleep
@@ -23,20 +24,22 @@ if TYPE_CHECKING:
 
 __all__ = ["initiate", "new_attempt", "return_address"]
 
-_PEEKS = (0.1, 0.2, 0.4, 0.8, 1.0, 1.5)  # seconds to wait for the worker that got the turn
+log = logging.getLogger("aplus_adapters")
+
+_PEEKS = (0.1, 0.2, 0.4, 0.8, 1.0, 1.5)  # seconds to wait for the worker that holds the claim
 
 
 def initiate(setup: Setup, order_ref: str, visitor: Visitor) -> Flow[Attempt]:
-    """Give the attempt by which this order is paid now, with its code if Alipay+ answers.
+    """Return the attempt by which this order is paid now, with its code if Alipay+ answers.
 
-    An open attempt is given again, so double clicks and second tabs see the same code. It is closed
-    first (inquired, cancelled) when its time is over or when the order's amount has changed; until
-    that is known the old attempt is given and no new one made. A paid order's attempt is given as
-    it is. If Alipay+ cannot be reached the attempt comes back CREATED: nothing is lost, the next
-    `follow_up` sends the same bytes again.
+    An open attempt is returned again, so double clicks and second tabs see the same code. It is
+    closed first (inquired, cancelled) when its time is over or when the order's amount has changed;
+    until that is known the old attempt is returned and no new one made. A paid order's attempt is
+    returned as it is. If Alipay+ cannot be reached, or its answer cannot be stored, the attempt
+    comes back CREATED: nothing is lost, the next `follow_up` sends the same bytes again.
 
-    Raises UnknownOrder, and InvalidValue for an order that cannot be paid, before anything is
-    stored or sent; HookError, StoreError.
+    Raises UnknownOrder, InvalidValue for an order that cannot be paid and OrderChanged for one that
+    was paid with another amount, HookError, StoreError: all of them before anything is sent.
     """
     found = yield from call_hook("load_order", OrderDetails(order_ref=order_ref, visitor=visitor))
     if found is None:
@@ -48,6 +51,7 @@ def initiate(setup: Setup, order_ref: str, visitor: Visitor) -> Flow[Attempt]:
             f"hook load_order: found {type(found).__name__}, expected an OrderToPay or None"
         )
     account = setup.account(found.client_id)
+    order_ref = order_ref if found.order_ref is None else found.order_ref
     moment = yield from now()
     request_id = yield from new_request_id()
     wanted = new_attempt(
@@ -55,21 +59,39 @@ def initiate(setup: Setup, order_ref: str, visitor: Visitor) -> Flow[Attempt]:
         found,
         order_ref,
         expiry=setup.rules.expiry,
+        claim=setup.rules.claim,
         payment_request_id=request_id,
         visitor=visitor,
         moment=moment,
     )
     attempt = yield from add(wanted)
-    if not attempt.state.is_final and (
-        moment >= attempt.expires_at or attempt.amount != wanted.amount
-    ):
-        attempt = yield from follow_up.close(setup, attempt)
-        if not attempt.state.occupies_order:
+    other_amount = attempt.amount != wanted.amount
+    if _is_open(attempt) and (moment >= attempt.expires_at or other_amount):
+        attempt = yield from follow_up.close(setup, attempt, wanted=other_amount)
+        if not attempt.occupies_order:
             attempt = yield from add(wanted)
-    if attempt.state is State.CREATED:
+    if attempt.state is State.SUCCEEDED and attempt.amount != wanted.amount:
+        raise _changed(attempt, wanted)
+    if attempt.payment_request_id == request_id:
+        attempt = yield from follow_up.step_or_stored(setup, attempt)
+    elif attempt.state is State.CREATED:
         attempt = yield from follow_up.follow_up(setup, attempt)
-        attempt = yield from _await_code(setup, attempt)
-    return attempt
+    return (yield from _await_code(setup, attempt))
+
+
+def _is_open(attempt: Attempt) -> bool:
+    """Return whether an attempt may be closed: what is disputed waits for a person."""
+    return not attempt.state.is_final and attempt.disputed is None
+
+
+def _changed(paid: Attempt, wanted: Attempt) -> OrderChanged:
+    error = OrderChanged(
+        f"order {wanted.order_ref}: found it paid with {paid.amount} by payment "
+        f"{paid.payment_request_id}, but load_order says {wanted.amount}; correct the order, or "
+        "refund the payment in full, then it can be paid anew"
+    )
+    log.error("%s", error, extra={"payment_request_id": paid.payment_request_id})
+    return error
 
 
 def new_attempt(
@@ -78,13 +100,15 @@ def new_attempt(
     order_ref: str,
     *,
     expiry: timedelta,
+    claim: timedelta,
     payment_request_id: str,
     visitor: Visitor,
     moment: datetime,
 ) -> Attempt:
-    """Build the attempt and the exact body of its pay request.
+    """Build the attempt and the exact body of its pay request, claimed by whoever stores it.
 
-    `moment` is now (aware), `expiry` how long Alipay+ keeps a code when the order shortens nothing.
+    `moment` is now (aware), `expiry` how long Alipay+ keeps a code when the order shortens nothing,
+    `claim` how long the claim lasts.
 
     Raises InvalidValue for whatever Alipay+ would refuse.
     """
@@ -131,8 +155,10 @@ def new_attempt(
         request_body=request.encode(),
         created_at=moment,
         expires_at=closes.moment if closes else moment + expiry,
-        next_call_at=moment,
+        next_call_at=moment + claim,
         changed_at=moment,
+        claim=1,  # whoever stores it is the first to call Alipay+ about it
+        claimed_until=moment + claim,
     )
 
 
@@ -154,15 +180,10 @@ def _absolute(account: Account, url: str) -> str:
 
 
 def _await_code(setup: Setup, attempt: Attempt) -> Flow[Attempt]:
-    """Look a few times whether the worker that has the turn got the code."""
+    """Look a few times whether the worker that holds the claim got the code."""
     for pause in _PEEKS:
         moment = yield from now()
-        free = moment + setup.rules.retry_pay  # a turn that is given back comes round by then
-        if (
-            attempt.state is not State.CREATED
-            or attempt.next_call_at is None
-            or attempt.next_call_at <= free
-        ):
+        if attempt.state is not State.CREATED or setup.is_free(attempt, moment):
             break
         yield from sleep(pause)
         attempt = (yield from get(attempt.payment_request_id)) or attempt

@@ -1,7 +1,7 @@
 """Going after whatever needs asking: the safety net under notifications, crashes and lost answers.
 
 Any number of threads, processes and machines may do this at once: who wants to call Alipay+ about
-something has to win its turn in the store first, so that each is asked about once.
+something has to take its claim in the store first, so that each is asked about once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 
 from aplus_adapters.errors import AplusError
 from aplus_adapters.payments.effects import call_store, draw, now
-from aplus_adapters.payments.follow_up import step, take_turn
+from aplus_adapters.payments.follow_up import step, take_claim
 from aplus_adapters.payments.refund import follow_up_refund
 from aplus_adapters.payments.settle import report_conflict
 
@@ -36,8 +36,9 @@ log = logging.getLogger("aplus_adapters")
 class Round:
     """What one round of `reconcile` did: numbers of attempts, refunds and conflicts.
 
-    `asked` were this worker's turn, `settled` of them became final; `taken` were another worker's.
-    `refunds` became final, `conflicts` were reported, `failed` raised an error that is in the log.
+    `asked` were this worker's claims, `settled` of them became final; `taken` were claimed
+    by others. `refunds` became final, `conflicts` were reported, `failed` raised an error that is
+    in the log.
     """
 
     asked: int = 0
@@ -66,28 +67,31 @@ def reconcile(setup: Setup, progress: Callable[[Round], None] = lambda _: None) 
     """
     started = yield from now()
     done = Round()
-    conflicts: Sequence[Conflict] = yield from call_store("unreported_conflicts", _BATCH)
+    accounts = tuple(setup.accounts)
+    conflicts: Sequence[Conflict] = yield from call_store("unreported_conflicts", _BATCH, accounts)
     for conflict in conflicts:
         done = yield from _count(done, _report(conflict, done))
         progress(done)
     seen: set[str] = set()
-    while attempts := (yield from _new(seen, "due", started)):
+    while attempts := (yield from _new(seen, "due", started, accounts)):
         for attempt in attempts:
             done = yield from _count(done, _ask(setup, attempt, done))
             progress(done)
-    while refunds := (yield from _new(seen, "due_refunds", started)):
+    while refunds := (yield from _new(seen, "due_refunds", started, accounts)):
         for refund in refunds:
             done = yield from _count(done, _refund(setup, refund, done))
             progress(done)
     return done
 
 
-def _new(seen: set[str], search: str, started: datetime) -> Flow[list[Any]]:
+def _new(
+    seen: set[str], search: str, started: datetime, accounts: tuple[str, ...]
+) -> Flow[list[Any]]:
     """Give what is due and was not seen in this round, in a random order.
 
     Random, so that of several workers seldom two want the same.
     """
-    found = yield from call_store(search, started, _BATCH)
+    found = yield from call_store(search, started, _BATCH, accounts)
     keyed = []
     for item in found:
         key = item.payment_request_id if search == "due" else item.refund_request_id
@@ -108,7 +112,7 @@ def _count(done: Round, work: Flow[Round]) -> Flow[Round]:
 
 
 def _ask(setup: Setup, attempt: Attempt, done: Round) -> Flow[Round]:
-    mine = yield from take_turn(setup, attempt)
+    mine = yield from take_claim(setup, attempt)
     if mine is None:
         return evolve(done, taken=done.taken + 1)
     after = yield from step(setup, mine)

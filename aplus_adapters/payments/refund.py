@@ -7,18 +7,28 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from aplus_adapters.errors import InvalidValue, NotSent, OutcomeUnknown, UnknownPayment
-from aplus_adapters.payments.attempt import Refund, RefundState
+from aplus_adapters.errors import (
+    HookError,
+    InvalidValue,
+    NotSent,
+    OutcomeUnknown,
+    StoreError,
+    UnknownPayment,
+)
+from aplus_adapters.payments.attempt import News, Refund, RefundState
 from aplus_adapters.payments.effects import add_refund, call_store, get, now
 from aplus_adapters.payments.exchange import exchange
-from aplus_adapters.payments.observe import observe_refund
+from aplus_adapters.payments.observe import observe_refund, observe_transaction
+from aplus_adapters.payments.retry import Retry
 from aplus_adapters.payments.settle import settle_refund
 from aplus_adapters.protocol.amounts import Amount
+from aplus_adapters.protocol.messages.inquiry import InquiryRequest, InquiryResponse
 from aplus_adapters.protocol.messages.refund import RefundRequest, RefundResponse
 
 if TYPE_CHECKING:
     from aplus_adapters.payments.attempt import Attempt, Observation
     from aplus_adapters.payments.effects import Flow
+    from aplus_adapters.payments.exchange import Answered
     from aplus_adapters.payments.setup import Setup
 
 __all__ = ["follow_up_refund", "refund"]
@@ -34,15 +44,16 @@ def refund(
     amount: Amount | None = None,
     reason: str | None = None,
 ) -> Flow[Refund]:
-    """Give back `amount` of a paid attempt (None: what is left), and give the refund as it is then.
+    """Give back `amount` of what was paid (None: what is left); return the refund as it is then.
 
     `refund_request_id` is the shop's own id of this refund, at most 64 characters: asking again
-    with the same id gives the same refund. If Alipay+ gives no usable answer the refund comes back
-    CREATED: nothing is lost, `reconcile` sends the same bytes again until there is an answer.
+    with the same id gives the same refund. If Alipay+ gives no usable answer, or the answer cannot
+    be stored, the refund comes back CREATED: nothing is lost, `reconcile` sends the same bytes
+    until there is an answer. The money of a conflict (`Attempt.disputed`) can be refunded too.
 
     Raises UnknownPayment; InvalidValue for an attempt that is not paid or a sum above what was
-    paid, InconsistentRetry for an id used with other content, before anything is sent; HookError,
-    StoreError. Source: protocol, "Sibling calls".
+    paid, InconsistentRetry for an id used with other content; StoreError: all of them before
+    anything is sent. Source: protocol, "Sibling calls".
     """
     attempt = yield from get(payment_request_id)
     if attempt is None:
@@ -71,13 +82,25 @@ def refund(
             changed_at=moment,
         )
     )
-    return (yield from follow_up_refund(setup, stored))
+    try:
+        return (yield from follow_up_refund(setup, stored))
+    except (StoreError, HookError) as error:
+        log.exception(
+            "refund %s of payment %s: what Alipay+ said could not be stored: %s; it is asked again "
+            "by reconcile, see to the hook or the store",
+            refund_request_id,
+            payment_request_id,
+            error,
+            extra={"payment_request_id": payment_request_id},
+        )
+    return stored
 
 
 def _left(attempt: Attempt, refund_request_id: str) -> Flow[Amount]:
     """Give what was not given back yet; what this very refund is about if it is there already."""
     stored: list[Refund] = yield from call_store("refunds", attempt.payment_request_id)
-    left = attempt.amount.value
+    paid = attempt.paid_amount or attempt.amount
+    left = paid.value
     for one in stored:
         if one.refund_request_id == refund_request_id:
             return one.amount
@@ -85,53 +108,96 @@ def _left(attempt: Attempt, refund_request_id: str) -> Flow[Amount]:
             left -= one.amount.value
     if left <= 0:
         raise InvalidValue(
-            f"refund of {attempt.payment_request_id}: found nothing left of {attempt.amount}, "
+            f"refund of {attempt.payment_request_id}: found nothing left of {paid}, "
             "expected something; look at its refunds with `aplus show`"
         )
-    return Amount(attempt.amount.currency, left)
+    return Amount(paid.currency, left)
 
 
-def follow_up_refund(setup: Setup, found: Refund) -> Flow[Refund]:
-    """Take the turn if it is time, send the refund, and give it as it is then."""
+def follow_up_refund(setup: Setup, stored: Refund) -> Flow[Refund]:
+    """Claim the refund if it is time, send it, and return it as it is then.
+
+    Raises StoreError and HookError if an answer cannot be recorded.
+    """
     moment = yield from now()
-    if found.next_call_at is None or found.next_call_at > moment:
-        return found
-    rules = setup.rules
-    turn = moment + rules.turn
-    request_id = found.refund_request_id
-    if not (yield from call_store("schedule_refund", request_id, found.next_call_at, turn)):
-        return (yield from _again(found))
+    if not setup.is_due(stored, moment):
+        return stored
+    until = moment + setup.rules.after_refusal
+    request_id = stored.refund_request_id
+    if not (yield from call_store("claim_refund", request_id, stored.claim, until)):
+        return (yield from _as_stored(stored))
+    mine = evolve(stored, claim=stored.claim + 1, claimed_until=until, next_call_at=until)
     try:
-        observation = yield from _send(setup, found)
+        observation = yield from _ask(setup, mine)
     except (NotSent, OutcomeUnknown) as error:
-        log.warning("refund %s: %s; will be tried again", request_id, error)
+        log.warning(
+            "refund %s of payment %s: %s; will be tried again",
+            request_id,
+            mine.payment_request_id,
+            error,
+            extra={"payment_request_id": mine.payment_request_id},
+        )
         moment = yield from now()
-        later = moment + rules.after_refusal
-        yield from call_store("schedule_refund", request_id, turn, later)
-        return evolve(found, next_call_at=later)
-    refund = yield from settle_refund(found.payment_request_id, observation)
+        later = moment + setup.rules.after_refusal
+        yield from call_store("release_refund", request_id, mine.claim, later)
+        return (yield from _as_stored(stored))
+    refund = yield from settle_refund(mine.payment_request_id, observation)
     if not refund.state.is_final:  # the answer contradicts what was asked for: a person must look
-        later = observation.at + rules.after_conflict
-        yield from call_store("schedule_refund", request_id, refund.next_call_at, later)
+        later = observation.at + setup.rules.after_conflict
+        yield from call_store("release_refund", request_id, mine.claim, later)
     return refund
 
 
-def _send(setup: Setup, found: Refund) -> Flow[Observation]:
-    response = yield from exchange(
-        setup.account(found.client_id),
+def _ask(setup: Setup, mine: Refund) -> Flow[Observation]:
+    """Send the refund; raise OutcomeUnknown unless the answer is beyond doubt.
+
+    An F that answers a repeat says nothing of the first send, which may have been acted on: its
+    transactions are asked for. Only an F to the one send of a claim, where an inquiry does not know
+    the refund either, is a refusal; a claim comes a minute after the one before at the earliest, so
+    that nothing of that one is still on its way.
+    """
+    account = setup.account(mine.client_id)
+    answered: Answered[RefundResponse] = yield from exchange(
+        account,
         RefundRequest.path,
-        found.request_body,
+        mine.request_body,
         RefundResponse,
         retry=setup.rules.refund,
         timeout=setup.rules.timeout,
+        until=mine.claimed_until,
     )
-    observation = observe_refund(response, found, (yield from now()))
+    observation = observe_refund(answered, mine, (yield from now()))
+    result = answered.message.result
     if observation is None:
-        raise OutcomeUnknown(f"refund {found.refund_request_id}: found result {response.result}")
+        raise OutcomeUnknown(f"refund {mine.refund_request_id}: found result {result}")
+    if observation.news is News.REFUNDED or (mine.claim == 1 and answered.sends == 1):
+        return observation
+    asked: Answered[InquiryResponse] = yield from exchange(
+        account,
+        InquiryRequest.path,
+        InquiryRequest(payment_request_id=mine.payment_request_id).encode(),
+        InquiryResponse,
+        retry=Retry(),
+        timeout=setup.rules.inquiry_timeout,
+        until=mine.claimed_until,
+    )
+    response = asked.message
+    if response.payment_request_id not in (None, mine.payment_request_id):
+        raise OutcomeUnknown(
+            f"refund {mine.refund_request_id}: found an inquiry's answer about another payment"
+        )
+    done = observe_transaction(asked, mine, (yield from now()))
+    if done is not None:
+        return done
+    if answered.sends > 1 or response.result.result_status != "S":
+        raise OutcomeUnknown(
+            f"refund {mine.refund_request_id}: found result {result} to a repeat, which does not "
+            "say what became of the first request"
+        )
     return observation
 
 
-def _again(found: Refund) -> Flow[Refund]:
-    stored = yield from call_store("refunds", found.payment_request_id)
+def _as_stored(known: Refund) -> Flow[Refund]:
+    stored = yield from call_store("refunds", known.payment_request_id)
     by_id: dict[str, Refund] = {one.refund_request_id: one for one in stored}
-    return by_id.get(found.refund_request_id, found)
+    return by_id.get(known.refund_request_id, known)

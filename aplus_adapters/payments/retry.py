@@ -6,10 +6,11 @@ from datetime import timedelta
 
 from attrs import frozen
 
+from aplus_adapters.errors import InvalidValue
 from aplus_adapters.protocol.envelope import MAX_AGE, MAX_AHEAD
 from aplus_adapters.protocol.messages.pay import DEFAULT_EXPIRY
 
-__all__ = ["CANCEL", "INQUIRY", "PAY", "REFUND", "Retry", "Rules"]
+__all__ = ["CANCEL", "FARTHEST", "INQUIRY", "PAY", "REFUND", "Retry", "Rules"]
 
 
 @frozen(kw_only=True)
@@ -30,6 +31,11 @@ class Retry:
     jitter: float = 0.2
     deadline: float = 10.0
 
+    @property
+    def longest(self) -> float:
+        """Return the seconds that all of it takes at most, 0 where nothing is repeated."""
+        return self.deadline if self.pauses else 0.0
+
     def pause(self, repetition: int, draw: float) -> float:
         """Give the seconds before a repetition (0 is the first); `draw` is random in [0, 1)."""
         return self.pauses[repetition] * (1 + self.jitter * (2 * draw - 1))
@@ -41,6 +47,9 @@ class Retry:
             + f", none begun after {self.deadline:g} s"
         )
 
+
+FARTHEST = timedelta(minutes=15)
+"""No call is ever planned further ahead: what is was planned by a clock that was wrong."""
 
 # Sources: protocol, "Time" and "Sibling calls". Every call may be repeated as it is: pay and refund
 # by their request ids, cancelPayment as it is idempotent, inquiryPayment as it only reads.
@@ -56,26 +65,53 @@ class Rules:
 
     Sources: protocol, "Time": pay is repeated up to 3 requests; the first inquiry comes 15 to 25 s
     after the code was shown, later ones 3 to 5 s apart. Time-outs are seconds for one HTTP call.
-    `turn` is how long a worker that calls Alipay+ keeps others from doing the same; it outlasts
-    `pay` and `refund` with their time-outs. `cancel` are the seconds between cancellations that
-    bring no S; when they are used up it is tried every `after_refusal` with an error in the log.
-    What contradicts the stored payment is asked about again `after_conflict`. `max_age` of a
-    notification lets a re-send 24 h 22 min late through.
+    `claim` is how long a worker that calls Alipay+ keeps others from doing the same; no call is
+    begun that could outlast it. An expired code that no inquiry brings an answer about is cancelled
+    after `grace`. `cancel` are the seconds between cancellations that bring no S; when they are
+    used up it is tried every `after_refusal` with an error in the log. What contradicts the stored
+    payment is asked about again `after_conflict`. `max_age` of a notification lets a re-send 24 h
+    22 min late through.
+
+    Raises InvalidValue for a pause over FARTHEST.
     """
 
-    pay: Retry = Retry(pauses=(0.5, 1.0), deadline=8.0)
-    refund: Retry = Retry(pauses=(0.5, 1.0), deadline=8.0)
-    timeout: float = 5.0
-    turn: timedelta = timedelta(seconds=15)
+    pay: Retry = Retry(pauses=(0.5, 1.0), deadline=10.0)
+    refund: Retry = Retry(pauses=(0.5, 1.0), deadline=10.0)
+    timeout: float = 8.0
+    inquiry_timeout: float = 5.0
+    claim: timedelta = timedelta(seconds=20)
+    grace: timedelta = timedelta(seconds=30)
     retry_pay: timedelta = timedelta(seconds=2)
     first_inquiry: timedelta = timedelta(seconds=20)
     inquiry: timedelta = timedelta(seconds=4)
     cancel: tuple[float, ...] = CANCEL.pauses
     after_refusal: timedelta = timedelta(seconds=60)
-    after_conflict: timedelta = timedelta(hours=1)
+    after_conflict: timedelta = timedelta(minutes=10)
     expiry: timedelta = DEFAULT_EXPIRY
     max_age: timedelta = MAX_AGE
     max_ahead: timedelta = MAX_AHEAD
+
+    def __attrs_post_init__(self) -> None:
+        names = (
+            "claim",
+            "retry_pay",
+            "first_inquiry",
+            "inquiry",
+            "after_refusal",
+            "after_conflict",
+        )
+        for name in names:
+            if not timedelta(0) < getattr(self, name) < FARTHEST:
+                raise InvalidValue(
+                    f"Rules {name}: found {getattr(self, name)}, expected more than 0 and less "
+                    f"than {FARTHEST}"
+                )
+        longest = max(self.timeout, self.inquiry_timeout, self.pay.longest, self.refund.longest)
+        if self.claim.total_seconds() < longest:
+            raise InvalidValue(
+                f"Rules claim: found {self.claim}, expected at least the {longest:g} s that a call "
+                "may take"
+            )
 
     def __str__(self) -> str:
         return (

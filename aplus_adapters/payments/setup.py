@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from aplus_adapters.errors import ConfigurationError
-from aplus_adapters.payments.retry import Rules
+from aplus_adapters.payments.retry import FARTHEST, Rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
+    from aplus_adapters.payments.attempt import Attempt, Refund
     from aplus_adapters.protocol.account import Account
 
 __all__ = ["Setup"]
@@ -28,6 +30,21 @@ class Setup:
     def default_account(self) -> Account:
         """Give the account that takes payments unless the order names another."""
         return next(iter(self.accounts.values()))
+
+    def is_free(self, item: Attempt | Refund, moment: datetime) -> bool:
+        """Return whether nobody's claim of an attempt or a refund is in force.
+
+        One that ends later than a claim can, counted from now, was made by a clock that was wrong.
+        """
+        until, longest = item.claimed_until, max(self.rules.claim, self.rules.after_refusal)
+        return until is None or not moment < until <= moment + longest
+
+    def is_due(self, item: Attempt | Refund, moment: datetime) -> bool:
+        """Return whether it is time to call Alipay+ about an attempt or a refund of ours."""
+        when = item.next_call_at
+        if when is None or item.client_id not in self.accounts or not self.is_free(item, moment):
+            return False
+        return not moment < when <= moment + FARTHEST
 
     def account(self, client_id: str | None) -> Account:
         """Give the account of a client id (None: the default); ConfigurationError if unknown."""

@@ -15,6 +15,7 @@ from aplus_adapters.payments.attempt import (
     Observation,
     Refund,
     RefundState,
+    Source,
     State,
     Transition,
 )
@@ -22,55 +23,65 @@ from aplus_adapters.payments.attempt import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["CONFLICT", "TABLE", "admit_refund", "advance"]
+__all__ = ["CONFLICT", "ORDER_IS_CLOSED", "TABLE", "admit_refund", "advance"]
+
+ORDER_IS_CLOSED: Final = "ORDER_IS_CLOSED"
+"""The result code of a payment that was closed or cancelled."""
 
 CONFLICT: Final = "conflict"
 """The observation contradicts a final state: stored and reported, never applied."""
 
-_C, _P, _S, _F, _X = (
+_C, _P, _L, _S, _F, _X = (
     State.CREATED,
     State.PENDING,
+    State.CLOSING,
     State.SUCCEEDED,
     State.FAILED,
     State.CANCELLED,
 )
 
 # One row per news, one column per state. Failed and cancelled attempts show no code, so a late code
-# or refusal is harmless there; a late success never is. After a successful cancellation a late
-# notification loses (protocol, "notifyPayment").
+# or refusal is harmless there; a late success never is. Once we are going to cancel, a success is
+# kept but the attempt can only become cancelled, since the cancellation returns the money. Source:
+# protocol, "Time", how a payment is closed.
 _ROWS: dict[News, tuple[State | str, ...]] = {
-    #                  CREATED  PENDING  SUCCEEDED  FAILED    CANCELLED
-    News.CODE_ISSUED: (_P,      _P,      _S,        _F,       _X),
-    News.REFUSED:     (_F,      _P,      _S,        _F,       _X),
-    News.IN_PROCESS:  (_C,      _P,      _S,        _F,       _X),
-    News.SUCCEEDED:   (_S,      _S,      _S,        CONFLICT, CONFLICT),
-    News.FAILED:      (_F,      _F,      CONFLICT,  _F,       _X),
-    News.CANCELLED:   (_X,      _X,      CONFLICT,  _F,       _X),
-    News.ABSENT:      (_F,      _F,      CONFLICT,  _F,       _X),
-    News.REFUNDED:    (CONFLICT, CONFLICT, _S,      CONFLICT, CONFLICT),
-    News.REFUND_REFUSED: (_C,   _P,      _S,        _F,       _X),
+    #                     CREATED   PENDING   CLOSING   SUCCEEDED FAILED    CANCELLED
+    News.CODE_ISSUED:    (_P,       _P,       _L,       _S,       _F,       _X),
+    News.REFUSED:        (_F,       _P,       _F,       _S,       _F,       _X),
+    News.IN_PROCESS:     (_C,       _P,       _L,       _S,       _F,       _X),
+    News.SUCCEEDED:      (_S,       _S,       _L,       _S,       CONFLICT, CONFLICT),
+    News.FAILED:         (_F,       _F,       _F,       CONFLICT, _F,       _X),
+    News.CLOSING:        (_L,       _L,       _L,       _S,       _F,       _X),
+    News.CANCELLED:      (_X,       _X,       _X,       CONFLICT, _F,       _X),
+    News.CANCEL_REFUSED: (_C,       _P,       _P,       _S,       _F,       _X),
+    News.ABSENT:         (_C,       _P,       _F,       CONFLICT, _F,       _X),
+    News.RETURNED:       (_X,       _X,       _X,       CONFLICT, _F,       _X),
+    News.REFUNDED:       (CONFLICT, CONFLICT, CONFLICT, _S,       CONFLICT, CONFLICT),
+    News.REFUND_REFUSED: (_C,       _P,       _L,       _S,       _F,       _X),
 }  # fmt: skip
 _REFUND_STATES = {
     News.REFUNDED: RefundState.SUCCEEDED,
     News.REFUND_REFUSED: RefundState.FAILED,
 }
+# What was asked under an older claim and tells only of absence or of "still open" is overtaken.
+_OVERTAKEN = (News.ABSENT, News.CLOSING, News.CANCEL_REFUSED)
 
 TABLE: Mapping[tuple[State, News], State | str] = MappingProxyType(
     {
         (state, news): outcome
         for news, row in _ROWS.items()
-        for state, outcome in zip((_C, _P, _S, _F, _X), row, strict=True)
+        for state, outcome in zip((_C, _P, _L, _S, _F, _X), row, strict=True)
     }
 )
 """(state, news) to the next state, or CONFLICT."""
 
 
 def advance(attempt: Attempt, observation: Observation, refund: Refund | None = None) -> Transition:
-    """Say what an observation does to an attempt; the only place where states change.
+    """Return what an observation does to an attempt; the only place where states change.
 
     Amount, currency and payment id are compared first: what differs from the stored attempt never
-    settles it, whatever its state. `refund` is the stored refund that the observation tells of, if
-    it tells of one. Raises UnknownPayment if the observation came for another account than the
+    completes it, whatever its state. `refund` is the stored refund that the observation tells of,
+    if it tells of one. Raises UnknownPayment if the observation came for another account than the
     attempt's, or tells of a refund that is not there.
     """
     if observation.client_id != attempt.client_id:
@@ -80,20 +91,54 @@ def advance(attempt: Attempt, observation: Observation, refund: Refund | None = 
         )
     if observation.refund_request_id is not None:
         return _advance_refund(attempt, observation, refund)
-    outcome = TABLE[attempt.state, observation.news]
+    news = _effective(attempt, observation)
+    outcome = TABLE[attempt.state, news]
     reason = _mismatch(attempt, observation)
     if reason is None and outcome == CONFLICT:
         reason = f"{observation.news} by {observation.source} although it is {attempt.state}"
     if reason is not None:
-        conflict = Conflict(attempt=attempt, observation=observation, reason=reason)
-        return Transition(
-            before=attempt,
-            after=_reschedule(attempt, observation),
-            observation=observation,
-            conflict=conflict,
-        )
-    after = _apply(attempt, State(outcome), observation)
-    return Transition(before=attempt, after=after, observation=observation)
+        after = _rescheduled(_disputed(attempt, observation), observation)
+    else:
+        after = _applied(attempt, State(outcome), news, observation)
+        reason = _given_back_in_part(attempt, after, observation)
+    conflict = reason and Conflict(attempt=after, observation=observation, reason=reason)
+    return Transition(
+        before=attempt, after=after, observation=observation, conflict=conflict or None
+    )
+
+
+def _effective(attempt: Attempt, observation: Observation) -> News:
+    """Return what an observation says in the light of what is stored; IN_PROCESS for nothing."""
+    news = observation.news
+    if news is News.REFUSED and attempt.order_code is not None:
+        return News.IN_PROCESS  # an identical request was accepted: this one's refusal is moot
+    if news in _OVERTAKEN and observation.claim != attempt.claim:
+        return News.IN_PROCESS
+    if news is News.ABSENT and not _is_gone(attempt, observation):
+        return News.IN_PROCESS
+    if news is News.FAILED and attempt.state is State.CLOSING and _is_closed(observation):
+        return News.CANCELLED  # our cancelPayment acted, though its answer may have been lost
+    return news
+
+
+def _is_closed(observation: Observation) -> bool:
+    return observation.result is not None and observation.result.result_code == ORDER_IS_CLOSED
+
+
+def _is_gone(attempt: Attempt, observation: Observation) -> bool:
+    """Return whether absence means that the attempt's code can no longer be paid.
+
+    Only cancelPayment's absence counts. What never had a code was never shown to anyone, and a code
+    that comes later is not shown. A code that was shown has to have expired by Alipay+'s own clock.
+    What Alipay+ called paid is not absent, whatever a part of it that lags behind may say.
+    """
+    if observation.source is not Source.CANCEL or attempt.success_reported:
+        return False
+    code = attempt.order_code
+    if code is None:
+        return True
+    said_at, expires_at = observation.said_at, code.expires_at
+    return said_at is not None and expires_at is not None and said_at >= expires_at
 
 
 def _mismatch(attempt: Attempt, observation: Observation) -> str | None:
@@ -111,28 +156,56 @@ def _mismatch(attempt: Attempt, observation: Observation) -> str | None:
     return None
 
 
-def _apply(attempt: Attempt, state: State, observation: Observation) -> Attempt:
-    if state.is_final and attempt.state is state:
+def _disputed(attempt: Attempt, observation: Observation) -> Attempt:
+    """Return the attempt with the money that a contradicting success says was taken."""
+    if observation.news is not News.SUCCEEDED or attempt.state is State.SUCCEEDED:
         return attempt
+    if attempt.state is State.CANCELLED:  # the cancellation returns it
+        return evolve(attempt, success_reported=True)
+    return evolve(attempt, disputed=observation.amount or attempt.amount)
+
+
+def _applied(attempt: Attempt, state: State, news: News, observation: Observation) -> Attempt:
+    if attempt.state.is_final:
+        if state is State.SUCCEEDED and attempt.payment_id is None:
+            return evolve(attempt, payment_id=observation.payment_id)
+        return attempt
+    reported = attempt.success_reported or news is News.SUCCEEDED
+    if news is News.CANCEL_REFUSED and reported and attempt.state is State.CLOSING:
+        state = State.SUCCEEDED  # nothing returns the money: what was reported decides
     moved = state is not attempt.state
-    return evolve(
+    after = evolve(
         attempt,
         state=state,
-        next_call_at=None if state.is_final else observation.next_call_at or attempt.next_call_at,
         changed_at=observation.at if moved else attempt.changed_at,
         payment_id=attempt.payment_id or observation.payment_id,
         order_code=observation.order_code or attempt.order_code,
         expires_at=observation.expires_at or attempt.expires_at,
-        result=observation.result if moved else attempt.result,
+        result=observation.result if moved and observation.result else attempt.result,
         payment_time=observation.payment_time or attempt.payment_time,
         wallet=observation.wallet or attempt.wallet,
+        success_reported=reported and state is not State.SUCCEEDED,
+        disputed=None if state in (State.SUCCEEDED, State.CANCELLED) else attempt.disputed,
     )
+    return _rescheduled(after, observation)
 
 
-def _reschedule(attempt: Attempt, observation: Observation) -> Attempt:
-    if attempt.state.is_final or observation.next_call_at is None:
+def _rescheduled(attempt: Attempt, observation: Observation) -> Attempt:
+    """Return the attempt with its claim given back, if it is the observer's and it is done with."""
+    if attempt.state.is_final:
+        return evolve(attempt, next_call_at=None, claimed_until=None)
+    if observation.next_call_at is None or observation.claim != attempt.claim:
         return attempt
-    return evolve(attempt, next_call_at=observation.next_call_at)
+    return evolve(attempt, next_call_at=observation.next_call_at, claimed_until=None)
+
+
+def _given_back_in_part(before: Attempt, after: Attempt, observation: Observation) -> str | None:
+    """Return why a person must look at a payment that became paid and was given back in part."""
+    if observation.given_back is None or observation.news is not News.SUCCEEDED:
+        return None
+    if before.state.is_final or after.state is not State.SUCCEEDED:
+        return None
+    return f"paid {after.amount}, of which {observation.given_back} were given back elsewhere"
 
 
 def _advance_refund(
@@ -144,42 +217,61 @@ def _advance_refund(
             f"{attempt.payment_request_id}"
         )
     state = _REFUND_STATES[observation.news]
+    is_overtaken = state is RefundState.FAILED and observation.claim != refund.claim
     reason = None
     if observation.amount not in (None, refund.amount):
         reason = f"refund says {observation.amount}, it was to be {refund.amount}"
-    elif TABLE[attempt.state, observation.news] == CONFLICT:
+    elif TABLE[attempt.state, observation.news] == CONFLICT and attempt.disputed is None:
         reason = f"{observation.news} although the payment is {attempt.state}"
-    elif refund.state not in (RefundState.CREATED, state):
+    elif refund.state not in (RefundState.CREATED, state) and not is_overtaken:
         reason = f"{observation.news} although the refund is {refund.state}"
     conflict = None
-    after = refund
+    after, refund_after = attempt, refund
     if reason is not None:
         conflict = Conflict(attempt=attempt, observation=observation, reason=reason)
-    elif not refund.state.is_final:
-        after = evolve(
+    elif not refund.state.is_final and not is_overtaken:
+        refund_after = evolve(
             refund,
             state=state,
             next_call_at=None,
+            claimed_until=None,
             changed_at=observation.at,
             refund_id=observation.refund_id,
             result=observation.result,
         )
+        if state is RefundState.SUCCEEDED:
+            after = _given_back(attempt, refund, observation)
     return Transition(
         before=attempt,
-        after=attempt,
+        after=after,
         observation=observation,
         conflict=conflict,
         refund_before=refund,
-        refund=after,
+        refund=refund_after,
+    )
+
+
+def _given_back(attempt: Attempt, refund: Refund, observation: Observation) -> Attempt:
+    """Return the attempt after a refund; an open one whose disputed money is back is over."""
+    after = evolve(attempt, refunded=attempt.refunded + refund.amount.value)
+    if attempt.state.is_final or not after.is_refunded:
+        return after
+    return evolve(
+        after,
+        state=State.CANCELLED,
+        changed_at=observation.at,
+        next_call_at=None,
+        claimed_until=None,
+        disputed=None,
     )
 
 
 def admit_refund(attempt: Attempt, stored: Iterable[Refund], wanted: Refund) -> Refund | None:
-    """Give the stored refund with the wanted one's id, or None if the wanted one may be added.
+    """Return the stored refund with the wanted one's id, or None if the wanted one may be added.
 
     `stored` are the payment's refunds, read under the payment's lock. Raises InconsistentRetry for
-    an id that was used with other content, InvalidValue unless the payment is paid in the same
-    currency and what did not fail stays within what was paid. Source: protocol, "Sibling calls".
+    an id that was used with other content, InvalidValue unless money was paid (undisputed or not)
+    in the same currency and what did not fail stays within it. Source: protocol, "Sibling calls".
     """
     stored = tuple(stored)
     for refund in stored:
@@ -190,21 +282,23 @@ def admit_refund(attempt: Attempt, stored: Iterable[Refund], wanted: Refund) -> 
                     "a new refund_request_id for another refund; nothing was sent"
                 )
             return refund
-    if attempt.state is not State.SUCCEEDED:
+    paid = attempt.paid_amount
+    if paid is None:
         raise InvalidValue(
             f"refund of {attempt.payment_request_id}: found a payment that is {attempt.state}, "
             "expected one that is paid; nothing was sent"
         )
-    if wanted.amount.currency != attempt.amount.currency:
+    if wanted.amount.currency != paid.currency:
         raise InvalidValue(
             f"refund of {attempt.payment_request_id}: found {wanted.amount}, expected the "
-            f"payment's currency {attempt.amount.currency}; nothing was sent"
+            f"payment's currency {paid.currency}; nothing was sent"
         )
-    spent = sum(one.amount.value for one in stored if one.state is not RefundState.FAILED)
-    if spent + wanted.amount.value > attempt.amount.value:
-        left = evolve(attempt.amount, value=attempt.amount.value - spent)
+    mine = (one for one in stored if one.payment_request_id == attempt.payment_request_id)
+    spent = sum(one.amount.value for one in mine if one.state is not RefundState.FAILED)
+    if spent + wanted.amount.value > paid.value:
+        left = evolve(paid, value=paid.value - spent)
         raise InvalidValue(
             f"refund of {attempt.payment_request_id}: found {wanted.amount}, expected at most "
-            f"{left}, what is left of {attempt.amount}; nothing was sent"
+            f"{left}, what is left of {paid}; nothing was sent"
         )
     return None

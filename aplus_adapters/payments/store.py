@@ -4,13 +4,14 @@
 |---------------------|---------------------------------------------------------------------------|
 | `add`               | durable before it returns; one attempt per order among those that occupy  |
 | `get`, `latest`     | what was committed last                                                   |
-| `schedule`          | of several callers with the same `expected` exactly one gets True         |
+| `claim`             | of several callers with the same token exactly one gets True              |
+| `release`           | gives a claim back, if it still is the caller's                           |
 | `record`            | one transaction: lock, advance, store, `inside`, commit; all or nothing   |
-| `due`               | open attempts whose `next_call_at` has come, the longest waiting first    |
+| `due`               | open attempts whose next call has come, the longest waiting first         |
 | `history`           | every observation that was recorded, in that order                        |
 | `add_refund`        | under the payment's lock: `states.admit_refund`, then durable             |
 | `refunds`           | every refund of a payment, in the order in which they were added          |
-| `schedule_refund`   | as `schedule`, for a refund                                               |
+| `claim_refund`, `release_refund` | as `claim` and `release`, for a refund                       |
 | `due_refunds`       | as `due`, for refunds                                                     |
 | `conflict_reported` | durable; the conflict is not handed out again                             |
 | `unreported_conflicts` | conflicts that the shop was not told of yet, the oldest first          |
@@ -41,13 +42,15 @@ STORE_METHODS = (
     "add",
     "get",
     "latest",
-    "schedule",
+    "claim",
+    "release",
     "record",
     "due",
     "history",
     "add_refund",
     "refunds",
-    "schedule_refund",
+    "claim_refund",
+    "release_refund",
     "due_refunds",
     "conflict_reported",
     "unreported_conflicts",
@@ -60,7 +63,8 @@ class PaymentStore(Protocol):
     def add(self, attempt: Attempt, /) -> Attempt:
         """Store a new attempt unless one occupies its order; give the one that does now.
 
-        An attempt occupies its order while `state.occupies_order`: open or paid.
+        An attempt occupies its order while `Attempt.occupies_order`: open, or with money that is
+        not refunded.
         """
         ...
 
@@ -72,8 +76,18 @@ class PaymentStore(Protocol):
         """Give the newest attempt of an order, None if there is none."""
         ...
 
-    def schedule(self, payment_request_id: str, expected: datetime | None, at: datetime, /) -> bool:
-        """Set `next_call_at` to `at` if it still is `expected`; tell whether it was."""
+    def claim(self, payment_request_id: str, token: int, until: datetime, /) -> bool:
+        """Take the claim of an open attempt whose `claim` still is `token`; return whether it was.
+
+        `claim` becomes `token` + 1, `claimed_until` and `next_call_at` become `until`.
+        """
+        ...
+
+    def release(self, payment_request_id: str, token: int, at: datetime, /) -> bool:
+        """Give the claim back if `claim` still is `token`; return whether it was.
+
+        `claimed_until` becomes None, `next_call_at` becomes `at`.
+        """
         ...
 
     def record(
@@ -93,8 +107,11 @@ class PaymentStore(Protocol):
         """
         ...
 
-    def due(self, now: datetime, limit: int, /) -> Sequence[Attempt]:
-        """Give up to `limit` open attempts that may be called about now."""
+    def due(self, now: datetime, limit: int, client_ids: Sequence[str], /) -> Sequence[Attempt]:
+        """Return up to `limit` open attempts of these accounts that may be called about now.
+
+        Their `next_call_at` has come, or is further ahead than FARTHEST: a wrong clock set it.
+        """
         ...
 
     def history(self, payment_request_id: str, /) -> Sequence[Observation]:
@@ -112,20 +129,24 @@ class PaymentStore(Protocol):
         """Give every refund of the attempt in the order in which they were added."""
         ...
 
-    def schedule_refund(
-        self, refund_request_id: str, expected: datetime | None, at: datetime, /
-    ) -> bool:
-        """Set a refund's `next_call_at` to `at` if it still is `expected`; tell whether it was."""
+    def claim_refund(self, refund_request_id: str, token: int, until: datetime, /) -> bool:
+        """Take the claim of an open refund as `claim` does that of an attempt."""
         ...
 
-    def due_refunds(self, now: datetime, limit: int, /) -> Sequence[Refund]:
-        """Give up to `limit` open refunds that may be called about now."""
+    def release_refund(self, refund_request_id: str, token: int, at: datetime, /) -> bool:
+        """Give the claim of a refund back as `release` does that of an attempt."""
+        ...
+
+    def due_refunds(
+        self, now: datetime, limit: int, client_ids: Sequence[str], /
+    ) -> Sequence[Refund]:
+        """Return up to `limit` open refunds of these accounts that may be called about now."""
         ...
 
     def conflict_reported(self, conflict: Conflict, /) -> None:
         """Mark a conflict as told to the shop."""
         ...
 
-    def unreported_conflicts(self, limit: int, /) -> Sequence[Conflict]:
-        """Give up to `limit` conflicts that the shop was not told of yet, oldest first."""
+    def unreported_conflicts(self, limit: int, client_ids: Sequence[str], /) -> Sequence[Conflict]:
+        """Return up to `limit` conflicts of these accounts that were not told yet, oldest first."""
         ...

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from aplus_adapters.payments.attempt import RefundState, State
+from aplus_adapters.payments.attempt import News, RefundState, State
 from aplus_adapters.payments.states import advance
 
 if TYPE_CHECKING:
@@ -52,12 +52,28 @@ def tell(
         for refund in refunds
     ]
     told = [first, *asked]
-    present = evolve(attempt, state=State.CREATED, payment_id=None, next_call_at=attempt.created_at)
+    present = evolve(
+        attempt,
+        state=State.CREATED,
+        payment_id=None,
+        order_code=None,
+        next_call_at=attempt.created_at,
+        claim=0,
+        success_reported=False,
+        disputed=None,
+        refunded=0,
+    )
     open_refunds = {one.refund_request_id: _as_it_began(one) for one in refunds}
     for observation in history:
         refund = open_refunds.get(observation.refund_request_id or "")
+        if refund is not None:
+            refund = evolve(refund, claim=max(refund.claim, observation.claim or 0))
+        else:
+            present = evolve(present, claim=max(present.claim, observation.claim or 0))
         transition = advance(present, observation, refund)
         present = transition.after
+        if observation.news is News.CODE_ISSUED and not present.state.is_final:
+            present = evolve(present, order_code=attempt.order_code)  # which the history leaves out
         if transition.refund is not None:
             open_refunds[transition.refund.refund_request_id] = transition.refund
         conflict = transition.conflict
@@ -75,7 +91,7 @@ def tell(
 
 
 def _as_it_began(refund: Refund) -> Refund:
-    return evolve(refund, state=RefundState.CREATED, next_call_at=refund.created_at)
+    return evolve(refund, state=RefundState.CREATED, next_call_at=refund.created_at, claim=0)
 
 
 def _text(observation: Observation) -> str:

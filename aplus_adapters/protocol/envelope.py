@@ -7,6 +7,7 @@ protocol, "Transport" and "Signature".
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
 
     from aplus_adapters.protocol.account import Account
 
+log = logging.getLogger("aplus_adapters")
+
 __all__ = [
     "JSON_TYPE",
     "MAX_AGE",
     "MAX_AHEAD",
+    "MAX_SKEW",
     "Answer",
     "SignedRequest",
     "acknowledge",
@@ -48,6 +52,12 @@ _MAX_ID = 128
 
 MAX_AGE = timedelta(hours=48)
 """How old a notification may be: the last re-send comes after 24 h 22 min."""
+
+MAX_SKEW = timedelta(minutes=10)
+"""How far an answer's Response-Time may be from our clock; the allowed skew is not documented."""
+
+NOTABLE_SKEW = timedelta(seconds=30)
+"""From which difference of the clocks on the log says so."""
 
 MAX_AHEAD = timedelta(minutes=15)
 """How far ahead of ours Alipay+'s clock may be; the allowed skew is not documented."""
@@ -86,8 +96,14 @@ def sign_request(account: Account, path: str, body: bytes, now: datetime) -> Sig
     )
 
 
-def verify_answer(account: Account, request: SignedRequest, answer: Answer) -> None:
-    """Raise SignatureError unless Alipay+ signed the answer to this request, byte for byte."""
+def verify_answer(
+    account: Account, request: SignedRequest, answer: Answer, *, now: datetime
+) -> datetime:
+    """Return the answer's Response-Time if Alipay+ signed it, byte for byte, for this request.
+
+    `now` is when it arrived (aware): the signature covers no request, so that an answer which is
+    older or newer than MAX_SKEW may be another one's. Raises SignatureError.
+    """
     headers = read_headers(answer.headers, SignatureError)
     time = headers.get("response-time")
     if time is None:
@@ -96,6 +112,22 @@ def verify_answer(account: Account, request: SignedRequest, answer: Answer) -> N
         raise SignatureError("answer: found another Client-Id than ours")
     content = signing.signed_content(request.path, account.client_id, time, answer.body)
     signing.verify(account.alipayplus_keys, headers.get("signature"), content)
+    try:
+        said_at = Timestamp(time).moment
+    except InvalidValue as error:
+        raise SignatureError(f"answer Response-Time: {error}") from None
+    if abs(now - said_at) > MAX_SKEW:
+        raise SignatureError(
+            f"answer: found Response-Time {time}, at {now.isoformat()} expected one at most "
+            f"{MAX_SKEW} away; it answers another request, or this machine's clock is wrong"
+        )
+    if abs(now - said_at) > NOTABLE_SKEW:
+        log.warning(
+            "this machine's clock is %+.0f s away from Alipay+'s; synchronize it, as codes expire "
+            "by Alipay+'s clock",
+            (now - said_at).total_seconds(),
+        )
+    return said_at
 
 
 def verify_notification(

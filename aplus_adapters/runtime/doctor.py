@@ -96,7 +96,7 @@ def _gateway(account: Account) -> Iterator[Check]:
     yield Check("gateway", ok=True, found=f"{account.gateway} answers HTTP {answer.status}")
     yield _clock(answer)
     try:
-        verify_answer(account, request, answer)
+        verify_answer(account, request, answer, now=datetime.now(UTC))
         result = InquiryResponse.decode(answer.body).result
     except AplusError as error:
         yield _unverified(answer, error)

@@ -195,18 +195,23 @@ class AsyncPerformer:
 def _calls(hooks: Any, transition: Transition, connection: Any) -> list[CallHook]:
     """Say which hooks a transition calls inside the store's transaction."""
     attempt, observation = transition.after, transition.observation
+    calls = []
     if transition.settles:
         details = PaymentDetails(attempt=attempt, observation=observation, connection=connection)
-        return [CallHook("payment_changed", details)]
-    if transition.refund is not None and getattr(hooks, "refund_changed", None) is not None:
+        calls.append(CallHook("payment_changed", details))
+    if (
+        transition.settles_refund
+        and transition.refund is not None
+        and getattr(hooks, "refund_changed", None) is not None
+    ):
         told = RefundDetails(
             attempt=attempt,
             refund=transition.refund,
             observation=observation,
             connection=connection,
         )
-        return [CallHook("refund_changed", told)]
-    return []
+        calls.append(CallHook("refund_changed", told))
+    return calls
 
 
 def _as_it_is(answer: Any) -> Any:

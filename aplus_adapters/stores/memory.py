@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attrs import evolve
 
 from aplus_adapters.errors import InconsistentRetry, UnknownPayment
+from aplus_adapters.payments.retry import FARTHEST
 from aplus_adapters.payments.states import admit_refund, advance
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable
     from datetime import datetime
 
     from aplus_adapters.payments.attempt import (
@@ -53,7 +54,7 @@ class MemoryStore:
             if same is not None:
                 return _same_request(same, attempt)
             occupant = self._attempts.get(self._newest.get(attempt.order_ref, ""))
-            if occupant is not None and occupant.state.occupies_order:
+            if occupant is not None and occupant.occupies_order:
                 return occupant
             self._attempts[attempt.payment_request_id] = attempt
             self._newest[attempt.order_ref] = attempt.payment_request_id
@@ -67,14 +68,15 @@ class MemoryStore:
         """Give the newest attempt of an order, None if there is none."""
         return self._attempts.get(self._newest.get(order_ref, ""))
 
-    def schedule(self, payment_request_id: str, expected: datetime | None, at: datetime, /) -> bool:
-        """Set `next_call_at` to `at` if it still is `expected`; tell whether it was."""
+    def claim(self, payment_request_id: str, token: int, until: datetime, /) -> bool:
+        """Take the claim of an open attempt whose `claim` still is `token`."""
         with self._mutex:
-            attempt = self._attempts.get(payment_request_id)
-            if attempt is None or attempt.state.is_final or attempt.next_call_at != expected:
-                return False
-            self._attempts[payment_request_id] = evolve(attempt, next_call_at=at)
-            return True
+            return _claim(self._attempts, payment_request_id, token, until)
+
+    def release(self, payment_request_id: str, token: int, at: datetime, /) -> bool:
+        """Give the claim back if `claim` still is `token`."""
+        with self._mutex:
+            return _release(self._attempts, payment_request_id, token, at)
 
     def record(
         self,
@@ -121,10 +123,10 @@ class MemoryStore:
         finally:
             lock.release()
 
-    def due(self, now: datetime, limit: int, /) -> list[Attempt]:
-        """Give up to `limit` open attempts that may be called about now, longest waiting first."""
+    def due(self, now: datetime, limit: int, client_ids: Collection[str], /) -> list[Attempt]:
+        """Return up to `limit` open attempts that may be called about now, oldest first."""
         with self._mutex:
-            return _due(self._attempts.values(), now, limit)
+            return _due(self._attempts.values(), now, limit, client_ids)
 
     def history(self, payment_request_id: str, /) -> list[Observation]:
         """Give every observation of the attempt, in order."""
@@ -151,32 +153,37 @@ class MemoryStore:
             every = self._refunds.values()
             return [one for one in every if one.payment_request_id == payment_request_id]
 
-    def schedule_refund(
-        self, refund_request_id: str, expected: datetime | None, at: datetime, /
-    ) -> bool:
-        """Set a refund's `next_call_at` to `at` if it still is `expected`; tell whether it was."""
+    def claim_refund(self, refund_request_id: str, token: int, until: datetime, /) -> bool:
+        """Take the claim of an open refund whose `claim` still is `token`."""
         with self._mutex:
-            refund = self._refunds.get(refund_request_id)
-            if refund is None or refund.state.is_final or refund.next_call_at != expected:
-                return False
-            self._refunds[refund_request_id] = evolve(refund, next_call_at=at)
-            return True
+            return _claim(self._refunds, refund_request_id, token, until)
 
-    def due_refunds(self, now: datetime, limit: int, /) -> list[Refund]:
-        """Give up to `limit` open refunds that may be called about now, longest waiting first."""
+    def release_refund(self, refund_request_id: str, token: int, at: datetime, /) -> bool:
+        """Give the claim of a refund back if `claim` still is `token`."""
         with self._mutex:
-            return _due(self._refunds.values(), now, limit)
+            return _release(self._refunds, refund_request_id, token, at)
+
+    def due_refunds(
+        self, now: datetime, limit: int, client_ids: Collection[str], /
+    ) -> list[Refund]:
+        """Return up to `limit` open refunds that may be called about now, longest waiting first."""
+        with self._mutex:
+            return _due(self._refunds.values(), now, limit, client_ids)
 
     def conflict_reported(self, conflict: Conflict, /) -> None:
         """Mark a conflict as told to the shop."""
         with self._mutex:
             self._reported.add(conflict.key)
 
-    def unreported_conflicts(self, limit: int, /) -> list[Conflict]:
-        """Give up to `limit` conflicts that the shop was not told of yet, oldest first."""
+    def unreported_conflicts(self, limit: int, client_ids: Collection[str], /) -> list[Conflict]:
+        """Return up to `limit` conflicts that the shop was not told of yet, oldest first."""
         with self._mutex:
-            found = (c for key, c in self._conflicts.items() if key not in self._reported)
-            return [conflict for conflict, _ in zip(found, range(limit), strict=False)]
+            untold = (
+                conflict
+                for key, conflict in self._conflicts.items()
+                if key not in self._reported and conflict.attempt.client_id in client_ids
+            )
+            return [conflict for conflict, _ in zip(untold, range(limit), strict=False)]
 
     def _lock_of(self, payment_request_id: str) -> threading.Lock:
         with self._mutex:
@@ -191,11 +198,14 @@ class MemoryStore:
     def _commit(self, transition: Transition) -> Transition:
         request_id = transition.after.payment_request_id
         with self._mutex:
-            now_stored = self._attempts[request_id]
-            after = transition.after
-            if transition.observation.next_call_at is None and not after.state.is_final:
-                after = evolve(after, next_call_at=now_stored.next_call_at)  # a turn taken since
+            after = _with_claim_of(self._attempts[request_id], transition)
+            transition = evolve(transition, after=after)
             self._attempts[request_id] = after
+            if after.occupies_order and not transition.before.occupies_order:
+                # Its money came after it was over: no new attempt, unless there is one already.
+                newest = self._attempts[self._newest[after.order_ref]]
+                if not newest.occupies_order:
+                    self._newest[after.order_ref] = request_id
             self._history[request_id].append(transition.observation)
             if transition.refund is not None and transition.settles_refund:
                 self._refunds[transition.refund.refund_request_id] = transition.refund
@@ -206,11 +216,43 @@ class MemoryStore:
         return transition
 
 
-def _due(items: Iterable[T], now: datetime, limit: int) -> list[T]:
+def _claim(items: dict[str, T], key: str, token: int, until: datetime) -> bool:
+    item = items.get(key)
+    if item is None or item.state.is_final or item.claim != token:
+        return False
+    items[key] = evolve(item, claim=token + 1, claimed_until=until, next_call_at=until)
+    return True
+
+
+def _release(items: dict[str, T], key: str, token: int, at: datetime) -> bool:
+    item = items.get(key)
+    if item is None or item.state.is_final or item.claim != token:
+        return False
+    items[key] = evolve(item, claimed_until=None, next_call_at=at)
+    return True
+
+
+def _with_claim_of(stored: Attempt, transition: Transition) -> Attempt:
+    """Return what a transition made of an attempt, with the claim that was taken meanwhile."""
+    before, after = transition.before, transition.after
+    same = (stored.claim, stored.claimed_until) == (before.claim, before.claimed_until)
+    if same or after.state.is_final:
+        return after
+    return evolve(
+        after,
+        claim=stored.claim,
+        claimed_until=stored.claimed_until,
+        next_call_at=stored.next_call_at,
+    )
+
+
+def _due(items: Iterable[T], now: datetime, limit: int, client_ids: Collection[str]) -> list[T]:
     waiting = [
         (item.next_call_at, item)
         for item in items
-        if item.next_call_at is not None and item.next_call_at <= now
+        if item.next_call_at is not None
+        and not now < item.next_call_at <= now + FARTHEST
+        and item.client_id in client_ids
     ]
     waiting.sort(key=lambda pair: pair[0])
     return [item for _, item in waiting[:limit]]

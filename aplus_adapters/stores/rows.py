@@ -52,7 +52,7 @@ def attempt_row(attempt: Attempt) -> dict[str, Any]:
 def attempt_changes(attempt: Attempt) -> dict[str, Any]:
     """Give the columns that change in an attempt's life."""
     return {
-        "occupied_order": attempt.order_ref if attempt.state.occupies_order else None,
+        "occupied_order": attempt.order_ref if attempt.occupies_order else None,
         "state": attempt.state.value,
         "expires_at": attempt.expires_at,
         "next_call_at": attempt.next_call_at,
@@ -62,6 +62,11 @@ def attempt_changes(attempt: Attempt) -> dict[str, Any]:
         "result": _dump_result(attempt.result),
         "payment_time": attempt.payment_time.text if attempt.payment_time else None,
         "wallet": attempt.wallet,
+        "claim": attempt.claim,
+        "claimed_until": attempt.claimed_until,
+        "success_reported": attempt.success_reported,
+        "disputed": _dump_amount(attempt.disputed),
+        "refunded": attempt.refunded,
     }
 
 
@@ -83,6 +88,11 @@ def attempt_of(row: Mapping[Any, Any]) -> Attempt:
         result=_load_result(row["result"]),
         payment_time=Timestamp(row["payment_time"]) if row["payment_time"] else None,
         wallet=row["wallet"],
+        claim=row["claim"],
+        claimed_until=row["claimed_until"],
+        success_reported=row["success_reported"],
+        disputed=_load_amount(row["disputed"]),
+        refunded=row["refunded"],
     )
 
 
@@ -109,6 +119,8 @@ def refund_changes(refund: Refund) -> dict[str, Any]:
         "changed_at": refund.changed_at,
         "refund_id": refund.refund_id,
         "result": _dump_result(refund.result),
+        "claim": refund.claim,
+        "claimed_until": refund.claimed_until,
     }
 
 
@@ -127,6 +139,8 @@ def refund_of(row: Mapping[Any, Any]) -> Refund:
         changed_at=row["changed_at"],
         refund_id=row["refund_id"],
         result=_load_result(row["result"]),
+        claim=row["claim"],
+        claimed_until=row["claimed_until"],
     )
 
 
@@ -146,6 +160,9 @@ def dump_observation(observation: Observation) -> str:
         "expiresAt": observation.expires_at and observation.expires_at.isoformat(),
         "paymentTime": observation.payment_time and observation.payment_time.text,
         "wallet": observation.wallet,
+        "saidAt": observation.said_at and observation.said_at.isoformat(),
+        "claim": observation.claim,
+        "givenBack": observation.given_back and observation.given_back.to_wire(),
         "nextCallAt": observation.next_call_at and observation.next_call_at.isoformat(),
         "refundRequestId": observation.refund_request_id,
         "refundId": observation.refund_id,
@@ -171,6 +188,9 @@ def load_observation(text: str) -> Observation:
         expires_at=moment("expiresAt"),
         payment_time=Timestamp(found["paymentTime"]) if "paymentTime" in found else None,
         wallet=found.get("wallet"),
+        said_at=moment("saidAt"),
+        claim=found.get("claim"),
+        given_back=Amount.from_wire(found["givenBack"]) if "givenBack" in found else None,
         next_call_at=moment("nextCallAt"),
         refund_request_id=found.get("refundRequestId"),
         refund_id=found.get("refundId"),
@@ -178,14 +198,30 @@ def load_observation(text: str) -> Observation:
 
 
 def _dump_order_code(code: OrderCode | None) -> str | None:
-    return None if code is None else json.dumps({"text": code.text, "images": code.images})
+    if code is None:
+        return None
+    expires_at = code.expires_at and code.expires_at.isoformat()
+    return json.dumps({"text": code.text, "images": code.images, "expiresAt": expires_at})
 
 
 def _load_order_code(text: str | None) -> OrderCode | None:
     if text is None:
         return None
     found = json.loads(text)
-    return OrderCode(text=found["text"], images=tuple((kind, url) for kind, url in found["images"]))
+    expires_at = found["expiresAt"]
+    return OrderCode(
+        text=found["text"],
+        images=tuple((kind, url) for kind, url in found["images"]),
+        expires_at=datetime.fromisoformat(expires_at) if expires_at else None,
+    )
+
+
+def _dump_amount(amount: Amount | None) -> str | None:
+    return None if amount is None else json.dumps(amount.to_wire())
+
+
+def _load_amount(text: str | None) -> Amount | None:
+    return None if text is None else Amount.from_wire(json.loads(text))
 
 
 def _dump_result(result: Result | None) -> str | None:

@@ -1,8 +1,9 @@
 """The tables of `SQLStore`, and how an older database becomes the present one.
 
 Texts that Alipay+ sends are unbounded columns: a longer one than documented must never cost the
-news that a payment succeeded. `occupied_order` is the order's reference while the attempt is open
-or paid and NULL afterwards; its unique index is what allows one attempt per order. `next_call_at`
+news that a payment succeeded. `shop` keeps several shops in one database apart. `occupied_order` is
+the order's reference while the attempt is open or its money is here, and NULL afterwards; its
+unique index is what allows one attempt per order. `next_call_at`
 is NULL once the attempt is final, so the search for what is due sees open attempts only.
 """
 
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
-    ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -24,6 +26,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    UniqueConstraint,
     func,
     insert,
     inspect,
@@ -49,7 +52,7 @@ __all__ = [
     "refunds",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 1
 
 
 class Moment(TypeDecorator[datetime]):
@@ -77,12 +80,26 @@ metadata = MetaData()
 
 _ID = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER counts up by itself there
 
+
+def _of_payment() -> list[Column[Any] | ForeignKeyConstraint]:
+    """Return the columns by which a row belongs to a payment of a shop."""
+    return [
+        Column("shop", String(64), nullable=False),
+        Column("payment_request_id", String(64), nullable=False),
+        ForeignKeyConstraint(
+            ["shop", "payment_request_id"],
+            ["aplus_payments.shop", "aplus_payments.payment_request_id"],
+        ),
+    ]
+
+
 payments = Table(
     "aplus_payments",
     metadata,
+    Column("shop", String(64), primary_key=True),
     Column("payment_request_id", String(64), primary_key=True),
     Column("order_ref", String(64), nullable=False),
-    Column("occupied_order", String(64), nullable=True, unique=True),
+    Column("occupied_order", String(64), nullable=True),
     Column("client_id", String(128), nullable=False),
     Column("state", String(16), nullable=False),
     Column("currency", String(3), nullable=False),
@@ -90,56 +107,51 @@ payments = Table(
     Column("request_body", LargeBinary, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("expires_at", Moment, nullable=False),
-    Column("next_call_at", Moment, nullable=True, index=True),
+    Column("next_call_at", Moment, nullable=True),
     Column("changed_at", Moment, nullable=False),
     Column("payment_id", Text),
     Column("order_code", Text),
     Column("result", Text),
     Column("payment_time", Text),
     Column("wallet", Text),
-    Index("ix_aplus_payments_order", "order_ref", "created_at"),
+    Column("claim", Integer, nullable=False),
+    Column("claimed_until", Moment, nullable=True),
+    Column("success_reported", Boolean, nullable=False),
+    Column("disputed", Text),
+    Column("refunded", BigInteger, nullable=False),
+    UniqueConstraint("shop", "occupied_order"),
+    Index("ix_aplus_payments_order", "shop", "order_ref", "created_at"),
+    Index("ix_aplus_payments_due", "next_call_at"),
 )
 
 observations = Table(
     "aplus_observations",
     metadata,
     Column("id", _ID, primary_key=True, autoincrement=True),
-    Column(
-        "payment_request_id",
-        ForeignKey("aplus_payments.payment_request_id"),
-        nullable=False,
-        index=True,
-    ),
+    *_of_payment(),
     Column("details", Text, nullable=False),
+    Index("ix_aplus_observations_payment", "shop", "payment_request_id"),
 )
 
 conflicts = Table(
     "aplus_conflicts",
     metadata,
     Column("id", _ID, primary_key=True, autoincrement=True),
-    Column("key", String(32), nullable=False, unique=True),
-    Column(
-        "payment_request_id",
-        ForeignKey("aplus_payments.payment_request_id"),
-        nullable=False,
-        index=True,
-    ),
+    *_of_payment(),
+    Column("key", String(32), nullable=False),
     Column("reason", Text, nullable=False),
     Column("details", Text, nullable=False),
     Column("unreported", String(1), nullable=True, index=True),  # 'y' until the shop was told
+    UniqueConstraint("shop", "key"),
+    Index("ix_aplus_conflicts_payment", "shop", "payment_request_id"),
 )
 
 refunds = Table(
     "aplus_refunds",
     metadata,
     Column("id", _ID, primary_key=True, autoincrement=True),
-    Column("refund_request_id", String(64), nullable=False, unique=True),
-    Column(
-        "payment_request_id",
-        ForeignKey("aplus_payments.payment_request_id"),
-        nullable=False,
-        index=True,
-    ),
+    *_of_payment(),
+    Column("refund_request_id", String(64), nullable=False),
     Column("client_id", String(128), nullable=False),
     Column("state", String(16), nullable=False),
     Column("currency", String(3), nullable=False),
@@ -151,15 +163,17 @@ refunds = Table(
     Column("changed_at", Moment, nullable=False),
     Column("refund_id", Text),
     Column("result", Text),
+    Column("claim", Integer, nullable=False),
+    Column("claimed_until", Moment, nullable=True),
+    UniqueConstraint("shop", "refund_request_id"),
+    Index("ix_aplus_refunds_payment", "shop", "payment_request_id"),
 )
 
 _LOCK = 0x61706C7573  # "aplus", for PostgreSQL's advisory lock
 
 version = Table("aplus_schema", metadata, Column("version", Integer, nullable=False))
 
-_MIGRATIONS: dict[int, Callable[[Connection], Any]] = {
-    1: lambda connection: metadata.create_all(connection, tables=[refunds]),  # 2 keeps refunds
-}
+_MIGRATIONS: dict[int, Callable[[Connection], Any]] = {}
 """From each older version to the next one; each runs on a database with data in it."""
 
 

@@ -22,6 +22,7 @@ from attrs import evolve
 
 from aplus_adapters.errors import InconsistentRetry
 from aplus_adapters.payments.attempt import Conflict
+from aplus_adapters.payments.retry import FARTHEST
 from aplus_adapters.payments.states import admit_refund, advance
 from aplus_adapters.stores.database import Database
 from aplus_adapters.stores.rows import (
@@ -37,7 +38,7 @@ from aplus_adapters.stores.rows import (
 from aplus_adapters.stores.schema import conflicts, migrate, observations, payments, refunds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection, Engine, Table
@@ -57,11 +58,18 @@ class SQLStore:
     `database` is a SQLAlchemy address such as `sqlite:///payments.db` or
     `postgresql+psycopg://...`, or the shop's own Engine, sessionmaker or scoped_session (Flask-
     SQLAlchemy's `db.session`): then the shop's time-outs hold, and with sessions `payment_changed`
-    is given the Session that commits the payment. The tables are made or migrated at once. Raises
-    ConfigurationError for an unusable address, StoreError if the database cannot be reached.
+    is given the Session that commits the payment. `shop` (1 to 64 characters) is the name under
+    which this store keeps its payments: shops that share a database never see each other's. The
+    tables are made or migrated at once. Raises ConfigurationError for an unusable address or name,
+    StoreError if the database cannot be reached.
     """
 
-    def __init__(self, database: Given) -> None:
+    def __init__(self, database: Given, *, shop: str = "shop") -> None:
+        if not isinstance(shop, str) or not 1 <= len(shop) <= 64:
+            raise ConfigurationError(
+                f"SQLStore shop: found {str(shop)[:80]!r}, expected a name of 1 to 64 characters"
+            )
+        self._shop = shop
         self._database = Database(database)
         self._transaction = self._database.transaction
         try:
@@ -76,14 +84,17 @@ class SQLStore:
         for _ in range(_TRIES):
             try:
                 with self._transaction("add") as connection:
-                    connection.execute(insert(payments).values(attempt_row(attempt)))
+                    connection.execute(
+                        insert(payments).values(shop=self._shop, **attempt_row(attempt))
+                    )
                     return attempt
             except IntegrityError:
                 pass
             with self._transaction("add") as connection:
                 by_id = payments.c.payment_request_id == attempt.payment_request_id
                 by_order = payments.c.occupied_order == attempt.order_ref
-                found = connection.execute(select(payments).where(by_id | by_order)).mappings()
+                query = select(payments).where(self._ours(payments), by_id | by_order)
+                found = connection.execute(query).mappings()
                 rows = {row["payment_request_id"]: row for row in found}
             same = rows.get(attempt.payment_request_id)
             if same is not None and same["request_body"] != attempt.request_body:
@@ -97,18 +108,20 @@ class SQLStore:
 
     def get(self, payment_request_id: str, /) -> Attempt | None:
         """Give the attempt, None if there is none."""
-        query = select(payments).where(payments.c.payment_request_id == payment_request_id)
-        return self._one("get", query)
+        return self._one("get", select(payments).where(*self._payment(payment_request_id)))
 
     def latest(self, order_ref: str, /) -> Attempt | None:
         """Give the newest attempt of an order, None if there is none."""
-        query = select(payments).where(payments.c.order_ref == order_ref)
+        query = select(payments).where(self._ours(payments), payments.c.order_ref == order_ref)
         return self._one("latest", query.order_by(payments.c.created_at.desc()).limit(1))
 
-    def schedule(self, payment_request_id: str, expected: datetime | None, at: datetime, /) -> bool:
-        """Set `next_call_at` to `at` if it still is `expected`; tell whether it was."""
-        mine = payments.c.payment_request_id == payment_request_id
-        return self._move("schedule", payments, mine, expected, at)
+    def claim(self, payment_request_id: str, token: int, until: datetime, /) -> bool:
+        """Take the claim of an open attempt whose `claim` still is `token`."""
+        return self._claim("claim", payments, payment_request_id, token, until)
+
+    def release(self, payment_request_id: str, token: int, at: datetime, /) -> bool:
+        """Give the claim back if `claim` still is `token`."""
+        return self._release("release", payments, payment_request_id, token, at)
 
     def record(
         self,
@@ -119,31 +132,32 @@ class SQLStore:
     ) -> Transition:
         """Advance the locked attempt in one transaction with `inside`."""
         with self._transaction("record") as connection:
-            attempt = _locked(connection, payment_request_id)
-            refund = _refund(connection, observation.refund_request_id)
+            attempt = self._locked(connection, payment_request_id)
+            refund = self._refund(connection, observation.refund_request_id)
             transition = advance(attempt, observation, refund)
             if transition.after != transition.before:
-                mine = payments.c.payment_request_id == payment_request_id
-                values = attempt_changes(transition.after)
-                connection.execute(update(payments).where(mine).values(values))
+                values = self._changes(connection, transition)
+                mine = self._payment(payment_request_id)
+                connection.execute(update(payments).where(*mine).values(values))
             if transition.refund is not None and transition.settles_refund:
                 this = refunds.c.refund_request_id == transition.refund.refund_request_id
                 values = refund_changes(transition.refund)
-                connection.execute(update(refunds).where(this).values(values))
+                connection.execute(update(refunds).where(self._ours(refunds), this).values(values))
             connection.execute(
                 insert(observations).values(
-                    payment_request_id=payment_request_id, details=dump_observation(observation)
+                    shop=self._shop,
+                    payment_request_id=payment_request_id,
+                    details=dump_observation(observation),
                 )
             )
-            transition = _keep_conflict(connection, transition)
+            transition = self._keep_conflict(connection, transition)
             if transition.settles or transition.settles_refund:
                 inside(transition, connection)
         return transition
 
-    def due(self, now: datetime, limit: int, /) -> list[Attempt]:
-        """Give up to `limit` open attempts that may be called about now, longest waiting first."""
-        query = select(payments).where(payments.c.next_call_at <= now)
-        query = query.order_by(payments.c.next_call_at).limit(limit)
+    def due(self, now: datetime, limit: int, client_ids: Collection[str], /) -> list[Attempt]:
+        """Return up to `limit` open attempts that may be called about now, oldest first."""
+        query = self._due(payments, now, limit, client_ids)
         with self._transaction("due") as connection:
             return [attempt_of(row) for row in connection.execute(query).mappings()]
 
@@ -151,7 +165,9 @@ class SQLStore:
         """Give every observation of the attempt, in order."""
         query = (
             select(observations.c.details)
-            .where(observations.c.payment_request_id == payment_request_id)
+            .where(
+                self._ours(observations), observations.c.payment_request_id == payment_request_id
+            )
             .order_by(observations.c.id)
         )
         with self._transaction("history") as connection:
@@ -165,11 +181,13 @@ class SQLStore:
         )
         try:
             with self._transaction("add_refund") as connection:
-                attempt = _locked(connection, refund.payment_request_id)
-                rows = connection.execute(select(refunds).where(related)).mappings()
+                attempt = self._locked(connection, refund.payment_request_id)
+                query = select(refunds).where(self._ours(refunds), related)
+                rows = connection.execute(query).mappings()
                 stored = admit_refund(attempt, map(refund_of, rows), refund)
                 if stored is None:
-                    connection.execute(insert(refunds).values(refund_row(refund)))
+                    values = {"shop": self._shop, **refund_row(refund)}
+                    connection.execute(insert(refunds).values(values))
                 return stored or refund
         except IntegrityError:  # the same id came for another payment at the same moment
             raise InconsistentRetry(
@@ -179,33 +197,41 @@ class SQLStore:
 
     def refunds(self, payment_request_id: str, /) -> list[Refund]:
         """Give every refund of the attempt in the order in which they were added."""
-        query = select(refunds).where(refunds.c.payment_request_id == payment_request_id)
-        return self._refunds("refunds", query.order_by(refunds.c.id))
+        mine = refunds.c.payment_request_id == payment_request_id
+        query = select(refunds).where(self._ours(refunds), mine).order_by(refunds.c.id)
+        return self._refunds("refunds", query)
 
-    def schedule_refund(
-        self, refund_request_id: str, expected: datetime | None, at: datetime, /
-    ) -> bool:
-        """Set a refund's `next_call_at` to `at` if it still is `expected`; tell whether it was."""
-        mine = refunds.c.refund_request_id == refund_request_id
-        return self._move("schedule_refund", refunds, mine, expected, at)
+    def claim_refund(self, refund_request_id: str, token: int, until: datetime, /) -> bool:
+        """Take the claim of an open refund whose `claim` still is `token`."""
+        return self._claim("claim_refund", refunds, refund_request_id, token, until)
 
-    def due_refunds(self, now: datetime, limit: int, /) -> list[Refund]:
-        """Give up to `limit` open refunds that may be called about now, longest waiting first."""
-        query = select(refunds).where(refunds.c.next_call_at <= now)
-        return self._refunds("due_refunds", query.order_by(refunds.c.next_call_at).limit(limit))
+    def release_refund(self, refund_request_id: str, token: int, at: datetime, /) -> bool:
+        """Give the claim of a refund back if `claim` still is `token`."""
+        return self._release("release_refund", refunds, refund_request_id, token, at)
+
+    def due_refunds(
+        self, now: datetime, limit: int, client_ids: Collection[str], /
+    ) -> list[Refund]:
+        """Return up to `limit` open refunds that may be called about now, longest waiting first."""
+        return self._refunds("due_refunds", self._due(refunds, now, limit, client_ids))
 
     def conflict_reported(self, conflict: Conflict, /) -> None:
         """Mark a conflict as told to the shop."""
-        statement = update(conflicts).where(conflicts.c.key == conflict.key)
+        statement = update(conflicts).where(self._ours(conflicts), conflicts.c.key == conflict.key)
         with self._transaction("conflict_reported") as connection:
             connection.execute(statement.values(unreported=None))
 
-    def unreported_conflicts(self, limit: int, /) -> list[Conflict]:
-        """Give up to `limit` conflicts that the shop was not told of yet, oldest first."""
+    def unreported_conflicts(self, limit: int, client_ids: Collection[str], /) -> list[Conflict]:
+        """Return up to `limit` conflicts that the shop was not told of yet, oldest first."""
         query = (
             select(payments, conflicts.c.reason, conflicts.c.details)
-            .join(conflicts, conflicts.c.payment_request_id == payments.c.payment_request_id)
-            .where(conflicts.c.unreported == "y")
+            .join(
+                conflicts,
+                (conflicts.c.payment_request_id == payments.c.payment_request_id)
+                & (conflicts.c.shop == payments.c.shop),
+            )
+            .where(self._ours(conflicts), conflicts.c.unreported == "y")
+            .where(payments.c.client_id.in_(client_ids))
             .order_by(conflicts.c.id)
             .limit(limit)
         )
@@ -237,61 +263,100 @@ class SQLStore:
         with self._transaction(what) as connection:
             return [refund_of(row) for row in connection.execute(query).mappings()]
 
-    def _move(
-        self,
-        what: str,
-        table: Table,
-        mine: ColumnElement[bool],
-        expected: datetime | None,
-        at: datetime,
+    def _ours(self, table: Table) -> ColumnElement[bool]:
+        """Return the condition that a row is of this store's shop."""
+        return table.c.shop == self._shop
+
+    def _payment(self, payment_request_id: str) -> tuple[ColumnElement[bool], ...]:
+        return self._ours(payments), payments.c.payment_request_id == payment_request_id
+
+    def _due(self, table: Table, now: datetime, limit: int, client_ids: Collection[str]) -> Any:
+        when = table.c.next_call_at
+        has_come = or_(when <= now, when > now + FARTHEST)
+        query = select(table).where(has_come, self._ours(table), table.c.client_id.in_(client_ids))
+        return query.order_by(when).limit(limit)
+
+    def _claim(self, what: str, table: Table, key: str, token: int, until: datetime) -> bool:
+        values = {"claim": token + 1, "claimed_until": until, "next_call_at": until}
+        return self._if_claim_is(what, table, key, token, values)
+
+    def _release(self, what: str, table: Table, key: str, token: int, at: datetime) -> bool:
+        values = {"claimed_until": None, "next_call_at": at}
+        return self._if_claim_is(what, table, key, token, values)
+
+    def _if_claim_is(
+        self, what: str, table: Table, key: str, token: int, values: dict[str, Any]
     ) -> bool:
-        still = table.c.next_call_at == expected, table.c.next_call_at.is_not(None)
-        statement = update(table).where(mine, *still).values(next_call_at=at)
+        """Change an open row if its claim still is `token`; return whether it was."""
+        names = {payments: "payment_request_id", refunds: "refund_request_id"}
+        mine = self._ours(table), table.c[names[table]] == key, table.c.claim == token
+        is_open = table.c.next_call_at.is_not(None)
         with self._transaction(what) as connection:
-            result: Any = connection.execute(statement)
+            result: Any = connection.execute(update(table).where(*mine, is_open).values(values))
             return bool(result.rowcount == 1)
 
-
-def _locked(connection: Connection | Session, payment_request_id: str) -> Attempt:
-    """Give the attempt, locked until the transaction ends; UnknownPayment if there is none."""
-    mine = payments.c.payment_request_id == payment_request_id
-    # A write and not FOR UPDATE, because SQLite would take a read lock first and then refuse to
-    # upgrade it under another writer.
-    connection.execute(update(payments).where(mine).values(state=payments.c.state))
-    row = connection.execute(select(payments).where(mine)).mappings().first()
-    if row is None:
-        raise UnknownPayment(
-            f"payment {payment_request_id[:64]!r}: found no such attempt in the store; "
-            "do several shops share one client id or one notify URL?"
-        )
-    return attempt_of(row)
-
-
-def _refund(connection: Connection | Session, refund_request_id: str | None) -> Refund | None:
-    if refund_request_id is None:
-        return None
-    query = select(refunds).where(refunds.c.refund_request_id == refund_request_id)
-    row = connection.execute(query).mappings().first()
-    return None if row is None else refund_of(row)
-
-
-def _keep_conflict(connection: Connection | Session, transition: Transition) -> Transition:
-    """Store a new conflict; give the transition without it if the shop knows it already."""
-    conflict = transition.conflict
-    if conflict is None:
-        return transition
-    query = select(conflicts.c.unreported).where(conflicts.c.key == conflict.key)
-    row = connection.execute(query).first()
-    if row is None:
-        connection.execute(
-            insert(conflicts).values(
-                key=conflict.key,
-                payment_request_id=conflict.attempt.payment_request_id,
-                reason=conflict.reason,
-                details=dump_observation(conflict.observation),
-                unreported="y",
+    def _locked(self, connection: Connection | Session, payment_request_id: str) -> Attempt:
+        """Return the attempt, locked until the transaction ends; raise UnknownPayment."""
+        mine = self._payment(payment_request_id)
+        # A write and not FOR UPDATE, because SQLite would take a read lock first and then refuse to
+        # upgrade it under another writer.
+        connection.execute(update(payments).where(*mine).values(state=payments.c.state))
+        row = connection.execute(select(payments).where(*mine)).mappings().first()
+        if row is None:
+            raise UnknownPayment(
+                f"payment {payment_request_id[:64]!r}: found no such attempt in the store; "
+                "do several shops share one client id or one notify URL?"
             )
-        )
-    elif row.unreported is None:
-        return evolve(transition, conflict=None)
-    return transition
+        return attempt_of(row)
+
+    def _refund(
+        self, connection: Connection | Session, refund_request_id: str | None
+    ) -> Refund | None:
+        if refund_request_id is None:
+            return None
+        mine = refunds.c.refund_request_id == refund_request_id
+        query = select(refunds).where(self._ours(refunds), mine)
+        row = connection.execute(query).mappings().first()
+        return None if row is None else refund_of(row)
+
+    def _changes(self, connection: Connection | Session, transition: Transition) -> dict[str, Any]:
+        """Return the columns that a transition changes.
+
+        An attempt that was over and whose money came all the same occupies its order again, unless
+        a newer attempt does so already.
+        """
+        before, after = transition.before, transition.after
+        values = attempt_changes(after)
+        if after.occupies_order and before.state.is_final:
+            others = select(payments.c.payment_request_id).where(
+                self._ours(payments),
+                payments.c.occupied_order == after.order_ref,
+                payments.c.payment_request_id != after.payment_request_id,
+            )
+            if connection.execute(others).first() is not None:
+                values["occupied_order"] = None
+        return values
+
+    def _keep_conflict(
+        self, connection: Connection | Session, transition: Transition
+    ) -> Transition:
+        """Store a new conflict; return the transition without it if the shop knows it already."""
+        conflict = transition.conflict
+        if conflict is None:
+            return transition
+        mine = self._ours(conflicts), conflicts.c.key == conflict.key
+        row = connection.execute(select(conflicts.c.unreported).where(*mine)).first()
+        if row is None:
+            connection.execute(
+                insert(conflicts).values(
+                    shop=self._shop,
+                    key=conflict.key,
+                    payment_request_id=conflict.attempt.payment_request_id,
+                    reason=conflict.reason,
+                    details=dump_observation(conflict.observation),
+                    unreported="y",
+                )
+            )
+        elif row.unreported is None:
+            return evolve(transition, conflict=None)
+        return transition

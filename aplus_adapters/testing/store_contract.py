@@ -30,6 +30,7 @@ from aplus_adapters.payments.attempt import (
     Source,
     State,
 )
+from aplus_adapters.payments.retry import FARTHEST
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.messages.result import Result
 from aplus_adapters.protocol.timestamps import Timestamp
@@ -107,8 +108,22 @@ class PaymentStoreContract:
 
     def test_what_was_added_comes_back_whole(self, store: Any) -> None:
         """Every field survives, times with microseconds, bytes untouched."""
-        code = OrderCode(text="https://c.example/1", images=(("BIGIMAGE", "https://c.example/i"),))
-        made = an_attempt(order_code=code, payment_id="P", state=State.PENDING, next_call_at=LATER)
+        code = OrderCode(
+            text="https://c.example/1",
+            images=(("BIGIMAGE", "https://c.example/i"),),
+            expires_at=LATER,
+        )
+        made = an_attempt(
+            order_code=code,
+            payment_id="P",
+            state=State.CLOSING,
+            next_call_at=LATER,
+            claim=7,
+            claimed_until=LATER,
+            success_reported=True,
+            disputed=Amount("USD", 5),
+            refunded=3,
+        )
         assert store.add(made) == made
         assert store.get("pay1") == made == store.latest("A-1")
 
@@ -142,8 +157,8 @@ class PaymentStoreContract:
         assert store.latest("x") is None
         assert list(store.history("x")) == []
         assert list(store.refunds("x")) == []
-        assert not store.schedule("x", NOON, LATER)
-        assert not store.schedule_refund("x", NOON, LATER)
+        assert not store.claim("x", 0, LATER)
+        assert not store.claim_refund("x", 0, LATER)
         _raises(UnknownPayment, store.record, "x", an_observation(), nothing)
         _raises(UnknownPayment, store.add_refund, a_refund(payment_request_id="x"))
         assert list(store.history("x")) == []
@@ -170,16 +185,28 @@ class PaymentStoreContract:
         assert list(store.history("pay1")) == []
         assert store.record("pay1", an_observation(), nothing).settles
 
-    def test_a_turn_is_given_to_one_of_many(self, store: Any) -> None:
-        """Of many who saw the same `next_call_at` one wins."""
+    def test_a_claim_is_given_to_one_of_many(self, store: Any) -> None:
+        """Of many who saw the same token one wins, and the token is the next one then."""
         for round_ in range(_ROUNDS):
             name = f"pay{round_}"
             store.add(an_attempt(round_, f"A-{round_}"))
 
             def take(number: int, name: str = name) -> Any:
-                return store.schedule(name, NOON, LATER + timedelta(seconds=number))
+                return store.claim(name, 0, LATER + timedelta(seconds=number))
 
             assert sorted(_at_once(take)) == [False] * (_WORKERS - 1) + [True]
+            assert store.get(name).claim == 1
+            assert store.get(name).claimed_until == store.get(name).next_call_at >= LATER
+
+    def test_only_who_holds_a_claim_gives_it_back(self, store: Any) -> None:
+        """What was taken over meanwhile belongs to another."""
+        store.add(an_attempt())
+        assert store.claim("pay1", 0, LATER)
+        assert store.claim("pay1", 1, LATER)
+        assert not store.release("pay1", 1, NOON)
+        assert store.get("pay1").claimed_until == LATER
+        assert store.release("pay1", 2, NOON)
+        assert store.get("pay1") == an_attempt(claim=2)
 
     def test_of_many_new_attempts_at_once_one_is_kept(self, store: Any) -> None:
         """Every caller is given the same attempt."""
@@ -232,22 +259,72 @@ class PaymentStoreContract:
             store.add(an_attempt(number, f"A-{number}", next_call_at=when))
         store.record("pay1", an_observation(), nothing)
         now = NOON + timedelta(seconds=5)
-        assert [one.payment_request_id for one in store.due(now, 10)] == ["pay3", "pay0"]
-        assert [one.payment_request_id for one in store.due(now, 1)] == ["pay3"]
+        assert [one.payment_request_id for one in store.due(now, 10, ["C"])] == ["pay3", "pay0"]
+        assert [one.payment_request_id for one in store.due(now, 1, ["C"])] == ["pay3"]
 
-    def test_a_final_attempt_is_never_scheduled(self, store: Any) -> None:
+    def test_what_a_wrong_clock_planned_far_ahead_is_due(self, store: Any) -> None:
+        """A clock that was put back blocks nothing until it has caught up."""
+        soon, far = NOON + FARTHEST, NOON + FARTHEST + timedelta(seconds=1)
+        store.add(an_attempt(1, "A-1", next_call_at=soon))
+        store.add(an_attempt(2, "A-2", next_call_at=far))
+        assert [one.payment_request_id for one in store.due(NOON, 10, ["C"])] == ["pay2"]
+
+    def test_what_belongs_to_an_account_of_others_is_left_to_them(self, store: Any) -> None:
+        """Neither attempts nor refunds nor conflicts of unknown accounts are handed out."""
+        self._paid(store)
+        store.add_refund(a_refund())
+        store.add(an_attempt(2, "A-2"))
+        wrong = an_observation(amount=Amount("JPY", 1))
+        store.record("pay2", wrong, nothing)
+        for search, found in ((store.due, 1), (store.due_refunds, 1)):
+            assert len(search(LATER, 10, ["C", "D"])) == found
+            assert list(search(LATER, 10, ["D"])) == []
+        assert len(store.unreported_conflicts(10, ["C"])) == 1
+        assert list(store.unreported_conflicts(10, ["D"])) == []
+
+    def test_a_final_attempt_is_never_claimed(self, store: Any) -> None:
         """Nobody calls Alipay+ about it any more."""
         store.add(an_attempt())
         store.record("pay1", an_observation(), nothing)
-        assert not store.schedule("pay1", None, LATER)
-        assert not store.schedule("pay1", NOON, LATER)
+        assert not store.claim("pay1", 0, LATER)
+        assert not store.release("pay1", 0, LATER)
 
-    def test_a_turn_survives_an_observation_that_says_nothing_of_time(self, store: Any) -> None:
-        """Whoever calls Alipay+ keeps the turn while news arrives."""
+    def test_a_claim_survives_what_others_observe(self, store: Any) -> None:
+        """Whoever calls Alipay+ keeps the claim; who lost it changes nothing by old absence."""
         store.add(an_attempt())
-        store.schedule("pay1", NOON, LATER)
+        store.claim("pay1", 0, NOON)
+        store.claim("pay1", 1, LATER)
         store.record("pay1", an_observation(News.IN_PROCESS, amount=None), nothing)
-        assert store.get("pay1").next_call_at == LATER
+        old = an_observation(News.ABSENT, source=Source.CANCEL, claim=1, next_call_at=NOON)
+        store.record("pay1", evolve(old, amount=None), nothing)
+        held = store.get("pay1")
+        assert (held.state, held.claim, held.claimed_until) == (State.CREATED, 2, LATER)
+        mine = an_observation(News.IN_PROCESS, claim=2, next_call_at=LATER + timedelta(seconds=9))
+        after = store.record("pay1", mine, nothing).after
+        assert store.get("pay1") == after
+        assert (after.claimed_until, after.next_call_at) == (None, mine.next_call_at)
+
+    def test_money_that_comes_after_the_end_occupies_its_order_until_it_is_refunded(
+        self, store: Any
+    ) -> None:
+        """No new code is given meanwhile, and the refund frees the order."""
+        store.add(an_attempt())
+        store.record("pay1", an_observation(News.FAILED), nothing)
+        store.record("pay1", an_observation(), nothing)
+        assert store.get("pay1").disputed == Amount("JPY", 4200)
+        assert store.add(an_attempt(2, created_at=LATER)).payment_request_id == "pay1"
+        store.add_refund(a_refund(1, 4200))
+        store.record("pay1", evolve(self._refunded(1), claim=0), nothing)
+        assert store.get("pay1").is_refunded
+        assert store.add(an_attempt(2, created_at=LATER)).payment_request_id == "pay2"
+
+    def test_money_that_comes_late_leaves_a_newer_attempt_alone(self, store: Any) -> None:
+        """The newer one occupies the order already."""
+        store.add(an_attempt())
+        store.record("pay1", an_observation(News.FAILED), nothing)
+        newer = store.add(an_attempt(2, created_at=LATER))
+        store.record("pay1", an_observation(), nothing)
+        assert store.add(an_attempt(3, created_at=LATER)) == newer
 
     def test_a_conflict_is_handed_out_until_it_is_reported(self, store: Any) -> None:
         """However often it comes it is one; the history keeps every time."""
@@ -258,11 +335,11 @@ class PaymentStoreContract:
         assert first is not None
         assert again is not None
         assert first.key == again.key
-        (pending,) = store.unreported_conflicts(10)
+        (pending,) = store.unreported_conflicts(10, ["C"])
         assert (pending.key, pending.reason) == (first.key, first.reason)
         assert pending.observation == wrong
         store.conflict_reported(first)
-        assert list(store.unreported_conflicts(10)) == []
+        assert list(store.unreported_conflicts(10, ["C"])) == []
         assert store.record("pay1", wrong, nothing).conflict is None
         assert len(list(store.history("pay1"))) == 3
 
@@ -324,17 +401,22 @@ class PaymentStoreContract:
             when = NOON + timedelta(seconds=seconds)
             store.add_refund(a_refund(number, 10, next_call_at=when))
         now = NOON + timedelta(seconds=5)
-        due = [one.refund_request_id for one in store.due_refunds(now, 10)]
+        due = [one.refund_request_id for one in store.due_refunds(now, 10, ["C"])]
         assert due == ["refund1", "refund0"]
-        assert [one.refund_request_id for one in store.due_refunds(now, 1)] == ["refund1"]
-        when = NOON + timedelta(seconds=9)
+        first = store.due_refunds(now, 1, ["C"])
+        assert [one.refund_request_id for one in first] == ["refund1"]
 
         def take(_: int) -> Any:
-            return store.schedule_refund("refund2", when, LATER)
+            return store.claim_refund("refund2", 0, LATER)
 
         assert sorted(_at_once(take)) == [False] * (_WORKERS - 1) + [True]
         store.record("pay1", self._refunded(1), nothing)
-        assert not store.schedule_refund("refund1", None, LATER)
+        assert not store.claim_refund("refund1", 0, LATER)
+        assert not store.release_refund("refund1", 0, LATER)
+        assert not store.release_refund("refund2", 0, NOON)
+        assert store.release_refund("refund2", 1, NOON)
+        (open_one,) = [r for r in store.refunds("pay1") if r.refund_request_id == "refund2"]
+        assert (open_one.claim, open_one.claimed_until, open_one.next_call_at) == (1, None, NOON)
 
     def _paid(self, store: Any) -> None:
         store.add(an_attempt())
@@ -350,6 +432,7 @@ class PaymentStoreContract:
             amount=refunded if number == 1 and news is not News.REFUNDED else None,
             refund_request_id=f"refund{number}",
             refund_id="R-1",
+            claim=0,
         )
 
 

@@ -13,6 +13,7 @@ from aplus_adapters.errors import (
     HookError,
     MessageError,
     NotificationError,
+    OrderChanged,
     StoreError,
     UnknownOrder,
 )
@@ -95,6 +96,8 @@ def respond(
         response = problem(request, error.status, "notification refused")
     except UnknownOrder as error:
         response = problem(request, 404, str(error))
+    except OrderChanged:  # which is logged where it is found, for the operator
+        response = problem(request, 409, "this order has changed since it was paid; ask the shop")
     except StoreError as error:
         log.exception("%s: %s", route.name, error)
         response = problem(request, 503, "please try again in a moment", ("Retry-After", "2"))

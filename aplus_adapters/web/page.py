@@ -62,6 +62,9 @@ class PageState(StrEnum):
     FAILED = "failed"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
+    RETURNED = "returned"  # paid while it was cancelled: the money goes back
+    REFUNDED = "refunded"  # paid, and all of it was given back
+    CONFLICT = "conflict"  # Alipay+ says paid, we cannot say so: a person decides
 
     @property
     def is_over(self) -> bool:

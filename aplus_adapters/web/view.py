@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
 from aplus_adapters.payments.attempt import Attempt, State
@@ -15,15 +15,33 @@ if TYPE_CHECKING:
 
 __all__ = ["page_state", "status_json", "view_of"]
 
+_PAYABLE_ANEW = (
+    PageState.FAILED,
+    PageState.EXPIRED,
+    PageState.CANCELLED,
+    PageState.RETURNED,
+    PageState.REFUNDED,
+)
+_CLOCKS_AGREE = timedelta(seconds=5)  # by which clocks of several machines may differ
 _CLOSED_BY_TIME = ("ORDER_IS_CLOSED", ORDER_NOT_EXIST)
 
 
 def page_state(attempt: Attempt, now: datetime) -> PageState:
-    """Say what to show; `now` is aware. An expired attempt's code is never shown."""
-    expired = now >= attempt.expires_at
+    """Return what to show; `now` is aware. An expired attempt's code is never shown.
+
+    Neither is that of an attempt which was changed in the future: then this machine's clock is
+    behind those of others, and does not know when the code expires.
+    """
+    expired = now >= attempt.expires_at or attempt.changed_at - now > _CLOCKS_AGREE
+    if attempt.disputed is not None:
+        return PageState.REFUNDED if attempt.is_refunded else PageState.CONFLICT
     match attempt.state:
         case State.SUCCEEDED:
-            return PageState.PAID
+            return PageState.REFUNDED if attempt.is_refunded else PageState.PAID
+        case State.CANCELLED | State.FAILED if attempt.success_reported:
+            return PageState.RETURNED
+        case State.CLOSING:
+            return PageState.CHECKING
         case State.FAILED:
             code = attempt.result.result_code if attempt.result else ""
             return PageState.EXPIRED if code in _CLOSED_BY_TIME else PageState.FAILED
@@ -45,7 +63,7 @@ def view_of(attempt: Attempt, now: datetime, shop_name: str | None) -> PageView:
     merchant = request.order.merchant
     if shop_name is None and merchant is not None:
         shop_name = merchant.merchant_display_name or merchant.merchant_name
-    over = state in (PageState.FAILED, PageState.EXPIRED, PageState.CANCELLED)
+    over = state in _PAYABLE_ANEW
     request_id = attempt.payment_request_id
     return PageView(
         state=state,

@@ -205,7 +205,7 @@ def test_refunds_at_once_never_exceed_what_was_paid(live, simulator, tmp_path):
 
 def attempt_due(pay, request_id):
     found = pay.store.get(request_id)
-    assert pay.store.schedule(request_id, found.next_call_at, found.created_at)
+    assert pay.store.release(request_id, found.claim, found.created_at)
     return pay.store.get(request_id)
 
 

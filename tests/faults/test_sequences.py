@@ -2,6 +2,7 @@
 
 import os
 
+from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,9 +21,11 @@ OBSERVATIONS = st.builds(
     ),
     payment_id=st.sampled_from(["P-1"] * 6 + ["P-2", None]),
 )
+ENDS = {State.CLOSING, State.SUCCEEDED, State.FAILED, State.CANCELLED}
 LEGAL = {
-    State.CREATED: {State.CREATED, State.PENDING, State.SUCCEEDED, State.FAILED, State.CANCELLED},
-    State.PENDING: {State.PENDING, State.SUCCEEDED, State.FAILED, State.CANCELLED},
+    State.CREATED: {State.CREATED, State.PENDING, *ENDS},
+    State.PENDING: {State.PENDING, *ENDS},
+    State.CLOSING: {State.CLOSING, State.FAILED, State.CANCELLED},
 }
 
 
@@ -33,7 +36,7 @@ def contradicts(state, payment_id, said):
     wrong_id = None not in (said.payment_id, payment_id) and said.payment_id != payment_id
     paid = state is State.SUCCEEDED
     closed = state in (State.FAILED, State.CANCELLED)
-    takes_back = paid and said.news in (News.FAILED, News.CANCELLED, News.ABSENT)
+    takes_back = paid and said.news in (News.FAILED, News.CANCELLED, News.RETURNED)
     too_late = closed and said.news is News.SUCCEEDED
     return wrong_amount or blind_success or wrong_id or takes_back or too_late
 
@@ -64,10 +67,11 @@ def test_no_sequence_of_observations_moves_an_attempt_illegally_or_hides_a_contr
             assert (transition.conflict is not None) == expected
             contradictions += expected
             if expected or before.state.is_final:
-                assert after == before
+                kept = {"disputed": None, "success_reported": False, "payment_id": None}
+                assert evolve(after, **kept) == evolve(before, **kept)
         assert len(told) == after.state.is_final
         assert len(store.history("pay1")) == len(sequence)
-        assert bool(store.unreported_conflicts(99)) == bool(contradictions)
+        assert bool(store.unreported_conflicts(99, ["C"])) == bool(contradictions)
 
     run()
     print(f"{count} sequences, 0 illegal transitions, every contradiction reported")

@@ -52,11 +52,13 @@ def test_not_sent_at_last_is_unknown_if_an_earlier_send_may_have_arrived(pay, ac
         pay.run(flow)
 
 
-def test_closing_while_another_worker_has_the_turn_changes_nothing(pay, gateway, start, clock):
+def test_closing_while_another_worker_holds_the_claim_changes_nothing(pay, gateway, start, clock):
     attempt = start()
-    stale = evolve(attempt, next_call_at=attempt.next_call_at - timedelta(seconds=1))
+    pay.store.claim(attempt.payment_request_id, attempt.claim, clock.now() + timedelta(seconds=20))
+    held = pay.store.get(attempt.payment_request_id)
     gateway.sent.clear()
-    assert pay.run(close(pay.setup, stale)) == attempt
+    for seen in (attempt, held):  # seen before the claim was taken, and after
+        assert pay.run(close(pay.setup, seen)) == held
     assert gateway.sent == []
 
 
@@ -125,10 +127,8 @@ def test_reconcile_counts_what_another_worker_took(pay, gateway, start, clock, m
     clock.moment = attempt.next_call_at
     stale = pay.store.get(attempt.payment_request_id)
     rounds = [[stale], []]
-    monkeypatch.setattr(pay.store, "due", lambda now, limit: rounds.pop(0))
-    pay.store.schedule(
-        stale.payment_request_id, stale.next_call_at, clock.now() + timedelta(minutes=1)
-    )
+    monkeypatch.setattr(pay.store, "due", lambda *_: rounds.pop(0))
+    pay.store.claim(stale.payment_request_id, stale.claim, clock.now() + timedelta(minutes=1))
     gateway.sent.clear()
     assert pay.reconcile().taken == 1
     assert gateway.sent == []
@@ -141,7 +141,7 @@ def test_reconcile_ends_even_if_the_store_gives_the_same_again_and_again(
     clock.moment = attempt.next_call_at
     gateway.script["inquiryPayment"] = [inquired(attempt, OPEN)]
     stale = pay.store.get(attempt.payment_request_id)
-    monkeypatch.setattr(pay.store, "due", lambda now, limit: [stale])
+    monkeypatch.setattr(pay.store, "due", lambda *_: [stale])
     assert pay.reconcile().asked == 1
 
 
@@ -149,7 +149,7 @@ def test_a_refund_that_another_worker_sends_is_given_as_it_is_stored(pay, gatewa
     gateway.script["refund"] = [LOST]
     refund = give_back(pay, paid)
     clock.moment = refund.next_call_at
-    stale = evolve(refund, next_call_at=refund.next_call_at - timedelta(seconds=5))
+    stale = evolve(refund, claim=refund.claim - 1)
     gateway.sent.clear()
     stored = pay.run(follow_up_refund(pay.setup, stale))
     assert (stored.next_call_at, stored.state) == (refund.next_call_at, RefundState.CREATED)
@@ -171,12 +171,12 @@ def test_the_rules_can_be_printed():
     assert (
         printed
         == """\
-pay: send, after 0.5 s again, after 1 s again; each pause +-20 %, none begun after 8 s, then every 2 s \
+pay: send, after 0.5 s again, after 1 s again; each pause +-20 %, none begun after 10 s, then every 2 s \
 while it is wanted
 inquiry: 20 s after the code, then every 4 s; cancelled when still open after expiry
 cancel: send, after 2 s again, after 3 s again, after 3 s again, after 5 s again, after 5 s again; each \
 pause +-0 %, none begun after 23 s, then every 60 s with an alarm in the log
-refund: send, after 0.5 s again, after 1 s again; each pause +-20 %, none begun after 8 s, then every 60 s"""
+refund: send, after 0.5 s again, after 1 s again; each pause +-20 %, none begun after 10 s, then every 60 s"""
     )
     print(printed)
 
@@ -219,6 +219,7 @@ def test_a_story_is_told_with_its_contradictions_and_refunds(pay, gateway, paid,
 def test_what_alipayplus_never_heard_of_is_over_after_expiry(pay, gateway, start, clock):
     attempt = start()
     gateway.script["inquiryPayment"] = [{"result": GONE}]
+    gateway.script["cancelPayment"] = [{"result": GONE}]
     clock.moment = attempt.expires_at
     assert asked(pay, attempt).state is State.FAILED
 

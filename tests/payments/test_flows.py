@@ -11,6 +11,7 @@ from aplus_adapters import (
     HookError,
     InvalidValue,
     NotificationError,
+    OrderChanged,
     OrderToPay,
     State,
     StoreError,
@@ -219,10 +220,10 @@ def test_a_conflict_is_reported_again_until_the_hook_returns(
     with monkeypatch.context() as broken:
         broken.setattr(shop, "payment_conflict", lambda _: 1 / 0)
         assert notified(pay, alipayplus, clock, body).status == 503
-    assert len(pay.store.unreported_conflicts(10)) == 1
+    assert len(pay.store.unreported_conflicts(10, ["CLIENT-1"])) == 1
     assert notified(pay, alipayplus, clock, body).status == 200
     assert len(shop.conflicts) == 1
-    assert pay.store.unreported_conflicts(10) == []
+    assert pay.store.unreported_conflicts(10, ["CLIENT-1"]) == []
 
 
 def test_f_after_s_is_a_conflict_and_changes_nothing(pay, start, shop, alipayplus, clock):
@@ -268,7 +269,8 @@ def test_before_expiry_an_order_that_is_not_known_yet_is_not_given_up(pay, gatew
         (CLOSED, None, "failed", ["inquiryPayment"]),
         (OPEN, PAID, "cancelled", ["inquiryPayment", "cancelPayment"]),
         (OPEN, GONE, "failed", ["inquiryPayment", "cancelPayment"]),
-        (GONE, None, "failed", ["inquiryPayment"]),
+        (GONE, GONE, "failed", ["inquiryPayment", "cancelPayment"]),
+        (GONE, PAID, "cancelled", ["inquiryPayment", "cancelPayment"]),
     ],
 )
 def test_after_expiry_it_is_inquired_and_cancelled_if_still_open(
@@ -334,8 +336,10 @@ def test_a_changed_amount_closes_the_old_attempt_first(pay, gateway, start, shop
 def test_a_paid_order_is_never_paid_again(pay, gateway, start, shop, alipayplus, clock):
     attempt = start()
     notified(pay, alipayplus, clock, alipayplus.notification(attempt))
-    shop.price = Amount.parse("99.00", "USD")
     assert start().payment_request_id == attempt.payment_request_id
+    shop.price = Amount.parse("99.00", "USD")
+    with pytest.raises(OrderChanged, match=r"paid with 42.00 USD .* load_order says 99.00 USD"):
+        start()
     assert gateway.calls() == ["pay"]
 
 

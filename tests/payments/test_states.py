@@ -39,16 +39,19 @@ ATTEMPT = Attempt(
 )
 # Written by hand: rows are news, columns are states.
 EXPECTED = """
-             created    pending    succeeded  failed     cancelled
-code_issued  pending    pending    succeeded  failed     cancelled
-refused      failed     pending    succeeded  failed     cancelled
-in_process   created    pending    succeeded  failed     cancelled
-succeeded    succeeded  succeeded  succeeded  conflict   conflict
-failed       failed     failed     conflict   failed     cancelled
-cancelled    cancelled  cancelled  conflict   failed     cancelled
-absent       failed     failed     conflict   failed     cancelled
-refunded     conflict   conflict   succeeded  conflict   conflict
-refund_refused created  pending    succeeded  failed     cancelled
+             created    pending    closing    succeeded  failed     cancelled
+code_issued  pending    pending    closing    succeeded  failed     cancelled
+refused      failed     pending    failed     succeeded  failed     cancelled
+in_process   created    pending    closing    succeeded  failed     cancelled
+succeeded    succeeded  succeeded  closing    succeeded  conflict   conflict
+failed       failed     failed     failed     conflict   failed     cancelled
+closing      closing    closing    closing    succeeded  failed     cancelled
+cancelled    cancelled  cancelled  cancelled  conflict   failed     cancelled
+cancel_refused created  pending    pending    succeeded  failed     cancelled
+absent       created    pending    failed     conflict   failed     cancelled
+returned     cancelled  cancelled  cancelled  conflict   failed     cancelled
+refunded     conflict   conflict   conflict   succeeded  conflict   conflict
+refund_refused created  pending    closing    succeeded  failed     cancelled
 """
 
 
@@ -62,12 +65,13 @@ def cells():
 
 def observed(news, **changes):
     said = Observation(
-        source=Source.NOTIFICATION,
+        source=Source.CANCEL if news is News.ABSENT else Source.NOTIFICATION,
         news=news,
         at=NOON,
         client_id="C",
         amount=ATTEMPT.amount,
         payment_id="P-1",
+        claim=0,
     )
     return evolve(said, **changes)
 
@@ -82,7 +86,7 @@ def test_each_observation_does_in_each_state_what_is_written(state, news, outcom
     transition = advance(before, observed(news))
     if outcome == CONFLICT:
         assert transition.conflict is not None
-        assert transition.after == before
+        assert transition.after.state is state
         assert not transition.settles
     else:
         assert transition.conflict is None
@@ -95,7 +99,9 @@ def test_each_observation_does_in_each_state_what_is_written(state, news, outcom
 def test_nothing_leaves_or_changes_a_final_state(state, news):
     before = evolve(ATTEMPT, state=state, next_call_at=None)
     said = observed(news, wallet="OTHER", next_call_at=NOON)
-    assert advance(before, said).after == before
+    after = advance(before, said).after
+    # What a late success says is kept beside the state, for the page, refunds and operators.
+    assert evolve(after, disputed=None, success_reported=False) == before
 
 
 @pytest.mark.parametrize("state", State)
@@ -113,7 +119,11 @@ def test_a_success_that_differs_from_the_attempt_is_a_conflict_and_settles_nothi
     before = evolve(ATTEMPT, state=state)
     transition = advance(before, observed(News.SUCCEEDED, **wrong))
     assert transition.conflict is not None
-    assert transition.after == before
+    assert transition.after.state is state
+    assert not transition.settles
+    amount = wrong.get("amount") or ATTEMPT.amount
+    is_kept = state not in (State.SUCCEEDED, State.CANCELLED)
+    assert transition.after.disputed == (amount if is_kept else None)
 
 
 def test_a_final_attempt_is_called_about_no_more():
@@ -150,6 +160,7 @@ NEWS = Observation(
     payment_time=Timestamp("2026-11-23T13:00:00+08:00"),
     wallet="WALLET",
     next_call_at=LATER,
+    claim=0,
 )
 TAKEN = {
     "payment_id": "P-9", "order_code": NEWS.order_code, "expires_at": LATER,
@@ -176,7 +187,9 @@ def test_what_an_observation_does_not_say_stays_as_it_was():
         source=Source.INQUIRY, news=News.IN_PROCESS, at=LATER, client_id="C", result=None
     )
     assert advance(known, silent).after == known
-    assert advance(known, evolve(silent, next_call_at=NOON)).after.next_call_at == NOON
+    mine = evolve(silent, next_call_at=NOON, claim=0)
+    assert advance(known, mine).after.next_call_at == NOON
+    assert advance(known, evolve(mine, claim=1)).after == known
 
 
 def test_a_state_that_stays_keeps_when_and_by_what_it_was_reached():
@@ -190,7 +203,7 @@ def test_a_state_that_stays_keeps_when_and_by_what_it_was_reached():
 def test_a_conflict_of_an_open_attempt_only_puts_off_the_next_call():
     said = evolve(NEWS, news=News.SUCCEEDED, amount=Amount("JPY", 1))
     transition = advance(BARE, said)
-    assert transition.after == evolve(BARE, next_call_at=LATER)
+    assert transition.after == evolve(BARE, next_call_at=LATER, disputed=Amount("JPY", 1))
     assert transition.observation is said
     assert transition.conflict.observation is said
     assert transition.conflict.reason == "pay says 1 JPY, the attempt is for 4200 JPY"
@@ -233,6 +246,7 @@ def refunded(news=News.REFUNDED, **changes):
         amount=REFUND.amount,
         refund_request_id="refund1",
         refund_id="R-1",
+        claim=0,
     )
     return evolve(said, **changes)
 
@@ -244,7 +258,9 @@ def refunded(news=News.REFUNDED, **changes):
 def test_a_refund_becomes_final_and_the_payment_stays_as_it_is(news, state):
     said = refunded(news)
     transition = advance(PAID, said, REFUND)
-    assert transition.before == transition.after == PAID
+    given_back = 1000 if news is News.REFUNDED else 0
+    assert transition.before == PAID
+    assert transition.after == evolve(PAID, refunded=given_back)
     assert (transition.observation, transition.refund_before) == (said, REFUND)
     assert transition.refund == evolve(
         REFUND, state=state, next_call_at=None, changed_at=LATER, refund_id="R-1",
@@ -252,7 +268,8 @@ def test_a_refund_becomes_final_and_the_payment_stays_as_it_is(news, state):
     )  # fmt: skip
     assert transition.settles_refund
     assert not transition.settles
-    again = advance(PAID, refunded(news, at=NOON, refund_id="R-2"), transition.refund)
+    again = advance(transition.after, refunded(news, at=NOON, refund_id="R-2"), transition.refund)
+    assert again.after == transition.after
     assert again.refund == transition.refund
     assert again.conflict is None
     assert not again.settles_refund
@@ -318,3 +335,120 @@ def test_refunds_are_admitted_up_to_what_was_paid():
             admit_refund(attempt, stored, refund)
     with pytest.raises(InconsistentRetry, match="refund refund1: already used"):
         admit_refund(PAID, stored, evolve(wanted(1, 4000), request_body=b"other"))
+
+
+CLOSING = evolve(ATTEMPT, state=State.CLOSING, claim=2)
+ISSUED = evolve(CLOSING, order_code=OrderCode(text="https://code.example/1", expires_at=LATER))
+
+
+def test_once_it_is_being_closed_a_success_is_kept_and_the_money_goes_back():
+    reported = advance(CLOSING, observed(News.SUCCEEDED, claim=None)).after
+    assert (reported.state, reported.success_reported) == (State.CLOSING, True)
+    for said in (
+        observed(News.CANCELLED, source=Source.CANCEL, amount=None, claim=2),
+        observed(
+            News.FAILED, result=Result(result_code="ORDER_IS_CLOSED", result_status="F"), claim=1
+        ),
+    ):
+        transition = advance(reported, said)
+        assert transition.after.state is State.CANCELLED
+        assert transition.settles
+        assert transition.conflict is None
+        assert transition.after.success_reported
+
+
+def test_where_it_can_no_longer_be_cancelled_the_reported_success_decides():
+    refused = observed(News.CANCEL_REFUSED, source=Source.CANCEL, amount=None, claim=2)
+    assert advance(CLOSING, refused).after.state is State.PENDING
+    reported = advance(CLOSING, observed(News.SUCCEEDED, claim=None)).after
+    after = advance(reported, refused).after
+    assert (after.state, after.success_reported) == (State.SUCCEEDED, False)
+
+
+@pytest.mark.parametrize("news", [News.ABSENT, News.CLOSING, News.CANCEL_REFUSED])
+@pytest.mark.parametrize("state", [State.CREATED, State.PENDING, State.CLOSING])
+def test_what_was_asked_under_an_older_claim_and_tells_of_absence_changes_nothing(news, state):
+    before = evolve(CLOSING, state=state, claimed_until=LATER)
+    for claim in (None, 1, 3):
+        said = observed(news, source=Source.CANCEL, amount=None, claim=claim, next_call_at=NOON)
+        assert advance(before, said).after == before
+
+
+def absent(said_at, source=Source.CANCEL):
+    return observed(News.ABSENT, source=source, amount=None, claim=2, said_at=said_at)
+
+
+def test_absence_closes_a_code_only_once_it_has_expired_by_alipaypluss_clock():
+    before = LATER.replace(minute=0) - (LATER - NOON) / 60
+    assert advance(ISSUED, absent(before)).after.state is State.CLOSING
+    assert advance(ISSUED, absent(LATER)).after.state is State.FAILED
+    assert advance(ISSUED, absent(None)).after.state is State.CLOSING
+    assert advance(ISSUED, absent(LATER, Source.INQUIRY)).after.state is State.CLOSING
+    paid = evolve(ISSUED, success_reported=True)
+    assert advance(paid, absent(LATER)).after.state is State.CLOSING
+
+
+def test_absence_closes_what_never_had_a_code_and_a_later_code_is_not_shown():
+    assert advance(CLOSING, absent(NOON, Source.INQUIRY)).after.state is State.CLOSING
+    closed = advance(CLOSING, absent(NOON)).after
+    assert closed.state is State.FAILED
+    late = advance(closed, evolve(NEWS, payment_id="P-1")).after
+    assert (late.state, late.order_code) == (State.FAILED, None)
+
+
+def test_a_refusal_of_a_request_whose_twin_was_accepted_says_nothing():
+    accepted = evolve(ISSUED, state=State.PENDING)
+    refused = observed(News.REFUSED, source=Source.PAY, amount=None)
+    assert advance(accepted, refused).after == accepted
+
+
+def test_a_second_payment_id_of_a_paid_attempt_is_a_conflict_even_if_the_first_success_had_none():
+    paid = evolve(BARE, state=State.SUCCEEDED, next_call_at=None)
+    named = advance(paid, observed(News.SUCCEEDED, payment_id="P-1"))
+    assert (named.after.payment_id, named.conflict) == ("P-1", None)
+    assert advance(named.after, observed(News.SUCCEEDED, payment_id="P-2")).conflict is not None
+
+
+def test_a_success_of_which_a_part_was_given_back_elsewhere_is_paid_and_told_to_a_person():
+    said = observed(News.SUCCEEDED, source=Source.INQUIRY, given_back=Amount("JPY", 200))
+    transition = advance(ATTEMPT, said)
+    assert transition.after.state is State.SUCCEEDED
+    assert transition.conflict.reason == "paid 4200 JPY, of which 200 JPY were given back elsewhere"
+    assert advance(transition.after, said).conflict is None
+
+
+def test_the_money_of_a_conflict_can_be_refunded_and_ends_the_attempt():
+    wrong = observed(News.SUCCEEDED, amount=Amount("JPY", 1000))
+    disputed = advance(ATTEMPT, wrong).after
+    assert disputed.occupies_order
+    assert admit_refund(disputed, [], REFUND) is None
+    with pytest.raises(InvalidValue, match="expected at most 1000 JPY"):
+        admit_refund(disputed, [], wanted(2, 1001))
+    transition = advance(disputed, refunded(), REFUND)
+    assert transition.settles
+    assert transition.settles_refund
+    assert transition.after.state is State.CANCELLED
+    assert not transition.after.occupies_order
+    late = advance(evolve(ATTEMPT, state=State.FAILED), observed(News.SUCCEEDED)).after
+    assert late.occupies_order
+    assert not evolve(late, refunded=4200).occupies_order
+
+
+def test_an_outdated_refusal_of_a_refund_does_not_free_its_amount():
+    again = evolve(REFUND, claim=2)
+    outdated = refunded(News.REFUND_REFUSED, claim=1)
+    transition = advance(PAID, outdated, again)
+    assert (transition.refund, transition.conflict) == (again, None)
+    done = advance(PAID, refunded(claim=2), again)
+    assert advance(done.after, outdated, done.refund).conflict is None
+    assert advance(PAID, refunded(claim=1), again).refund.state is RefundState.SUCCEEDED
+
+
+def test_an_order_is_free_once_all_of_its_money_was_given_back():
+    assert evolve(PAID, refunded=4199).occupies_order
+    assert not evolve(PAID, refunded=4200).occupies_order
+
+
+def test_refunds_of_another_payment_are_not_counted_against_this_one():
+    other = wanted(1, 4200, payment_request_id="pay2")
+    assert admit_refund(PAID, [other], wanted(3, 4200)) is None

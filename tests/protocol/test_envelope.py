@@ -46,7 +46,8 @@ def answer_to(account, their_key, request, body=b"{}", path=None, time="2026-11-
 def test_a_true_answer_is_believed_and_nothing_else(account, their_key, our_key):
     request = sign_request(account, "/aps/api/v1/payments/pay", b"{}", NOON)
     true = answer_to(account, their_key, request)
-    verify_answer(account, request, true)
+    said_at = verify_answer(account, request, true, now=NOON)
+    assert said_at == NOON + timedelta(seconds=1)
     own = dict(request.headers)
     false = {
         "altered": evolve(true, body=b"{ }"),
@@ -73,14 +74,37 @@ def test_a_true_answer_is_believed_and_nothing_else(account, their_key, our_key)
     }
     for name, answer in false.items():
         with pytest.raises(SignatureError):
-            verify_answer(account, request, answer)
+            verify_answer(account, request, answer, now=NOON)
         print(f"an answer {name} is not believed")
 
 
 def test_an_answer_without_client_id_is_believed_if_it_is_signed(account, their_key):
     request = sign_request(account, "/p", b"{}", NOON)
     true = answer_to(account, their_key, request)
-    verify_answer(account, request, evolve(true, headers=true.headers[1:]))
+    assert verify_answer(account, request, evolve(true, headers=true.headers[1:]), now=NOON)
+
+
+@pytest.mark.parametrize("now", [NOON - timedelta(minutes=9), NOON + timedelta(minutes=10)])
+def test_an_answer_is_believed_whatever_is_wrong_with_our_clock_within_reason(
+    account, their_key, now, caplog
+):
+    request = sign_request(account, "/p", b"{}", now)
+    assert verify_answer(account, request, answer_to(account, their_key, request), now=now)
+    assert "away from Alipay+'s; synchronize it" in caplog.text
+
+
+@pytest.mark.parametrize("off", [timedelta(minutes=-11), timedelta(minutes=11), timedelta(days=1)])
+def test_an_answer_of_another_time_is_another_requests(account, their_key, off):
+    request = sign_request(account, "/p", b"{}", NOON)
+    with pytest.raises(SignatureError, match="answers another request, or this machine's clock"):
+        verify_answer(account, request, answer_to(account, their_key, request), now=NOON + off)
+
+
+def test_an_answer_whose_time_cannot_be_read_is_not_believed(account, their_key):
+    request = sign_request(account, "/p", b"{}", NOON)
+    answer = answer_to(account, their_key, request, time="noon")
+    with pytest.raises(SignatureError, match="Response-Time"):
+        verify_answer(account, request, answer, now=NOON)
 
 
 @pytest.mark.parametrize("case", [str.lower, str.upper, str.title])

@@ -84,6 +84,7 @@ def scenario_unknown_after_expiry(world):
     attempt = yield from initiate(world.setup, "A-1", BROWSER)
     world.later(world.setup.rules.expiry * 2)
     world.gateway.script["inquiryPayment"] = [{"result": GONE}]
+    world.gateway.script["cancelPayment"] = [{"result": GONE}]
     attempt = world.store.get(attempt.payment_request_id)
     yield from follow_up(world.setup, attempt)
 

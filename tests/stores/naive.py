@@ -28,21 +28,24 @@ class ChecksThenRecords(SQLStore):
             connection.execute(update(payments).where(mine).values(attempt_row(transition.after)))
             details = dump_observation(observation)
             connection.execute(
-                insert(observations).values(payment_request_id=payment_request_id, details=details)
+                insert(observations).values(
+                    shop="shop", payment_request_id=payment_request_id, details=details
+                )
             )
         return transition
 
 
-class ChecksThenSchedules(SQLStore):
-    """Compares the turn in Python."""
+class ChecksThenClaims(SQLStore):
+    """Compares the claim's token in Python."""
 
-    def schedule(self, payment_request_id, expected, at):
+    def claim(self, payment_request_id, token, until):
         found = self.get(payment_request_id)
-        if found is None or found.next_call_at is None or found.next_call_at != expected:
+        if found is None or found.next_call_at is None or found.claim != token:
             return False
         with self._transaction("write") as connection:
             mine = payments.c.payment_request_id == payment_request_id
-            connection.execute(update(payments).where(mine).values(next_call_at=at))
+            values = {"claim": token + 1, "claimed_until": until, "next_call_at": until}
+            connection.execute(update(payments).where(mine).values(values))
         return True
 
 
@@ -51,10 +54,10 @@ class ChecksThenAdds(SQLStore):
 
     def add(self, attempt):
         found = self.latest(attempt.order_ref)
-        if found is not None and found.state.occupies_order:
+        if found is not None and found.occupies_order:
             return found
         with self._transaction("write") as connection:
-            row = {**attempt_row(attempt), "occupied_order": None}
+            row = {"shop": "shop", **attempt_row(attempt), "occupied_order": None}
             connection.execute(insert(payments).values(row))
         return attempt
 
@@ -67,7 +70,7 @@ class ChecksThenRefunds(SQLStore):
         stored = admit_refund(attempt, self.refunds(refund.payment_request_id), refund)
         if stored is None:
             with self._transaction("write") as connection:
-                connection.execute(insert(refunds).values(refund_row(refund)))
+                connection.execute(insert(refunds).values(shop="shop", **refund_row(refund)))
         return stored or refund
 
 
@@ -87,11 +90,15 @@ class LosesContradictions(MemoryStore):
     def record(self, payment_request_id, observation, inside):
         return evolve(super().record(payment_request_id, observation, inside), conflict=None)
 
-    def unreported_conflicts(self, limit):
+    def unreported_conflicts(self, limit, client_ids):
         return []
 
 
 __all__ = [
-    "ChecksThenAdds", "ChecksThenRecords", "ChecksThenRefunds", "ChecksThenSchedules",
-    "ForgetsTheHook", "LosesContradictions",
+    "ChecksThenAdds",
+    "ChecksThenClaims",
+    "ChecksThenRecords",
+    "ChecksThenRefunds",
+    "ForgetsTheHook",
+    "LosesContradictions",
 ]  # fmt: skip

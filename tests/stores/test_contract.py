@@ -8,8 +8,16 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import scoped_session, sessionmaker
 
-from aplus_adapters import ConfigurationError, SQLStore, State, StoreError
+from aplus_adapters import (
+    ConfigurationError,
+    News,
+    SQLStore,
+    State,
+    StoreError,
+    UnknownPayment,
+)
 from aplus_adapters.testing.store_contract import (
+    LATER,
     PaymentStoreContract,
     a_refund,
     nothing,
@@ -118,23 +126,33 @@ def test_a_forked_worker_opens_connections_of_its_own(database):
     store.close()
 
 
-def test_a_database_of_the_first_version_with_payments_in_it_is_migrated(database):
-    store = SQLStore(database)
-    store.add(attempt())
-    store.record("pay1", said(), nothing)
-    store.close()
-    engine = create_engine(database)
-    with engine.begin() as connection:  # what version 1 did not have
-        connection.execute(text("DROP TABLE aplus_refunds"))
-        connection.execute(text("UPDATE aplus_schema SET version = 1"))
-    engine.dispose()
-    script = f"from aplus_adapters import SQLStore; SQLStore({database!r}).close()"
-    processes = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(4)]
-    assert [process.wait() for process in processes] == [0] * 4
-    store = SQLStore(database)
-    assert store.get("pay1").state is State.SUCCEEDED
-    assert store.add_refund(a_refund())
-    store.close()
+def test_two_shops_in_one_database_do_not_see_each_other(database):
+    one, other = SQLStore(database, shop="cinema"), SQLStore(database, shop="bookshop")
+    assert one.add(attempt()) == attempt()
+    assert other.get("pay1") is None
+    assert other.latest("A-1") is None
+    assert list(other.due(LATER, 10, ["C"])) == []
+    with pytest.raises(UnknownPayment):
+        other.record("pay1", said(), nothing)
+    assert not other.claim("pay1", 0, LATER)
+    assert other.add(attempt(2)) == attempt(2)
+    for store, name in ((one, "pay1"), (other, "pay2")):
+        store.record(name, said(), nothing)
+        store.add_refund(a_refund(payment_request_id=name))
+        store.record(name, said(news=News.FAILED), nothing)
+    assert [one.payment_request_id for one in other.due_refunds(LATER, 10, ["C"])] == ["pay2"]
+    (conflict,) = other.unreported_conflicts(10, ["C"])
+    assert conflict.attempt.payment_request_id == "pay2"
+    other.conflict_reported(conflict)
+    assert len(one.unreported_conflicts(10, ["C"])) == 1
+    one.close()
+    other.close()
+
+
+@pytest.mark.parametrize("name", ["", "x" * 65, None])
+def test_a_shop_without_a_usable_name_is_refused(tmp_path, name):
+    with pytest.raises(ConfigurationError, match="expected a name of 1 to 64 characters"):
+        SQLStore(f"sqlite:///{tmp_path}/x.db", shop=name)
 
 
 def test_a_database_outlives_its_store(database):

@@ -6,16 +6,16 @@ from aplus_adapters import MemoryStore, SQLStore
 from aplus_adapters.testing.store_contract import PaymentStoreContract
 from naive import (
     ChecksThenAdds,
+    ChecksThenClaims,
     ChecksThenRecords,
     ChecksThenRefunds,
-    ChecksThenSchedules,
     ForgetsTheHook,
     LosesContradictions,
 )
 
 CAUGHT = {
     ChecksThenRecords: "test_of_many_identical_observations_at_once_one_settles",
-    ChecksThenSchedules: "test_a_turn_is_given_to_one_of_many",
+    ChecksThenClaims: "test_a_claim_is_given_to_one_of_many",
     ChecksThenAdds: "test_of_many_new_attempts_at_once_one_is_kept",
     ChecksThenRefunds: "test_refunds_at_once_never_exceed_what_was_paid",
     ForgetsTheHook: "test_when_the_hook_raises_nothing_at_all_is_stored",

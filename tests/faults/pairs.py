@@ -1,0 +1,112 @@
+"""The flows that the interleavings are made of, and the states that they begin in."""
+
+from functools import partial
+
+from attrs import evolve
+from interleavings import Actor, Budget
+
+from aplus_adapters import Amount, AplusError, RefundState, Visitor
+from aplus_adapters.payments.effects import call_store
+from aplus_adapters.payments.follow_up import close, follow_up
+from aplus_adapters.payments.pay import initiate
+from aplus_adapters.payments.reconcile import reconcile
+from aplus_adapters.payments.refund import refund
+
+BUYER = Visitor(user_agent="Mozilla/5.0")
+PRICE, OTHER = Amount("JPY", 4200), Amount("JPY", 4000)
+
+
+def press(setup):
+    return (yield from initiate(setup, "A-1", BUYER))
+
+
+def poll(setup):
+    attempt = yield from call_store("latest", "A-1")
+    if attempt is None:
+        return None
+    return (yield from follow_up(setup, attempt))
+
+
+def new_code(setup):
+    attempt = yield from call_store("latest", "A-1")
+    if attempt is None:
+        return None
+    return (yield from initiate(setup, attempt.order_ref, BUYER))
+
+
+def close_order(setup):
+    """The shop itself closes the order, whatever its page shows."""
+    attempt = yield from call_store("latest", "A-1")
+    if attempt is not None and not attempt.state.is_final:
+        yield from close(setup, attempt)
+
+
+def give_back(setup, *, is_careful=True):
+    """One wish of an operator, who tries again with a new id when it seems to have failed.
+
+    A careless one does so as well while there is no answer yet.
+    """
+    attempt = yield from call_store("latest", "A-1")
+    if attempt is None or attempt.state.value != "succeeded":
+        return None
+    for number in (1, 2):
+        try:
+            made = yield from refund(
+                setup, attempt.payment_request_id, refund_request_id=f"credit{number}",
+                amount=Amount("JPY", 1000),
+            )  # fmt: skip
+        except AplusError:
+            continue
+        failed = made.state is RefundState.FAILED
+        if not failed and (is_careful or made.state is RefundState.SUCCEEDED):
+            return None
+    return None
+
+
+FLOWS = {
+    "press": (press, {"price": PRICE, "shows": True}),
+    "press at another price": (press, {"price": OTHER, "shows": True}),
+    "poll": (poll, {"shows": True}),
+    "new code": (new_code, {"price": PRICE, "shows": True}),
+    "close": (close_order, {}),
+    "reconcile": (reconcile, {}),
+    "refund": (give_back, {}),
+    "careless refund": (partial(give_back, is_careful=False), {}),
+}
+
+
+def actor(kind, name=None, **changes):
+    make, more = FLOWS[kind]
+    return Actor(name=name or kind, make=make, **{**more, **changes})
+
+
+CALM = Budget(timeouts=0, crashes=0, ticks=0, payments=0, notifications=0)
+
+
+def begin(world, kind):
+    """Give the state in which a pair begins."""
+    state = world.start(CALM)
+    if kind == "nothing yet":
+        return state
+    state = evolve(state, actors=(actor("press", "earlier press"),))
+    state = world._run_on(state, 0)
+    if kind == "sent, no answer":
+        state = evolve(state, budget=evolve(CALM, crashes=1))
+        while not state.messages:
+            state = next(after for event, after in world.following(state) if "dies" not in event)
+        state = world._die(state, 0)
+        return evolve(state, actors=(), budget=CALM)
+    state = world._alone(state)
+    if kind in ("paid", "recorded"):
+        state = world._decide(state, state.orders[0], state="paid", was_paid=True)
+    if kind == "recorded":
+        state = world._alone(world.notify(state, state.orders[0]))
+    return evolve(state, actors=(), messages=())
+
+
+def pair(world, kind, budget, *actors):
+    """Give the state in which these actors start, in the world that `kind` names."""
+    state = begin(world, kind)
+    for number, one in enumerate(actors):
+        state = world._run_on(evolve(state, actors=(*state.actors, one), budget=budget), number)
+    return state

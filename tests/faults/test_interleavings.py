@@ -1,0 +1,217 @@
+"""Every interleaving of two flows, three at random, and what must not be built is found."""
+
+import logging
+import os
+import random
+import time
+from datetime import timedelta
+from itertools import combinations_with_replacement
+
+import pytest
+from attrs import evolve
+from interleavings import Budget, Violation, World, explore, wander
+from pairs import actor, pair
+
+from aplus_adapters import MemoryStore, News, State
+from aplus_adapters.payments import exchange, follow_up, notify, refund, states
+from aplus_adapters.payments.setup import Setup
+from aplus_adapters.stores import memory
+
+LONG = bool(os.environ.get("APLUS_LONG"))
+LIMIT = None if LONG else 600
+SCHEDULES = 100_000 if LONG else 600
+SEED = int(os.environ.get("APLUS_SEED", time.time()))
+CALM = {"timeouts": 0, "crashes": 0, "ticks": 1, "payments": 1, "notifications": 1}
+MISHAPS = {
+    "two buyers, two notifications": Budget(**{**CALM, "payments": 2, "notifications": 2}),
+    "an answer is lost": Budget(**{**CALM, "timeouts": 1}),
+    "a process dies": Budget(**{**CALM, "crashes": 1}),
+    "a replica lags": Budget(**{**CALM, "lags": 1}),
+    "a request comes twice": Budget(**{**CALM, "copies": 1}),
+    "the clock passes everything": Budget(**{**CALM, "ticks": 3}),
+}
+REFUNDS = {
+    "a refund is denied unseen": Budget(**{**CALM, "timeouts": 1, "denials": 1, "ticks": 2}),
+    "the hook raises": Budget(**{**CALM, "crashes": 1, "hook_errors": 1}),
+    "a request comes twice": Budget(**{**CALM, "copies": 1, "timeouts": 1}),
+}
+PAYING = ["press", "press at another price", "poll", "new code", "close", "reconcile"]
+BEGINNINGS = ["nothing yet", "sent, no answer", "shown", "paid"]
+CLOCKS = {"a clock 5 min ahead": 300, "a clock 5 min behind": -300}
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def make_world(account, alipayplus, their_key, monkeypatch):
+    """Sign each request once: equal content has an equal signature."""
+    signed, sign = {}, exchange.sign_request
+
+    def sign_once(account, path, body, moment):
+        key = (path, body, moment)
+        if key not in signed:
+            signed[key] = sign(account, path, body, moment)
+        return signed[key]
+
+    monkeypatch.setattr(exchange, "sign_request", sign_once)
+    setup = Setup(accounts={account.client_id: account})
+    return lambda store=MemoryStore: World(setup, alipayplus, their_key, store)
+
+
+def two(one, other, **changes):
+    if one == other:
+        return actor(one, f"{one} 1"), actor(other, f"{other} 2", **changes)
+    return actor(one), actor(other, **changes)
+
+
+def explored(world, beginning, budget, actors):
+    began = time.monotonic()
+    draw = None if LIMIT is None else random.Random(SEED)
+    counts = explore(world, pair(world, beginning, budget, *actors), LIMIT, draw)
+    return (*counts, time.monotonic() - began)
+
+
+def report(rows):
+    states_, events, ends, seconds = (sum(column) for column in zip(*rows, strict=True))
+    print(
+        f"{len(rows)} worlds, {states_} states, {events} events, {ends} ends, "
+        f"{seconds:.1f} s, seed {SEED}: no rule broken"
+    )
+
+
+@pytest.mark.parametrize(("one", "other"), list(combinations_with_replacement(PAYING, 2)))
+def test_no_interleaving_of_two_flows_breaks_a_rule(make_world, one, other):
+    world = make_world()
+    cases = [(beginning, name) for beginning in BEGINNINGS for name in MISHAPS]
+    if not LONG:  # each pair another few of them, so that all of them are in each run
+        cases = random.Random(f"{SEED} {one} {other}").sample(cases, 4)
+    report(
+        [explored(world, beginning, MISHAPS[name], two(one, other)) for beginning, name in cases]
+    )
+
+
+@pytest.mark.parametrize("other", ["press", "poll", "reconcile", "refund"])
+@pytest.mark.parametrize("name", REFUNDS)
+def test_no_interleaving_with_a_refund_gives_money_back_twice(make_world, other, name):
+    report([explored(make_world(), "recorded", REFUNDS[name], two("refund", other))])
+
+
+@pytest.mark.parametrize("name", CLOCKS)
+@pytest.mark.parametrize("one", ["press", "press at another price"])
+def test_no_wrong_clock_of_one_worker_breaks_a_rule(make_world, one, name):
+    world, off = make_world(), timedelta(seconds=CLOCKS[name])
+    rows = []
+    for other in ("press", "press at another price", "poll", "reconcile"):
+        for beginning in ("nothing yet", "shown"):
+            actors = two(one, other, offset=off)
+            rows.append(explored(world, beginning, MISHAPS["an answer is lost"], actors))
+    report(rows)
+
+
+def test_three_flows_at_random_break_no_rule(make_world):
+    world, draw = make_world(), random.Random(SEED)
+    budget = Budget(timeouts=2, crashes=1, ticks=3, payments=2, notifications=2, lags=1, copies=1)
+    began, events = time.monotonic(), 0
+    for _ in range(SCHEDULES):
+        actors = [actor(kind, f"{kind} {n}") for n, kind in enumerate(draw.choices(PAYING, k=3), 1)]
+        start = pair(world, draw.choice(BEGINNINGS), budget, *actors)
+        events += wander(world, start, draw)
+    seconds = time.monotonic() - began
+    print(f"{SCHEDULES} schedules of 3 flows, {events} events, {seconds:.1f} s, seed {SEED}")
+
+
+# What must not be built: each of these has to be found, within a minute.
+
+
+def absence_closes(monkeypatch):
+    """An inquiry's ORDER_NOT_EXIST ends an attempt."""
+    gone = {(state, News.ABSENT): State.FAILED for state in (State.CREATED, State.PENDING)}
+    monkeypatch.setattr(states, "TABLE", {**states.TABLE, **gone})
+    monkeypatch.setattr(states, "_is_gone", lambda *_: True)
+    monkeypatch.setattr(follow_up, "_ENDS", (*follow_up._ENDS, News.ABSENT))
+    return MemoryStore
+
+
+def no_intent(monkeypatch):
+    """cancelPayment leaves while the store still says that the code can be paid."""
+
+    def closing(step, *, wanted):
+        yield from ()
+        return evolve(step._attempt, state=State.CLOSING)
+
+    monkeypatch.setattr(follow_up._Step, "_intend", closing)
+    return MemoryStore
+
+
+def no_token(monkeypatch):
+    """Whoever held a claim once is listened to as if it still did."""
+
+    def advance(attempt, observation, refund=None):
+        current = attempt if refund is None else refund
+        if observation.claim is not None:
+            observation = evolve(observation, claim=current.claim)
+        return states.advance(attempt, observation, refund)
+
+    monkeypatch.setattr(memory, "advance", advance)
+    return MemoryStore
+
+
+def early_acknowledgement(monkeypatch):
+    """The acknowledgement goes out before the commit."""
+
+    def afterwards(payment_request_id, observation):
+        yield from ()
+
+    monkeypatch.setattr(notify, "settle", afterwards)
+    return MemoryStore
+
+
+def refusal_is_believed(monkeypatch):
+    """An F to the repeat of a refund is final."""
+
+    def believed(setup, mine):
+        answered = yield from exchange.exchange(
+            setup.account(mine.client_id), "/aps/api/v1/payments/refund", mine.request_body,
+            refund.RefundResponse, retry=setup.rules.refund, timeout=8,
+        )  # fmt: skip
+        return refund.observe_refund(answered, mine, (yield from refund.now()))
+
+    monkeypatch.setattr(refund, "_ask", believed)
+    return MemoryStore
+
+
+def nothing_wrong(_monkeypatch):
+    return MemoryStore
+
+
+LAGS, LOST = MISHAPS["a replica lags"], MISHAPS["an answer is lost"]
+DENIED = REFUNDS["a refund is denied unseen"]
+
+
+@pytest.mark.parametrize(
+    ("plant", "beginning", "budget", "kinds", "found"),
+    [
+        (absence_closes, "shown", evolve(LAGS, payments=2), ("press", "press at another price"),
+         "2 codes that were shown can be paid"),
+        (no_intent, "shown", LOST, ("poll", "press at another price"), "money goes back"),
+        (no_token, "recorded", evolve(DENIED, timeouts=0), ("refund", "refund"), "twice"),
+        (early_acknowledgement, "paid", LOST, ("poll", "poll"), "without having been kept"),
+        (refusal_is_believed, "recorded", DENIED, ("refund", "poll"), "twice"),
+        (nothing_wrong, "recorded", DENIED, ("careless refund", "poll"), "twice"),
+    ],
+)  # fmt: skip
+def test_what_must_not_be_built_is_found(
+    make_world, monkeypatch, plant, beginning, budget, kinds, found
+):
+    world = make_world(plant(monkeypatch))
+    began = time.monotonic()
+    with pytest.raises(Violation, match=found) as violation:
+        explore(world, pair(world, beginning, budget, *two(*kinds)))
+    seconds = time.monotonic() - began
+    print(f"{plant.__name__}: {plant.__doc__} Found after {seconds:.1f} s:\n{violation.value}")
+    assert seconds < 60
