@@ -122,7 +122,7 @@ def follow_up_refund(setup: Setup, stored: Refund) -> Flow[Refund]:
     moment = yield from now()
     if not setup.is_due(stored, moment):
         return stored
-    until = moment + setup.rules.after_refusal
+    until = moment + setup.rules.refund_claim
     request_id = stored.refund_request_id
     if not (yield from call_store("claim_refund", request_id, stored.claim, until)):
         return (yield from _as_stored(stored))

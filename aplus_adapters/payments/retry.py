@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from aplus_adapters.errors import InvalidValue
+from aplus_adapters.payments.attempt import Attempt, Refund
 from aplus_adapters.protocol.envelope import MAX_AGE, MAX_AHEAD
 from aplus_adapters.protocol.messages.pay import DEFAULT_EXPIRY
 
-__all__ = ["CANCEL", "FARTHEST", "INQUIRY", "PAY", "REFUND", "Retry", "Rules"]
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = ["CANCEL", "FAR", "FARTHEST", "INQUIRY", "PAY", "REFUND", "Retry", "Rules", "has_come"]
 
 
 @frozen(kw_only=True)
@@ -48,8 +53,19 @@ class Retry:
         )
 
 
+FAR = timedelta(minutes=2)
+"""No call about an attempt is planned further ahead: what is, was planned by a wrong clock."""
+
 FARTHEST = timedelta(minutes=15)
-"""No call is ever planned further ahead: what is was planned by a clock that was wrong."""
+"""The same for refunds, and for attempts that contradict what Alipay+ says."""
+
+
+def has_come(item: Attempt | Refund, now: datetime) -> bool:
+    """Return whether the next call about an attempt or a refund has come, by any clock."""
+    when = item.next_call_at
+    is_far = FARTHEST if isinstance(item, Refund) or item.disputed is not None else FAR
+    return when is not None and not now < when <= now + is_far
+
 
 # Sources: protocol, "Time" and "Sibling calls". Every call may be repeated as it is: pay and refund
 # by their request ids, cancelPayment as it is idempotent, inquiryPayment as it only reads.
@@ -72,7 +88,7 @@ class Rules:
     payment is asked about again `after_conflict`. `max_age` of a notification lets a re-send 24 h
     22 min late through.
 
-    Raises InvalidValue for a pause over FARTHEST.
+    Raises InvalidValue for a pause over FAR (`after_conflict`: FARTHEST).
     """
 
     pay: Retry = Retry(pauses=(0.5, 1.0), deadline=10.0)
@@ -98,20 +114,29 @@ class Rules:
             "first_inquiry",
             "inquiry",
             "after_refusal",
-            "after_conflict",
         )
-        for name in names:
-            if not timedelta(0) < getattr(self, name) < FARTHEST:
+        limits = {**dict.fromkeys(names, FAR), "after_conflict": FARTHEST}
+        for name, limit in limits.items():
+            if not timedelta(0) < getattr(self, name) < limit:
                 raise InvalidValue(
                     f"Rules {name}: found {getattr(self, name)}, expected more than 0 and less "
-                    f"than {FARTHEST}"
+                    f"than {limit}"
                 )
-        longest = max(self.timeout, self.inquiry_timeout, self.pay.longest, self.refund.longest)
+        longest = max(self.timeout, self.inquiry_timeout, self.pay.longest)
         if self.claim.total_seconds() < longest:
             raise InvalidValue(
                 f"Rules claim: found {self.claim}, expected at least the {longest:g} s that a call "
                 "may take"
             )
+
+    @property
+    def refund_claim(self) -> timedelta:
+        """Return how long a worker that sends a refund keeps others from doing the same.
+
+        It is long enough that whatever was sent under the claim before is not on its way any more.
+        """
+        calls = max(self.timeout, self.refund.longest) + self.inquiry_timeout
+        return max(self.after_refusal, timedelta(seconds=calls))
 
     def __str__(self) -> str:
         return (

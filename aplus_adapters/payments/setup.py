@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from aplus_adapters.errors import ConfigurationError
-from aplus_adapters.payments.retry import FARTHEST, Rules
+from aplus_adapters.payments.retry import Rules, has_come
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,15 +36,13 @@ class Setup:
 
         One that ends later than a claim can, counted from now, was made by a clock that was wrong.
         """
-        until, longest = item.claimed_until, max(self.rules.claim, self.rules.after_refusal)
+        until, longest = item.claimed_until, max(self.rules.claim, self.rules.refund_claim)
         return until is None or not moment < until <= moment + longest
 
     def is_due(self, item: Attempt | Refund, moment: datetime) -> bool:
         """Return whether it is time to call Alipay+ about an attempt or a refund of ours."""
-        when = item.next_call_at
-        if when is None or item.client_id not in self.accounts or not self.is_free(item, moment):
-            return False
-        return not moment < when <= moment + FARTHEST
+        is_ours = item.client_id in self.accounts
+        return is_ours and self.is_free(item, moment) and has_come(item, moment)
 
     def account(self, client_id: str | None) -> Account:
         """Give the account of a client id (None: the default); ConfigurationError if unknown."""

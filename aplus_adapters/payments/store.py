@@ -110,7 +110,8 @@ class PaymentStore(Protocol):
     def due(self, now: datetime, limit: int, client_ids: Sequence[str], /) -> Sequence[Attempt]:
         """Return up to `limit` open attempts of these accounts that may be called about now.
 
-        Their `next_call_at` has come, or is further ahead than FARTHEST: a wrong clock set it.
+        Which those are says `payments.retry.has_come`: what is planned too far ahead is due as
+        well, since a wrong clock planned it.
         """
         ...
 

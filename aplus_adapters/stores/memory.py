@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attrs import evolve
 
 from aplus_adapters.errors import InconsistentRetry, UnknownPayment
-from aplus_adapters.payments.retry import FARTHEST
+from aplus_adapters.payments.retry import has_come
 from aplus_adapters.payments.states import admit_refund, advance
 
 if TYPE_CHECKING:
@@ -250,9 +250,7 @@ def _due(items: Iterable[T], now: datetime, limit: int, client_ids: Collection[s
     waiting = [
         (item.next_call_at, item)
         for item in items
-        if item.next_call_at is not None
-        and not now < item.next_call_at <= now + FARTHEST
-        and item.client_id in client_ids
+        if item.next_call_at is not None and has_come(item, now) and item.client_id in client_ids
     ]
     waiting.sort(key=lambda pair: pair[0])
     return [item for _, item in waiting[:limit]]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aplus_adapters.errors import ConfigurationError, StoreError, UnknownPayment
 
 try:
-    from sqlalchemy import insert, or_, select, update
+    from sqlalchemy import and_, insert, or_, select, update
     from sqlalchemy.exc import IntegrityError
 except ImportError:
     raise ConfigurationError(
@@ -22,7 +22,7 @@ from attrs import evolve
 
 from aplus_adapters.errors import InconsistentRetry
 from aplus_adapters.payments.attempt import Conflict
-from aplus_adapters.payments.retry import FARTHEST
+from aplus_adapters.payments.retry import FAR, FARTHEST
 from aplus_adapters.payments.states import admit_refund, advance
 from aplus_adapters.stores.database import Database
 from aplus_adapters.stores.rows import (
@@ -272,7 +272,10 @@ class SQLStore:
 
     def _due(self, table: Table, now: datetime, limit: int, client_ids: Collection[str]) -> Any:
         when = table.c.next_call_at
+        # As `payments.retry.has_come` says it.
         has_come = or_(when <= now, when > now + FARTHEST)
+        if table is payments:
+            has_come = or_(has_come, and_(when > now + FAR, payments.c.disputed.is_(None)))
         query = select(table).where(has_come, self._ours(table), table.c.client_id.in_(client_ids))
         return query.order_by(when).limit(limit)
 

@@ -30,7 +30,7 @@ from aplus_adapters.payments.attempt import (
     Source,
     State,
 )
-from aplus_adapters.payments.retry import FARTHEST
+from aplus_adapters.payments.retry import FAR, FARTHEST
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.messages.result import Result
 from aplus_adapters.protocol.timestamps import Timestamp
@@ -264,10 +264,13 @@ class PaymentStoreContract:
 
     def test_what_a_wrong_clock_planned_far_ahead_is_due(self, store: Any) -> None:
         """A clock that was put back blocks nothing until it has caught up."""
-        soon, far = NOON + FARTHEST, NOON + FARTHEST + timedelta(seconds=1)
-        store.add(an_attempt(1, "A-1", next_call_at=soon))
-        store.add(an_attempt(2, "A-2", next_call_at=far))
-        assert [one.payment_request_id for one in store.due(NOON, 10, ["C"])] == ["pay2"]
+        second, money = timedelta(seconds=1), Amount("JPY", 1)
+        store.add(an_attempt(1, "A-1", next_call_at=NOON + FAR))
+        store.add(an_attempt(2, "A-2", next_call_at=NOON + FAR + second))
+        store.add(an_attempt(3, "A-3", next_call_at=NOON + FARTHEST, disputed=money))
+        store.add(an_attempt(4, "A-4", next_call_at=NOON + FARTHEST + second, disputed=money))
+        due = store.due(NOON, 10, ["C"])
+        assert [one.payment_request_id for one in due] == ["pay2", "pay4"]
 
     def test_what_belongs_to_an_account_of_others_is_left_to_them(self, store: Any) -> None:
         """Neither attempts nor refunds nor conflicts of unknown accounts are handed out."""

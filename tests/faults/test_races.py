@@ -57,7 +57,7 @@ def open_payments(pay, count):
     order = racing_shop.Shop().load_order(None)
     for number in range(count):
         attempt = new_attempt(
-            account, order, f"A-{number}", expiry=DEFAULT_EXPIRY,
+            account, order, f"A-{number}", expiry=DEFAULT_EXPIRY, claim=timedelta(0),
             payment_request_id=f"pay{number:04}", visitor=BUYER, moment=now,
         )  # fmt: skip
         made.append(pay.store.add(attempt))
