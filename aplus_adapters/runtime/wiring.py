@@ -41,23 +41,9 @@ if TYPE_CHECKING:
     from aplus_adapters.runtime.clock import Clock
     from aplus_adapters.runtime.http import AsyncSender, Sender
 
-__all__ = ["AsyncPerformer", "Performer", "check_hooks"]
+__all__ = ["AsyncPerformer", "Performer"]
 
 _THREADS = 40  # as many blocking stores and hooks at once; the next ones wait
-
-
-def check_hooks(hooks: object, store: object) -> None:
-    """Raise ConfigurationError unless hooks and store have every method that is needed."""
-    for owner, what, names in (
-        (hooks, "hooks", REQUIRED_HOOKS),
-        (store, "store", STORE_METHODS),
-    ):
-        missing = [name for name in names if not callable(getattr(owner, name, None))]
-        if missing:
-            raise ConfigurationError(
-                f"{what}: found {type(owner).__name__} without {', '.join(missing)}, expected "
-                f"{', '.join(names)}; add the missing methods"
-            )
 
 
 class Performer:
