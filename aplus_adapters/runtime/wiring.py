@@ -14,7 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from aplus_adapters.errors import AplusError, ConfigurationError, HookError, StoreError
+from aplus_adapters.errors import (
+    AplusError,
+    ConfigurationError,
+    HookError,
+    StoreError,
+    hide_values,
+)
 from aplus_adapters.payments.effects import (
     CallHook,
     CallStore,
@@ -272,6 +278,7 @@ async def _as_store_error_async(
 
 
 def _store_error(name: str, error: Exception) -> StoreError:
+    hide_values(error)
     return StoreError(
         f"store {name}: raised {type(error).__name__}; nothing is acknowledged until it works again"
     )
@@ -302,6 +309,7 @@ async def _as_hook_error_async(
 
 
 def _hook_error(name: str, error: Exception) -> HookError:
+    hide_values(error)  # of what the hook wrote by our connection
     # Our own errors hold no secret and say what to do; what others say is in the traceback.
     said = f": {error}" if isinstance(error, AplusError) else ""
     return HookError(f"hook {name}: raised {type(error).__name__}{said}", hook=name)
