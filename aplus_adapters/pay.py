@@ -207,7 +207,11 @@ class AplusPay:
 
     @asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
-        """Be the lifespan of an ASGI application: closes the awaiting side at its end."""
+        """Be the lifespan of an ASGI application: closes the awaiting side at its end.
+
+        In a lifespan of your own write `async with pay.lifespan():` around its `yield`.
+        """
+        self.front.note_lifespan()
         try:
             yield
         finally:

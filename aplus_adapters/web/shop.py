@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("aplus_adapters")
 
+_MOUNTS = 8  # of one shop in one process: paths come from requests too, and must not add up
+
 __all__ = ["ShopFront", "visitor_of"]
 
 
@@ -36,15 +38,17 @@ class ShopFront:
     design: PageDesign = field(factory=PageDesign)
     trusted_origins: frozenset[str] = frozenset()
     _compared: set[str] = field(factory=set, init=False, repr=False, eq=False)
+    _lifespan: set[str] = field(factory=set, init=False, repr=False, eq=False)
 
     def compare_mount(self, seen: str) -> None:
-        """Log one warning if the notification route is not where the notify URL says.
+        """Log one warning per mount if the notification route is not where the notify URL says.
 
-        `seen` is the path of that route as this process sees it. A proxy may have put something
-        before it or taken it away, so that one of both paths has to end in the other. The signed
-        path is the configured one all the same: a request does not know it (design, section 7).
+        `seen` is the path of that route as this process sees it: at start where the adapter knows
+        it, otherwise at the first request. A proxy may have put something before it or taken it
+        away, so that one of both paths has to end in the other. The signed path is the configured
+        one all the same: a request does not know it (design, section 7).
         """
-        if self._compared:
+        if seen in self._compared or len(self._compared) >= _MOUNTS:
             return
         self._compared.add(seen)
         signed = [account.signed_path for account in self.setup.accounts.values()]
@@ -56,6 +60,22 @@ class ShopFront:
                 seen[:200],
                 ", ".join(signed),
             )
+
+    def note_lifespan(self) -> None:
+        """Note that the application's end will be heard of."""
+        self._lifespan.add("noted")
+
+    def check_lifespan(self, request: HttpRequest) -> None:
+        """Log one warning if an ASGI application asks us without having given us its lifespan."""
+        if self._lifespan or not request.can_stream:  # which every ASGI application can
+            return
+        self._lifespan.add("missed")
+        log.warning(
+            "found no lifespan at the first request, expected lifespan=pay.lifespan given to the "
+            "outermost Starlette or FastAPI (a mounted one's is not run), or `async with "
+            "pay.lifespan():` in your own; without it connections to Alipay+ and threads stay open "
+            "when the server ends"
+        )
 
     def is_foreign(self, request: HttpRequest) -> bool:
         """Return whether a page of a site that the shop does not trust makes a browser post.
