@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aplus_adapters.web.endpoints import find_route, respond
+from aplus_adapters.errors import ConfigurationError
+from aplus_adapters.web.endpoints import find_route, mounted_twice, notify_path, respond
 from aplus_adapters.web.http import HttpRequest, collect, decode_headers
 
 if TYPE_CHECKING:
@@ -27,16 +28,23 @@ class AplusMiddleware:
     """Answers the payment routes below `prefix` with `pay`; everything else is the application's.
 
     Lifespan and websockets are passed through; when the application's lifespan ends, the HTTP
-    clients of `pay` are closed. Hooks and store may be sync or async.
+    clients of `pay` are closed. Hooks and store may be sync or async. Raises ConfigurationError if
+    `app` answers the same prefix already.
     """
+
+    _prefix: str
 
     def __init__(self, app: App, pay: AplusPay, prefix: str = "/aplus") -> None:
         _ = pay.async_performer
+        if isinstance(app, AplusMiddleware) and app._prefix.strip("/") == prefix.strip("/"):  # noqa: SLF001  # our own
+            raise ConfigurationError(mounted_twice(prefix))
+        pay.front.compare_mount(notify_path(prefix))
         self._app, self._pay, self._prefix = app, pay, prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] == "lifespan":
+            self._pay.front.note_lifespan()
             await self._app(scope, receive, self._closing(send))
             return
         found = find_route(_below_root(scope), self._prefix) if scope["type"] == "http" else None

@@ -22,6 +22,8 @@ never bodies, keys or signatures.
 
 from __future__ import annotations
 
+import contextlib
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -128,3 +130,47 @@ class HookError(AplusError):
     def __init__(self, message: str, *, hook: str = "") -> None:
         super().__init__(message)
         self.hook = hook
+
+
+def hide_values(error: BaseException) -> None:
+    """Take the values of SQL statements out of an error and out of all that it came from.
+
+    They are buyers' data, and a traceback prints them: SQLAlchemy adds the parameters of a
+    statement to its message, drivers add the row that failed (DETAIL) or quote a malformed value.
+    What is left is the first line, which says what happened. Errors that are no database's are not
+    touched.
+    """
+    seen: set[int] = set()
+    rest: list[BaseException | None] = [error]
+    while rest:
+        found = rest.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen.add(id(found))
+        rest += [found.__cause__, found.__context__, getattr(found, "orig", None)]
+        if any(_is_of_a_database(kind) for kind in type(found).__mro__):
+            _shorten(found)
+
+
+def _is_of_a_database(kind: type) -> bool:
+    # What every driver derives its errors from (PEP 249), and asyncpg's own.
+    return kind.__name__ in ("DatabaseError", "InterfaceError", "PostgresError") or (
+        kind.__module__.partition(".")[0] == "sqlalchemy"
+    )
+
+
+def _shorten(error: BaseException) -> None:
+    quoted = any(kind.__name__ == "DataError" for kind in type(error).__mro__)
+    error.args = tuple(
+        _first_line(part, quoted) if isinstance(part, str) else part for part in error.args
+    )
+    if hasattr(error, "hide_parameters"):
+        setattr(error, "hide_parameters", True)  # noqa: B010  # SQLAlchemy's, which is an extra
+    if isinstance(getattr(error, "detail", None), str):  # asyncpg's; SQLAlchemy's own is a list
+        with contextlib.suppress(AttributeError):
+            setattr(error, "detail", "")  # noqa: B010  # a type checker knows no such attribute
+
+
+def _first_line(text: str, quoted: bool) -> str:
+    line = text.partition("\n")[0]
+    return re.sub(r"\"[^\"]*(\"|$)|'[^']*('|$)", "'...'", line) if quoted else line

@@ -42,8 +42,8 @@ def create_router(
     `dependencies` are `Depends(...)` of the shop's own, for the routes that buyers and tills ask:
     what they put on `request.state` the hooks find at `details.visitor.native.state`, and what they
     raise is the answer. The notification route has none: Alipay+ cannot log in, it signs. Hooks
-    and store may be sync or async. Give the application `lifespan=pay.lifespan` (or call
-    `await pay.aclose()` in your own).
+    and store may be sync or async. Give the application `lifespan=pay.lifespan` (or write
+    `async with pay.lifespan():` in your own).
     """
     _ = pay.async_performer
     router = APIRouter(tags=list(tags))

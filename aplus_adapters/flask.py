@@ -5,6 +5,7 @@ app.register_blueprint(create_blueprint(pay), url_prefix="/aplus")
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -19,11 +20,20 @@ except ImportError:
     ) from None
 
 from aplus_adapters.commands import reconcile_command, show_command
-from aplus_adapters.web.endpoints import METHODS, ROUTES, Route, respond
+from aplus_adapters.web.endpoints import (
+    METHODS,
+    ROUTES,
+    Route,
+    mounted_twice,
+    notify_path,
+    respond,
+)
 from aplus_adapters.web.http import MAX_BODY, HttpRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from flask.blueprints import BlueprintSetupState
 
     from aplus_adapters.pay import AplusPay
 
@@ -39,7 +49,8 @@ def create_blueprint(pay: AplusPay, name: str = "aplus", **options: Any) -> Blue
     event loop for it.
     """
     _ = pay.performer  # an async hook is refused now, not at the first payment
-    blueprint = Blueprint(name, __name__)
+    blueprint = _Payments(name, __name__)
+    blueprint.record(partial(_compare, pay))
     for route in ROUTES:
         blueprint.add_url_rule(
             route.path.replace("{", "<").replace("}", ">"),
@@ -53,6 +64,25 @@ def create_blueprint(pay: AplusPay, name: str = "aplus", **options: Any) -> Blue
     for command in (reconcile_command, show_command):
         blueprint.cli.add_command(command(lambda: pay))
     return blueprint
+
+
+class _Payments(Blueprint):
+    """A blueprint that says what to do where Flask would only say that its name is taken."""
+
+    def register(self, app: Any, options: dict[str, Any]) -> None:
+        """Register the routes; ConfigurationError if that was done before under this name."""
+        parts = (options.get("name_prefix", ""), options.get("name", self.name))
+        name = ".".join(parts).lstrip(".")
+        if name in app.blueprints:
+            raise ConfigurationError(mounted_twice(name))
+        super().register(app, options)
+
+
+def _compare(pay: AplusPay, state: BlueprintSetupState) -> None:
+    """Compare the prefix with the notify URL as soon as it is known."""
+    prefix = state.url_prefix or ""
+    if "<" not in prefix:
+        pay.front.compare_mount(notify_path(prefix))
 
 
 def _view(pay: AplusPay, route: Route) -> Callable[..., Response]:

@@ -10,16 +10,21 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aplus_adapters.errors import ConfigurationError
-from aplus_adapters.payments.hooks import OPTIONAL_HOOKS
 from aplus_adapters.payments.reconcile import reconcile
 from aplus_adapters.payments.refund import refund
 from aplus_adapters.payments.retry import Rules
 from aplus_adapters.payments.setup import Setup
 from aplus_adapters.protocol.account import Account
+from aplus_adapters.runtime.checks import (
+    check_hooks,
+    check_kind,
+    check_methods,
+    find_optional_hooks,
+)
 from aplus_adapters.runtime.clock import Clock, SystemClock
 from aplus_adapters.runtime.drivers import run, run_async
 from aplus_adapters.runtime.http import AsyncSender, Sender
-from aplus_adapters.runtime.wiring import AsyncPerformer, Performer, check_hooks
+from aplus_adapters.runtime.wiring import AsyncPerformer, Performer
 from aplus_adapters.web.page import PageDesign
 from aplus_adapters.web.shop import ShopFront
 from aplus_adapters.web.template import missing_packages
@@ -37,6 +42,7 @@ log = logging.getLogger("aplus_adapters")
 __all__ = ["AplusPay"]
 
 T = TypeVar("T")
+_CLOCK_METHODS = ("now", "sleep", "sleep_async", "draw", "new_request_id")
 
 
 class AplusPay:
@@ -45,9 +51,11 @@ class AplusPay:
     `account` is one Account or several (the first is the default). `store` is a `PaymentStore`,
     `hooks` an object with the shop's `Hooks`, sync or async. `shop_name` is shown on the page,
     `page` changes how that looks and what it says. Pages of other sites cannot make a buyer's
-    browser post to the routes, except those of `trusted_origins` (such as `https://shop.example`).
-    `client` and `async_client` are the shop's own HTTP clients (httpx or httpx2); by default one is
-    made per account, with TLS verified. Raises ConfigurationError for anything that cannot work.
+    browser post to the routes, except those of `trusted_origins` (such as `https://shop.example`,
+    or `capacitor://localhost` for an app). `client` and `async_client` are the shop's own HTTP
+    clients (httpx or httpx2); by default one is made per account, with TLS verified.
+
+    Raises ConfigurationError for anything that cannot work.
     """
 
     def __init__(
@@ -64,14 +72,21 @@ class AplusPay:
         async_client: Any = None,
         clock: Clock | None = None,
     ) -> None:
-        accounts = (account,) if isinstance(account, Account) else tuple(account)
-        by_id = {one.client_id: one for one in accounts}
-        if not by_id or len(by_id) != len(accounts):
-            raise ConfigurationError(
-                f"AplusPay: found {len(accounts)} accounts with {len(by_id)} client ids, expected "
-                "at least one account and each client id once"
-            )
+        by_id = _by_client_id(account)
         check_hooks(hooks, store)
+        if rules is not None:
+            check_kind("rules", rules, Rules, "Rules(), or leave it out")
+        if shop_name is not None:
+            check_kind("shop_name", shop_name, str, "shop_name='Corner Shop', or leave it out")
+        if page is not None:
+            check_kind("page", page, PageDesign, "PageDesign(texts=...), or leave it out")
+        if clock is not None:
+            check_methods("clock", clock, _CLOCK_METHODS)
+        # A sender that is given a client opens nothing; it knows which clients it can use.
+        if client is not None:
+            Sender(client)
+        if async_client is not None:
+            AsyncSender(async_client)
         _check_origins(trusted_origins)
         self.setup = Setup(accounts=by_id, rules=rules or Rules())
         self.front = ShopFront(
@@ -79,9 +94,7 @@ class AplusPay:
             name=shop_name,
             design=page or PageDesign(),
             trusted_origins=frozenset(trusted_origins),
-            optional_hooks=frozenset(
-                name for name in OPTIONAL_HOOKS if getattr(hooks, name, None) is not None
-            ),
+            optional_hooks=find_optional_hooks(hooks),
         )
         if "render_order_code" not in self.front.optional_hooks and (missing := missing_packages()):
             log.warning(
@@ -194,7 +207,11 @@ class AplusPay:
 
     @asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
-        """Be the lifespan of an ASGI application: closes the awaiting side at its end."""
+        """Be the lifespan of an ASGI application: closes the awaiting side at its end.
+
+        In a lifespan of your own write `async with pay.lifespan():` around its `yield`.
+        """
+        self.front.note_lifespan()
         try:
             yield
         finally:
@@ -218,11 +235,34 @@ class AplusPay:
             await awaiting[1].aclose()
 
 
-def _check_origins(origins: Sequence[str]) -> None:
-    """Raise ConfigurationError for what no browser sends as Origin (RFC 6454, 6.2)."""
-    legal = r"https?://[a-z0-9.:\[\]-]+"
-    if isinstance(origins, str) or not all(re.fullmatch(legal, str(one)) for one in origins):
+def _by_client_id(account: Any) -> dict[str, Account]:
+    """Return the accounts by their client ids; ConfigurationError if they are none."""
+    accounts = account if isinstance(account, list | tuple) else (account,)
+    for one in accounts:
+        check_kind("account", one, Account, "Account.from_env()")
+    by_id = {one.client_id: one for one in accounts}
+    if not by_id or len(by_id) != len(accounts):
+        raise ConfigurationError(
+            f"AplusPay: found {len(accounts)} accounts with {len(by_id)} client ids, expected "
+            "at least one account and each client id once"
+        )
+    return by_id
+
+
+def _check_origins(origins: object) -> None:
+    """Raise ConfigurationError for what no browser sends as Origin (RFC 6454, 6.2).
+
+    Pages of an app have a scheme of their own, such as capacitor. A default port is never sent, and
+    files are sent as "null", which any page can be.
+    """
+    legal = r"(?!file:)[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
+    default_port = re.compile("http:.*:80|https:.*:443")
+    if not isinstance(origins, list | tuple | set | frozenset) or not all(
+        isinstance(one, str) and re.fullmatch(legal, one) and not default_port.fullmatch(one)
+        for one in origins
+    ):
         raise ConfigurationError(
             f"AplusPay trusted_origins: found {str(origins)[:100]}, expected a list of scheme and "
-            "host in lower case, without a path, such as ['https://shop.example']"
+            "host in lower case, without a path or a default port, such as ['https://shop.example']"
+            " or ['capacitor://localhost']"
         )

@@ -34,7 +34,7 @@ def create_routes(pay: AplusPay, name: str = "aplus") -> list[Route]:
     """Make the routes that take payments with `pay`, relative to wherever they are mounted.
 
     `name` begins the routes' names. Hooks and store may be sync or async. Give the application
-    `lifespan=pay.lifespan` (or call `await pay.aclose()` in your own).
+    `lifespan=pay.lifespan` (or write `async with pay.lifespan():` in your own).
     """
     _ = pay.async_performer
     return [

@@ -8,7 +8,8 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from aplus_adapters.web.endpoints import find_route, respond
+from aplus_adapters.errors import ConfigurationError
+from aplus_adapters.web.endpoints import find_route, mounted_twice, notify_path, respond
 from aplus_adapters.web.http import MAX_BODY, HttpRequest
 
 if TYPE_CHECKING:
@@ -25,11 +26,17 @@ __all__ = ["AplusMiddleware"]
 class AplusMiddleware:
     """Answers the payment routes below `prefix` with `pay`; everything else is the application's.
 
-    Raises ConfigurationError if a hook or the store is async: WSGI has no event loop for it.
+    Raises ConfigurationError if a hook or the store is async (WSGI has no event loop for it), or if
+    `app` answers the same prefix already.
     """
+
+    _prefix: str
 
     def __init__(self, app: App, pay: AplusPay, prefix: str = "/aplus") -> None:
         _ = pay.performer
+        if isinstance(app, AplusMiddleware) and app._prefix.strip("/") == prefix.strip("/"):  # noqa: SLF001  # our own
+            raise ConfigurationError(mounted_twice(prefix))
+        pay.front.compare_mount(notify_path(prefix))
         self._app, self._pay, self._prefix = app, pay, prefix
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from attrs import field, frozen
 
 from aplus_adapters.errors import InvalidValue
-from aplus_adapters.protocol.amounts import Amount
+from aplus_adapters.payments import checks
+from aplus_adapters.protocol.messages.order import Buyer, Goods, Merchant, Shipping
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
     from datetime import timedelta
 
     from aplus_adapters.payments.attempt import Attempt, Conflict, Observation, Refund
-    from aplus_adapters.protocol.messages.order import Buyer, Goods, Merchant, Shipping
+    from aplus_adapters.protocol.amounts import Amount
 
 __all__ = [
     "OPTIONAL_HOOKS",
@@ -53,6 +54,10 @@ class OrderDetails:
     visitor: Visitor
 
 
+def _as_tuple(goods: Any) -> Any:
+    return tuple(goods) if isinstance(goods, list) else goods
+
+
 @frozen(kw_only=True)
 class OrderToPay:
     """What `load_order` answers: what the order costs, decided on the server.
@@ -64,15 +69,14 @@ class OrderToPay:
     path on the notify URL's host (`/orders/17`); by default the payment's page. `client_id` chooses
     among several accounts.
 
-    Raises InvalidValue for an amount or a description that is none; what Alipay+ would refuse in
-    the rest is found before anything is sent.
+    Raises InvalidValue for whatever is wrong in it, in the shop's own line.
     """
 
     amount: Amount
     description: str
     order_ref: str | None = None
     merchant: Merchant | None = None
-    goods: tuple[Goods, ...] | None = None
+    goods: tuple[Goods, ...] | None = field(default=None, converter=_as_tuple)
     buyer: Buyer | None = field(default=None, repr=False)
     shipping: Shipping | None = field(default=None, repr=False)
     expires_in: timedelta | None = None
@@ -83,17 +87,28 @@ class OrderToPay:
 
     def __attrs_post_init__(self) -> None:
         """Refuse in the shop's own line what would fail later, far from it."""
-        if not isinstance(self.amount, Amount):
+        checks.check_amount(self.amount)
+        checks.check_text("description", self.description, 256)
+        checks.check_kind("merchant", self.merchant, Merchant)
+        checks.check_kind("buyer", self.buyer, Buyer)
+        checks.check_kind("shipping", self.shipping, Shipping)
+        if self.goods is not None and not (
+            isinstance(self.goods, tuple) and all(isinstance(one, Goods) for one in self.goods)
+        ):
             raise InvalidValue(
-                f"OrderToPay amount: found {type(self.amount).__name__}, expected an Amount; "
-                "write Amount.parse('42.00', 'USD')"
+                f"OrderToPay goods: found {type(self.goods).__name__}, expected a list or tuple of "
+                "Goods; write [Goods(goods_name='ticket')]"
             )
-        text = self.description
-        if not isinstance(text, str) or not 1 <= len(text) <= 256:
-            found = f"{len(text)} characters" if isinstance(text, str) else type(text).__name__
-            raise InvalidValue(
-                f"OrderToPay description: found {found}, expected text of 1 to 256 characters"
-            )
+        if self.expires_in is not None:
+            checks.check_expires_in(self.expires_in)
+        if self.return_url is not None:
+            checks.check_return_url(self.return_url)
+        if self.settlement_currency is not None:
+            checks.check_currency("settlement_currency", self.settlement_currency)
+        if self.split_settlement_id is not None:
+            checks.check_text("split_settlement_id", self.split_settlement_id, 16)
+        if self.client_id is not None:
+            checks.check_text("client_id", self.client_id, 128)
 
 
 @frozen(kw_only=True)

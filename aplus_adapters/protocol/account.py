@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Account", "Environment"]
 
 _VISIBLE = re.compile(r"[!-+\--~]{1,128}")  # no space, no comma: it becomes a header
+_TOKEN = re.compile(r"[!-~]{1,4096}")
 _URL = Url(2048)
 
 
@@ -39,7 +40,7 @@ def _environment(word: str) -> Environment:
         return Environment(word)
     except ValueError:
         raise ConfigurationError(
-            f"account environment: found {str(word)[:20]!r}, expected {', '.join(Environment)}"
+            f"account environment: found {_shown(word)}, expected {', '.join(Environment)}"
         ) from None
 
 
@@ -90,11 +91,12 @@ class Account:
                     f"account {name}: found {_shape(value)}, expected 1 to 128 visible ASCII "
                     "characters without a comma"
                 )
+        self._check_options()
         self._check_keys()
         gateway = self._address("gateway", self.gateway)
         if gateway.path.strip("/") or gateway.query:
             raise ConfigurationError(
-                f"account gateway: found the path {gateway.path[:60]!r}, expected only scheme and "
+                f"account gateway: found the path {_shown(gateway.path)}, expected only scheme and "
                 "host; the API paths are added to it"
             )
         object.__setattr__(self, "gateway", self.gateway.rstrip("/"))
@@ -102,13 +104,8 @@ class Account:
         object.__setattr__(self, "signed_path", self.signed_path or path)
         if not self.signed_path.startswith("/") or "?" in self.signed_path:
             raise ConfigurationError(
-                f"account signed_path: found {self.signed_path[:60]!r}, expected a path with its "
+                f"account signed_path: found {_shown(self.signed_path)}, expected a path with its "
                 "leading slash and without a query"
-            )
-        if self.settlement_currency is not None and self.settlement_currency not in EXPONENTS:
-            raise ConfigurationError(
-                f"account settlement_currency: found {self.settlement_currency[:10]!r}, "
-                "expected an ISO 4217 code such as USD"
             )
 
     @classmethod
@@ -133,6 +130,31 @@ class Account:
             if what not in settings:
                 raise
             raise ConfigurationError(f"{prefix}{what.upper()}:{rest}") from None
+
+    def _check_options(self) -> None:
+        """Refuse optional arguments of the wrong kind, before anything else trips over them."""
+        if not isinstance(self.signed_path, str):
+            raise ConfigurationError(
+                f"account signed_path: found {_shape(self.signed_path)}, expected a path such as "
+                "'/aplus/notify'; leave it out to take the notify URL's"
+            )
+        token = self.agent_token
+        if token is not None and (not isinstance(token, str) or _TOKEN.fullmatch(token) is None):
+            raise ConfigurationError(
+                f"account agent_token: found {_shape(token)}, expected 1 to 4096 visible ASCII "
+                "characters; leave it out if you are no agent"
+            )
+        if not isinstance(self.urlsafe_signatures, bool):
+            raise ConfigurationError(
+                f"account urlsafe_signatures: found {_shape(self.urlsafe_signatures)}, expected "
+                "True or False"
+            )
+        currency = self.settlement_currency
+        if currency is not None and (not isinstance(currency, str) or currency not in EXPONENTS):
+            raise ConfigurationError(
+                f"account settlement_currency: found {_shown(currency)}, expected an ISO 4217 code "
+                "such as USD"
+            )
 
     def _check_keys(self) -> None:
         ours = self.private_key.public_key.fingerprint
@@ -167,6 +189,11 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _shown(value: object) -> str:
+    """Return a short word as it is: a long one may be a key in the wrong variable."""
+    return repr(value) if isinstance(value, str) and len(value) <= 24 else _shape(value)
 
 
 def _shape(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 from attrs import frozen
 
@@ -12,7 +13,8 @@ from aplus_adapters.protocol.currencies import EXPONENTS
 __all__ = ["Amount"]
 
 _CODE = re.compile(r"[A-Z]{3}")
-_DECIMAL = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,4}))?")
+# Plain digits, or with an exponent as str(Decimal) writes one; a float's "1e+16" is neither.
+_DECIMAL = re.compile(r"[0-9]{1,36}(?:\.[0-9]{1,36})?(?:E[+-][0-9]{1,2})?")
 _WIRE_VALUE = re.compile(r"[0-9]{1,18}")
 _LIMIT = 10**18  # keeps every sum within a 64-bit column
 
@@ -52,32 +54,37 @@ class Amount:
             )
 
     @classmethod
-    def parse(cls, text: str, currency: str) -> Amount:
-        """Read a decimal amount as people write it.
+    def parse(cls, text: str | Decimal, currency: str) -> Amount:
+        """Read a decimal amount as people and databases write it: text or a Decimal.
 
-        `text` is digits with at most as many decimals as the currency has: no sign, no grouping.
-        Raises InvalidValue for anything else, floats included.
+        Zeros behind the currency's last decimal say nothing and are taken; any other digit there is
+        refused, and so are a sign and grouping. Raises InvalidValue for anything else, floats
+        included.
 
         >>> Amount.parse("12.34", "USD").value
         1234
-        >>> Amount.parse("4200", "JPY").value
+        >>> Amount.parse(Decimal("42.0000"), "USD").value
+        4200
+        >>> Amount.parse("4200.00", "JPY").value
         4200
         >>> Amount.parse("1.5", "KWD").value
         1500
         """
         exponent = _exponent(currency)
-        if not isinstance(text, str):
+        if not isinstance(text, str | Decimal):
             raise InvalidValue(
-                f"amount: found {_found(text)}, expected decimal text such as '12.34'; "
-                "a float cannot hold money exactly, pass text or Amount(currency, minor_units)"
+                f"amount: found {_found(text)}, expected decimal text such as '12.34' or a Decimal;"
+                " a float cannot hold money exactly, and a whole number does not say whether it "
+                "counts minor units: pass text, or Amount(currency, minor_units)"
             )
-        match = _DECIMAL.fullmatch(text)
-        if match is None or len(match[2] or "") > exponent:
+        is_number = isinstance(text, Decimal) or _DECIMAL.fullmatch(text) is not None
+        value = _minor_units(Decimal(text), exponent) if is_number else None
+        if value is None:
             raise InvalidValue(
-                f"amount: found {text[:40]!r}, expected digits with at most {exponent} decimals "
-                f"for {currency}, without sign, spaces or grouping"
+                f"amount: found {str(text)[:40]!r}, expected digits with at most {exponent} "
+                f"decimals for {currency} and at most 18 in all, without sign, spaces or grouping"
             )
-        return cls(currency, int(match[1] + (match[2] or "").ljust(exponent, "0")))
+        return cls(currency, value)
 
     @property
     def exponent(self) -> int:
@@ -123,6 +130,21 @@ class Amount:
                 f"amount value: found {_found(value)}, expected up to 18 digits of minor units"
             )
         return cls(currency, int(value))  # type: ignore[arg-type]  # the constructor checks it
+
+
+def _minor_units(number: Decimal, exponent: int) -> int | None:
+    """Return a number's exact value in minor units, None if it has none or more than 18 digits."""
+    sign, digits, power = number.as_tuple()
+    if sign or not isinstance(power, int):  # infinite, or not a number
+        return None
+    text = "".join(map(str, digits)).lstrip("0")
+    significant = text.rstrip("0")
+    if not significant:
+        return 0
+    zeros = power + exponent + len(text) - len(significant)
+    if zeros < 0 or len(significant) + zeros > 18:
+        return None
+    return int(significant + "0" * zeros)
 
 
 def _exponent(currency: str) -> int:

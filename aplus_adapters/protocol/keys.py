@@ -11,7 +11,8 @@ import base64
 import binascii
 import hashlib
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from aplus_adapters.errors import ConfigurationError, SignatureError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["KeyRing", "PrivateKey", "PublicKey"]
 
@@ -31,11 +32,24 @@ _HASH: Final = hashes.SHA256()
 _ARMOUR = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)(?:-----END [A-Z0-9 ]+-----|\Z)", re.DOTALL)
 _HEADER = re.compile(r"^(?:Proc-Type|DEK-Info):.*$", re.MULTILINE)
 _MAX_TEXT = 65536
+_OTHER_FORMATS = (
+    (
+        "an OpenSSH private key",
+        ("BEGIN OPENSSH PRIVATE KEY", "b3BlbnNzaC1rZXktdjE"),  # "openssh-key-v1" in base64
+        "ssh-keygen -p -m PEM -f FILE",
+    ),
+    ("an OpenSSH public key", ("ssh-rsa ", "BEGIN SSH2 "), "ssh-keygen -e -m PKCS8 -f FILE"),
+    ("a PuTTY key", ("PuTTY-User-Key-File",), "puttygen FILE -O private-openssh"),
+)
+_PKCS12 = b"\x02\x01\x03\x30"  # its version, 3, and the sequence that holds everything
 
 
 @frozen(repr=False, eq=False)
 class PrivateKey:
-    """The key that we sign with. Its repr shows only the fingerprint of its public half."""
+    """The key that we sign with. Its repr shows only the fingerprint of its public half.
+
+    Two objects of the same key are equal.
+    """
 
     _key: rsa.RSAPrivateKey
 
@@ -44,9 +58,9 @@ class PrivateKey:
         r"""Load an RSA private key of at least 2048 bits, PKCS#8 or PKCS#1, in any spelling.
 
         `text` is PEM or bare base64 DER: one line or many, newlines escaped as `\n`, indented,
-        quoted, CRLF, with a BOM, even with the wrong label, or DER itself. `name` is what to call
-        it in an error. Raises ConfigurationError that names what was found instead. Loading costs
-        some 100 signatures: do it once.
+        quoted, CRLF, with a BOM, in UTF-16, in base64 once more, even with the wrong label, or DER
+        itself. `name` is what to call it in an error. Raises ConfigurationError that names what was
+        found instead. Loading costs some 100 signatures: do it once.
         """
         der = _der(text, name)
         try:
@@ -80,6 +94,14 @@ class PrivateKey:
             serialization.NoEncryption(),
         ).decode()
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PrivateKey):
+            return NotImplemented
+        return self is other or self.public_key == other.public_key
+
+    def __hash__(self) -> int:
+        return hash(self.public_key)
+
     def __repr__(self) -> str:
         return f"<PrivateKey {self.public_key.fingerprint}>"
 
@@ -88,7 +110,7 @@ class PrivateKey:
 class PublicKey:
     """A key that signatures are verified with."""
 
-    _key: rsa.RSAPublicKey
+    _key: rsa.RSAPublicKey = field(hash=False)  # cryptography's own keys have no hash
     fingerprint: str = field(init=False)
     """The start of the SHA-256 of the key's DER, as `sha256:0123456789abcdef`."""
 
@@ -148,16 +170,25 @@ class KeyRing:
 
     _keys: Mapping[str, tuple[PublicKey, ...]]
 
+    def __hash__(self) -> int:
+        return hash(frozenset(self._keys.items()))
+
     @classmethod
     def of(cls, keys: Mapping[str, PublicKey | Sequence[PublicKey]]) -> KeyRing:
         """Make a ring; ConfigurationError if it would be empty.
 
         `keys` maps each keyVersion to one key or to several that are valid at once.
         """
-        ring = {
-            str(version): (found,) if isinstance(found, PublicKey) else tuple(found)
-            for version, found in keys.items()
-        }
+        ring: dict[str, tuple[PublicKey, ...]] = {}
+        for version, found in _pairs(keys):
+            several = found if isinstance(found, list | tuple) else (found,)
+            strange = [type(key).__name__ for key in several if not isinstance(key, PublicKey)]
+            if strange:
+                raise ConfigurationError(
+                    f"key ring: found {strange[0]}, expected PublicKey objects by their "
+                    "keyVersion; write KeyRing.of({'1': PublicKey.load(text)})"
+                )
+            ring[str(version)] = tuple(several)
         if not any(ring.values()):
             raise ConfigurationError(
                 "key ring: found no public key, expected at least one of Alipay+'s; "
@@ -189,7 +220,13 @@ class KeyRing:
         return {version: tuple(k.fingerprint for k in keys) for version, keys in self._keys.items()}
 
 
+def _pairs(keys: object) -> Iterable[tuple[object, Any]]:
+    """Return versions and keys; what is no mapping is taken for a key without a version."""
+    return keys.items() if isinstance(keys, Mapping) else [("", keys)]
+
+
 def _der(text: str | bytes, name: str) -> bytes:
+    """Return the DER inside of any spelling; ConfigurationError names what is no key."""
     if not isinstance(text, str | bytes) or not text:
         raise ConfigurationError(
             f"{name}: found {type(text).__name__ if text else 'nothing'}, expected a key"
@@ -197,10 +234,11 @@ def _der(text: str | bytes, name: str) -> bytes:
     if isinstance(text, bytes):
         if text[:1] == b"0" and text[1:2] in (b"\x81", b"\x82"):  # an ASN.1 sequence: DER itself
             return text
-        text = text.decode("utf-8", errors="replace")
+        text = _decoded(text)
     if len(text) > _MAX_TEXT:
         raise ConfigurationError(f"{name}: found {len(text)} characters, expected a key")
     plain = text.lstrip("\ufeff").replace("\\r", "").replace("\\n", "\n").strip().strip("'\"")
+    _refuse_other_formats(plain, name)
     label, inner = "", plain
     if armour := _ARMOUR.search(plain):
         label, inner = armour[1], armour[2]
@@ -220,12 +258,42 @@ def _der(text: str | bytes, name: str) -> bytes:
         )
     inner = re.sub(r"[\s\"'\\]+", "", _HEADER.sub("", inner))
     try:
-        return base64.b64decode(inner + "=" * (-len(inner) % 4), validate=True)
+        der = base64.b64decode(inner + "=" * (-len(inner) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise ConfigurationError(
             f"{name}: found {len(plain)} characters that are neither PEM nor base64, "
             "expected a key; is this a file name? then load the file's content"
         ) from None
+    return _der(der, name) if _is_text_again(der) else der
+
+
+def _decoded(content: bytes) -> str:
+    """Return a file's text; Windows writes UTF-16, with or without a mark at its beginning."""
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content.decode("utf-16", errors="replace")
+    if content[1:2] == b"\0":
+        return content.decode("utf-16-le", errors="replace")
+    if content[:1] == b"\0":
+        return content.decode("utf-16-be", errors="replace")
+    return content.decode("utf-8", errors="replace")
+
+
+def _is_text_again(content: bytes) -> bool:
+    """Return whether base64 held PEM or base64 once more, as Kubernetes' secrets do."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return True
+    text = content.lstrip(b"\xef\xbb\xbf \t\r\n")
+    # DER begins with 0x30 0x82, which is MI in base64.
+    return b"-----BEGIN" in text or (text.startswith(b"MI") and text.isascii())
+
+
+def _refuse_other_formats(plain: str, name: str) -> None:
+    """Raise ConfigurationError for what other programs keep keys in, by its name."""
+    for kind, signs, command in _OTHER_FORMATS:
+        if any(sign in plain[:_MAX_TEXT] for sign in signs):
+            raise ConfigurationError(
+                f"{name}: found {kind}, expected PEM or base64 DER; convert it with `{command}`"
+            )
 
 
 def _not_a(name: str, expected: str, der: bytes) -> ConfigurationError:
@@ -248,6 +316,12 @@ def _describe(der: bytes) -> str:
         pass
     else:
         return f"a private key ({type(private).__name__.removesuffix('PrivateKey').strip('_')})"
+    if der[2:12].find(_PKCS12) >= 0:
+        return (
+            "a PKCS#12 container (.p12, .pfx), which `openssl pkcs12 -in FILE -nodes` takes apart"
+        )
+    if der.startswith(b"\xfe\xed\xfe\xed"):
+        return "a Java key store, which `keytool -importkeystore` turns into PKCS#12"
     if der[:1] == b"0" and len(der) < _asn1_length(der):
         return f"a truncated key ({len(der)} of {_asn1_length(der)} bytes)"
     if b"\x06\x03\x55\x04" in der:  # a distinguished name's OID: only certificates have names

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["read_settings"]
 
 _PLAIN = ("environment", "key_version", "settlement_currency", "agent_token", "signed_path")
+_QUOTES = "'\""
+_MAX_FILE = 65536  # bytes; no key is as long, and a device has no end
+_KEY_ITSELF = re.compile(r"[A-Za-z0-9+/=_\-\s\\]{100,}")
 _WORDS = {"true": True, "false": False}
 
 
@@ -24,10 +27,11 @@ def read_settings(environ: Mapping[str, str], prefix: str) -> dict[str, Any]:
     Raises ConfigurationError that names every missing variable at once, or the one that is wrong.
     """
     found = {
-        name.removeprefix(prefix): value.strip()
+        name.removeprefix(prefix): _unquoted(value, prefix, name.removeprefix(prefix))
         for name, value in environ.items()
-        if name.startswith(prefix) and value.strip()
+        if name.startswith(prefix)
     }
+    found = {name: value for name, value in found.items() if value}
     missing = [
         prefix + name
         for name in ("CLIENT_ID", "GATEWAY", "NOTIFY_URL", "PRIVATE_KEY", "PUBLIC_KEY")
@@ -54,19 +58,38 @@ def read_settings(environ: Mapping[str, str], prefix: str) -> dict[str, Any]:
         word = found["URLSAFE_SIGNATURES"].lower()
         if word not in _WORDS:
             raise ConfigurationError(
-                f"{prefix}URLSAFE_SIGNATURES: found {word[:20]!r}, expected true or false"
+                f"{prefix}URLSAFE_SIGNATURES: found {word[:8]!r}, expected true or false"
             )
         settings["urlsafe_signatures"] = _WORDS[word]
     return settings
+
+
+def _unquoted(value: str, prefix: str, name: str) -> str:
+    """Return a variable's value without the quotes that `docker --env-file` and cron leave on it.
+
+    Raises ConfigurationError for a quote at one end only; a key's loader says better what it is.
+    """
+    value = value.strip()
+    while len(value) > 1 and value[0] == value[-1] and value[0] in _QUOTES:
+        value = value[1:-1].strip()
+    is_key = name.startswith(("PRIVATE_KEY", "PUBLIC_KEY")) and not name.endswith("_FILE")
+    if value and not is_key and (value[0] in _QUOTES or value[-1] in _QUOTES):
+        raise ConfigurationError(
+            f"{prefix}{name}: found a quote at one end only ({len(value)} characters), expected "
+            "the value alone; take the quote away"
+        )
+    return value
 
 
 def _ring(found: Mapping[str, str], prefix: str) -> KeyRing:
     keys: dict[str, PublicKey] = {}
     if any(name in found for name in _spellings("PUBLIC_KEY")):
         version = found.get("ALIPAYPLUS_KEY_VERSION", "1")
+        _check_version(version, f"{prefix}ALIPAYPLUS_KEY_VERSION")
         keys[version] = PublicKey.load(*_key(found, prefix, "PUBLIC_KEY"))
     for version in _versions(found):
         name = f"PUBLIC_KEY_{version}"
+        _check_version(version, f"{prefix}{name}"[:60])
         if version in keys:
             raise ConfigurationError(
                 f"{prefix}{name}: found two keys for keyVersion {version!r}, expected one; "
@@ -74,6 +97,14 @@ def _ring(found: Mapping[str, str], prefix: str) -> KeyRing:
             )
         keys[version] = PublicKey.load(*_key(found, prefix, name))
     return KeyRing.of(keys)
+
+
+def _check_version(version: str, variable: str) -> None:
+    if re.fullmatch(r"[!-~]{1,32}", version) is None:
+        raise ConfigurationError(
+            f"{variable}: found a keyVersion of {len(version)} characters, expected 1 to 32 visible"
+            " ones without a space; Alipay+'s messages say it, such as 1"
+        )
 
 
 def _versions(found: Mapping[str, str]) -> list[str]:
@@ -90,11 +121,30 @@ def _key(found: Mapping[str, str], prefix: str, name: str) -> tuple[str | bytes,
     """Give the key's text or bytes, and what to call it in an error."""
     if name in found:
         return found[name], prefix + name
-    path = Path(found[f"{name}_FILE"])
-    try:
-        return path.read_bytes(), f"{prefix}{name}_FILE ({path.name})"
-    except OSError as error:
+    variable, value = f"{prefix}{name}_FILE", found[f"{name}_FILE"]
+    looks_like_a_key = "-----" in value or "\n" in value or _KEY_ITSELF.fullmatch(value)
+    if looks_like_a_key and not _is_file(value):
         raise ConfigurationError(
-            f"{prefix}{name}_FILE: cannot read {path} ({error.strerror}), expected a key file; "
-            "check the path and its permissions"
-        ) from None
+            f"{variable}: found {len(value)} characters that are no file's name, expected the "
+            f"name of a key file; if it is the key itself, set {prefix}{name} instead"
+        )
+    path = Path(value)
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAX_FILE + 1), f"{variable} ({path.name[:60]})"
+    except OSError as error:
+        reason = error.strerror
+    except ValueError:  # such as a NUL in it
+        reason = "no name of a file"
+    shown = str(path) if len(value) <= 200 else f"a name of {len(value)} characters"
+    raise ConfigurationError(
+        f"{variable}: cannot read {shown} ({reason}), expected a key file; "
+        "check the path and its permissions"
+    )
+
+
+def _is_file(value: str) -> bool:
+    try:
+        return Path(value).is_file()
+    except (OSError, ValueError):
+        return False

@@ -48,8 +48,8 @@ class Sender:
         started = time.monotonic()
         try:
             with client.stream(**_arguments(self._library, request, timeout)) as response:
-                chunks: list[bytes] = []
-                for chunk in response.iter_raw():
+                chunks: list[bytes] = _read_before(request, response)
+                for chunk in () if response.is_stream_consumed else response.iter_raw():
                     chunks.append(chunk)
                     _check(request, chunks, time.monotonic() - started, timeout)
                 return _answer(response, chunks)
@@ -87,10 +87,11 @@ class AsyncSender:
                 asyncio.timeout(timeout),
                 client.stream(**_arguments(self._library, request, timeout)) as response,
             ):
-                chunks: list[bytes] = []
-                async for chunk in response.aiter_raw():
-                    chunks.append(chunk)
-                    _check(request, chunks, 0.0, timeout)
+                chunks: list[bytes] = _read_before(request, response)
+                if not response.is_stream_consumed:
+                    async for chunk in response.aiter_raw():
+                        chunks.append(chunk)
+                        _check(request, chunks, 0.0, timeout)
                 return _answer(response, chunks)
         except Exception as error:
             raise _translated(self._library, request, error) from error
@@ -123,6 +124,13 @@ def _arguments(library: Any, request: SignedRequest, timeout: float) -> dict[str
         "timeout": library.Timeout(timeout, connect=min(_CONNECT, timeout)),
         "follow_redirects": False,
     }
+
+
+def _read_before(request: SignedRequest, response: Any) -> list[bytes]:
+    """Return the body of a response that is read already: a MockTransport's with `content`."""
+    chunks = [response.content] if response.is_stream_consumed else []
+    _check(request, chunks, 0.0, 0.0)
+    return chunks
 
 
 def _check(request: SignedRequest, chunks: list[bytes], spent: float, timeout: float) -> None:

@@ -14,7 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from aplus_adapters.errors import AplusError, ConfigurationError, HookError, StoreError
+from aplus_adapters.errors import (
+    AplusError,
+    ConfigurationError,
+    HookError,
+    StoreError,
+    hide_values,
+)
 from aplus_adapters.payments.effects import (
     CallHook,
     CallStore,
@@ -41,23 +47,9 @@ if TYPE_CHECKING:
     from aplus_adapters.runtime.clock import Clock
     from aplus_adapters.runtime.http import AsyncSender, Sender
 
-__all__ = ["AsyncPerformer", "Performer", "check_hooks"]
+__all__ = ["AsyncPerformer", "Performer"]
 
 _THREADS = 40  # as many blocking stores and hooks at once; the next ones wait
-
-
-def check_hooks(hooks: object, store: object) -> None:
-    """Raise ConfigurationError unless hooks and store have every method that is needed."""
-    for owner, what, names in (
-        (hooks, "hooks", REQUIRED_HOOKS),
-        (store, "store", STORE_METHODS),
-    ):
-        missing = [name for name in names if not callable(getattr(owner, name, None))]
-        if missing:
-            raise ConfigurationError(
-                f"{what}: found {type(owner).__name__} without {', '.join(missing)}, expected "
-                f"{', '.join(names)}; add the missing methods"
-            )
 
 
 class Performer:
@@ -291,6 +283,7 @@ async def _as_store_error_async(
 
 
 def _store_error(name: str, error: Exception) -> StoreError:
+    hide_values(error)
     return StoreError(
         f"store {name}: raised {type(error).__name__}; nothing is acknowledged until it works again"
     )
@@ -321,6 +314,7 @@ async def _as_hook_error_async(
 
 
 def _hook_error(name: str, error: Exception) -> HookError:
+    hide_values(error)  # of what the hook wrote by our connection
     # Our own errors hold no secret and say what to do; what others say is in the traceback.
     said = f": {error}" if isinstance(error, AplusError) else ""
     return HookError(f"hook {name}: raised {type(error).__name__}{said}", hook=name)

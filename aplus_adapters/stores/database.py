@@ -21,7 +21,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DisconnectionError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from aplus_adapters.errors import ConfigurationError, StoreError
+from aplus_adapters.errors import ConfigurationError, StoreError, hide_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,9 +79,11 @@ class Database:
         except IntegrityError:
             raise
         except SQLAlchemyError as error:
+            hide_values(error)
             raise StoreError(
-                f"store {what}: the database raised {type(error).__name__}; "
-                "nothing is acknowledged until it works again"
+                f"store {what}: the database raised {type(error).__name__} "
+                f"({str(error.args[0] if error.args else '')[:200]}), expected one that works, with"
+                " its tables; nothing is acknowledged until then"
             ) from error
 
     def close(self) -> None:
@@ -129,11 +131,18 @@ def _engine(address: str) -> Engine:
                 "SQLStore: found an in-memory SQLite, expected a file such as "
                 "sqlite:///payments.db; use MemoryStore() to keep nothing"
             )
-        engine = create_engine(url, pool_timeout=_PATIENCE, connect_args=_connect_args(name))
-    except (ArgumentError, ImportError) as error:
+        engine = create_engine(
+            url,
+            pool_timeout=_PATIENCE,
+            connect_args=_connect_args(name),
+            hide_parameters=True,  # they are buyers' data, and errors are logged
+        )
+    except (ArgumentError, ImportError, ValueError) as error:
+        # What the address holds, such as a password, is shown by no error but an ImportError.
+        reason = f": {error}" if isinstance(error, ImportError) else ""
         raise ConfigurationError(
-            f"SQLStore: cannot use the database address ({type(error).__name__}: "
-            f"{str(error)[:200]}), expected one such as sqlite:///payments.db or "
+            f"SQLStore: cannot use the database address ({type(error).__name__}"
+            f"{reason[:200]}), expected one such as sqlite:///payments.db or "
             "postgresql+psycopg://user@host/shop with its driver installed"
         ) from None
     if name == "sqlite":

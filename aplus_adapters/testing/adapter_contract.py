@@ -338,7 +338,9 @@ class AdapterContract:
         headers = {**HTML, "Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}
         body = {"order_ref": order}
         address = f"/aplus/{path.format(known)}"
-        assert served.client.post(address, data=body, headers=headers).status_code == 403
+        old = [{**HTML, "Origin": origin} for origin in ("https://evil.example", "null")]
+        for foreign in (headers, *old):
+            assert served.client.post(address, data=body, headers=foreign).status_code == 403
         if path == "pay":
             for changes in (
                 {"Sec-Fetch-Site": "same-origin"},

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from aplus_adapters.payments.attempt import Attempt
     from aplus_adapters.payments.effects import Flow
 
-__all__ = ["METHODS", "ROUTES", "Route", "find_route", "respond"]
+__all__ = ["METHODS", "ROUTES", "Route", "find_route", "mounted_twice", "notify_path", "respond"]
 
 log = logging.getLogger("aplus_adapters")
 
@@ -109,6 +109,7 @@ def respond(
 
 def _refuse(front: ShopFront, route: Route, request: HttpRequest) -> HttpResponse | None:
     """Refuse what no endpoint may see: wrong methods, foreign pages, bodies that are not whole."""
+    front.check_lifespan(request)
     allow = ("Allow", ", ".join((*route.methods, "OPTIONS")))
     if request.method == "OPTIONS":
         return HttpResponse(status=200, headers=(allow, ("Cache-Control", "no-store")))
@@ -300,6 +301,19 @@ ROUTES = (
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 """What a router has to let through to each of them, so that wrong ones are answered alike."""
+
+
+def notify_path(prefix: str) -> str:
+    """Return the path of the notification route below a prefix, with or without slashes."""
+    return f"/{prefix.strip('/')}".rstrip("/") + _NOTIFY_PATH
+
+
+def mounted_twice(where: str) -> str:
+    """Return what to say about routes that are mounted where others are already."""
+    return (
+        f"payment routes: found them mounted twice at {where[:100]!r}, expected once; remove one, "
+        "or give several shops a name and a prefix each"
+    )
 
 
 def find_route(path: str, prefix: str = "") -> tuple[Route, str] | None:

@@ -44,7 +44,8 @@ PAGE_HEADERS: Mapping[str, str] = MappingProxyType(
         "connect-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; "
         "frame-ancestors 'none'",
         "Cache-Control": "no-store",
-        "Referrer-Policy": "no-referrer",
+        # With no-referrer the page's own form would come from the Origin "null", as anybody's may.
+        "Referrer-Policy": "same-origin",
         "X-Content-Type-Options": "nosniff",
         "Vary": "Accept, Accept-Language",
     }
@@ -108,7 +109,9 @@ class PageDesign:
             merged = merge_texts(self.texts)
         except InvalidValue as error:
             raise ConfigurationError(f"PageDesign: {error}") from None
-        if self.return_after is not None and not 0 <= self.return_after <= 3600:
+        if self.return_after is not None and not (
+            isinstance(self.return_after, int | float) and 0 <= self.return_after <= 3600
+        ):
             raise ConfigurationError(
                 f"PageDesign: return_after is {self.return_after!r}, expected 0 to 3600 seconds "
                 "or None"
@@ -195,7 +198,7 @@ def _values(
         over=view.state.is_over,
         texts=texts,
         language=language,
-        direction="rtl" if language in _RIGHT_TO_LEFT else "ltr",
+        direction="rtl" if language.partition("-")[0] in _RIGHT_TO_LEFT else "ltr",
         headline=texts[view.state.value],
         more=translate_reason(view.message, texts)
         if view.message

@@ -5,14 +5,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aplus_adapters.errors import InvalidValue
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from aplus_adapters.protocol.amounts import Amount
 
 __all__ = ["TEXTS", "choose_language", "format_amount", "merge_texts", "translate_reason"]
@@ -90,6 +89,38 @@ _ZH = {
     "return": "返回商店",
     "order": "订单",
     "qr": "待扫描的付款码",
+    "amount": "{currency} {number}",
+    "thousands": ",",
+    "decimal": ".",
+}
+_ZH_HANT = {
+    "title": "付款",
+    "waiting": "請用錢包掃描條碼",
+    "waiting_more": "打開 Alipay+ 合作錢包，掃描條碼並確認付款。",
+    "retrying": "正在準備付款",
+    "retrying_more": "我們仍在嘗試連線至付款服務。您的訂單已保留，尚未扣款。請勿關閉此頁面。",
+    "checking": "正在確認您的付款",
+    "checking_more": "條碼已過期，我們正在查詢款項是否已入帳。",
+    "paid": "付款成功，謝謝！",
+    "failed": "付款未成功",
+    "failed_more": "請再試一次，或使用其他錢包。",
+    "because_unavailable": "目前無法使用此方式付款，請選擇其他付款方式。",
+    "because_refused": "付款未獲接受，請改用其他錢包或其他付款方式。",
+    "because_amount": "金額超過此付款方式的上限，請選擇其他付款方式。",
+    "because_count": "您的錢包暫時無法再付款，請稍後再試或改用其他錢包。",
+    "because_limit": "金額超過您錢包的限額，請改用其他錢包。",
+    "because_balance": "您的錢包餘額不足。",
+    "because_identity": "請先在您的錢包中完成身分驗證。",
+    "because_confirmation": "錢包中的付款驗證未通過，請再試一次。",
+    "expired": "條碼已過期",
+    "expired_more": "尚未扣款。您可以取得新的條碼。",
+    "cancelled": "付款已取消",
+    "remaining": "剩餘時間",
+    "new_code": "取得新條碼",
+    "open_wallet": "在錢包中開啟",
+    "return": "返回商店",
+    "order": "訂單",
+    "qr": "待掃描的付款碼",
     "amount": "{currency} {number}",
     "thousands": ",",
     "decimal": ".",
@@ -214,7 +245,7 @@ _AR = {
 }
 
 TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
-    {"en": _EN, "zh": _ZH, "ja": _JA, "ko": _KO, "ar": _AR}
+    {"en": _EN, "zh": _ZH, "zh-Hant": _ZH_HANT, "ja": _JA, "ko": _KO, "ar": _AR}
 )
 """Language to text key to text; every language has every key."""
 
@@ -223,40 +254,102 @@ _REASONS = {text: key for key, text in _EN.items() if key.startswith("because_")
 
 # RFC 9110, 12.5.4: a language range, and a weight from 0 to 1 with at most three decimals.
 _ITEM = re.compile(
-    r"[ \t]*([A-Za-z]{1,8})(?:-[A-Za-z0-9-]{1,40})?[ \t]*"
+    r"[ \t]*([A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,7})[ \t]*"
     r"(?:;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*)?"
 )
 _MAX_HEADER = 1000
+# A language, its script and its region, as BCP 47 spells them.
+_TAG = re.compile(r"([A-Za-z]{2,3})(?:-([A-Za-z]{4}))?(?:-([A-Za-z]{2}|[0-9]{3}))?")
+# Where Chinese is written in traditional characters unless the tag says otherwise.
+_TRADITIONAL = ("TW", "HK", "MO")
 
 
 def merge_texts(own: Mapping[str, Mapping[str, str]]) -> Mapping[str, Mapping[str, str]]:
-    """Put a shop's texts over ours, by language; what a new language leaves out is English.
+    """Put a shop's texts over ours, by language.
 
-    Raises InvalidValue for a key that no page shows, a language that is no two or three letters, or
-    an `amount` that leaves out the currency or the number.
+    A language may be a regional one such as `pt-BR`. What it leaves out is taken from the wider one
+    (`pt`), then from English. Raises InvalidValue for a key that no page shows, for what is no
+    language, for one that is there twice, or for an `amount` that leaves out the currency or the
+    number.
     """
-    for language, texts in own.items():
-        unknown = sorted(set(texts) - set(_EN))
-        if unknown or not re.fullmatch("[a-z]{2,3}", language):
-            raise InvalidValue(
-                f"texts: found {language!r} with {', '.join(unknown) or 'texts'}, expected a "
-                f"language such as 'fr' with any of {', '.join(_EN)}"
-            )
-        amount = texts.get("amount", _EN["amount"])
-        if not all(part in amount for part in ("{currency}", "{number}")):
-            raise InvalidValue(
-                f"texts: found the {language!r} amount {amount!r}, expected both {{currency}} and "
-                "{number} in it"
-            )
-    merged = {
-        language: {**TEXTS.get(language, _EN), **own.get(language, {})}
-        for language in {**TEXTS, **own}
-    }
+    named: dict[str, Mapping[str, str]] = {}
+    for language, texts in _pairs(own):
+        _check_texts(language, texts)
+        if (tag := _spelled(language)) in named:
+            raise InvalidValue(f"texts: found {tag} twice, expected each language once; join them")
+        named[tag] = texts
+    merged = {}
+    for language in {**TEXTS, **named}:
+        wider = reversed(_lookup(language))
+        layers = [layer.get(tag, {}) for tag in wider for layer in (TEXTS, named)]
+        merged[language] = {key: text for layer in (_EN, *layers) for key, text in layer.items()}
     return MappingProxyType(merged)
 
 
+def _pairs(own: object) -> list[tuple[Any, Any]]:
+    if not isinstance(own, Mapping):
+        raise InvalidValue(
+            f"texts: found {type(own).__name__}, expected texts by language, such as "
+            '{"en": {"paid": "Thanks!"}}'
+        )
+    return list(own.items())
+
+
+def _check_texts(language: object, texts: object) -> None:
+    is_language = isinstance(language, str) and _TAG.fullmatch(language) is not None
+    unknown = (
+        sorted(map(str, set(texts) - set(_EN))) if isinstance(texts, Mapping) else ["no texts"]
+    )
+    if unknown or not is_language:
+        raise InvalidValue(
+            f"texts: found {language!r} with {', '.join(unknown) or 'texts'}, expected a "
+            f"language such as 'fr' or 'pt-BR' with any of {', '.join(_EN)}"
+        )
+    assert isinstance(texts, Mapping)  # noqa: S101  # for the type checkers
+    strange = [key for key, text in texts.items() if not isinstance(text, str)]
+    if strange:
+        raise InvalidValue(
+            f"texts: found {type(texts[strange[0]]).__name__} for {language!r} {strange[0]}, "
+            "expected text"
+        )
+    amount = texts.get("amount", _EN["amount"])
+    if not all(part in amount for part in ("{currency}", "{number}")):
+        raise InvalidValue(
+            f"texts: found the {language!r} amount {amount!r}, expected both {{currency}} and "
+            "{number} in it"
+        )
+
+
+def _spelled(language: str) -> str:
+    """Return a language tag in the letters that BCP 47 recommends: zh-Hant-TW."""
+    first, *others = language.split("-")
+    cased = (part.title() if len(part) == 4 else part.upper() for part in others)
+    return "-".join((first.lower(), *cased))
+
+
+def _lookup(tag: str) -> list[str]:
+    """Return the languages that suit a tag, the closest first (RFC 4647, 3.4: lookup).
+
+    The end is taken off bit by bit. Chinese of Taiwan, Hong Kong and Macao is tried with its script
+    before that, as otherwise it would end in the other one.
+    """
+    parts = _spelled(tag).split("-")
+    tags = []
+    while parts:
+        tags.append("-".join(parts))
+        match parts:
+            case ["zh", region] if region in _TRADITIONAL:
+                tags += [f"zh-Hant-{region}", "zh-Hant"]
+            case ["zh", "Hant", region]:
+                tags.append(f"zh-{region}")
+        parts.pop()
+        if len(parts) > 1 and len(parts[-1]) == 1:  # it only introduces what was taken off
+            parts.pop()
+    return list(dict.fromkeys(tags))
+
+
 def translate_reason(message: str, texts: Mapping[str, str]) -> str:
-    """Give why a payment failed in the language of `texts`; a text that is not ours as it is."""
+    """Return why a payment failed in the language of `texts`; a text that is not ours as it is."""
     return texts.get(_REASONS.get(message, ""), message)
 
 
@@ -269,13 +362,17 @@ def choose_language(
 
     >>> choose_language("fr;q=1, zh-Hans-CN;q=0.9, en;q=0.8")
     'zh'
+    >>> choose_language("zh-TW, zh;q=0.8")
+    'zh-Hant'
     """
     best, weight = "en", 0.0
     for item in (accept_language or "")[:_MAX_HEADER].split(","):
         match = _ITEM.fullmatch(item)
-        language = match[1].lower() if match else ""
         quality = float(match[2] or 1) if match else 0.0
-        if language in texts and quality > weight:
+        if match is None or quality <= weight:
+            continue
+        language = next((tag for tag in _lookup(match[1]) if tag in texts), None)
+        if language is not None:
             best, weight = language, quality
     return best
 

@@ -361,45 +361,12 @@ def test_the_buyer_goes_back_to_an_address_or_a_path_of_the_shops_own(start, sho
 
 
 BAD_ORDERS = {
-    "another host's path": (
-        OrderToPay(amount=Amount("USD", 5), description="x", return_url="//evil.example/"),
-        "do not begin with https",
-    ),
-    "free": (OrderToPay(amount=Amount("USD", 0), description="x"), "found 0"),
-    "unknown currency": (OrderToPay(amount=Amount("QQQ", 5), description="x"), "QQQ"),
-    "expiry in the past": (
-        OrderToPay(amount=Amount("USD", 5), description="x", expires_in=timedelta(seconds=-1)),
-        "has passed",
-    ),
-    "expiry too long": (
-        OrderToPay(amount=Amount("USD", 5), description="x", expires_in=timedelta(minutes=3)),
-        "less than 180 s",
-    ),
-    "long return address": (
-        OrderToPay(amount=Amount("USD", 5), description="x", return_url="https://x/" + "y" * 2048),
-        "2058 characters",
-    ),
-    "long split id": (
-        OrderToPay(amount=Amount("USD", 5), description="x", split_settlement_id="x" * 17),
-        "at most 16",
+    "return path that is too long on its host": (
+        OrderToPay(amount=Amount("USD", 5), description="x", return_url="/" + "y" * 2047),
+        "2068 characters",
     ),
     "lone surrogate": (OrderToPay(amount=Amount("USD", 5), description="\ud800"), "lone surrogate"),
 }
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"amount": 42.0}, r"amount: found float, expected an Amount; write Amount.parse"),
-        ({"amount": "42.00 USD"}, "amount: found str"),
-        ({"description": ""}, "description: found 0 characters"),
-        ({"description": "x" * 257}, "description: found 257 characters"),
-        ({"description": None}, "description: found NoneType"),
-    ],
-)
-def test_what_is_no_order_is_refused_where_the_shop_writes_it(changes, message):
-    with pytest.raises(InvalidValue, match=message):
-        OrderToPay(**{"amount": Amount("USD", 5), "description": "x", **changes})
 
 
 @pytest.mark.parametrize("name", BAD_ORDERS)

@@ -29,6 +29,14 @@ BAD = {
     "a key version": ({"key_version": "1,2"}, "account key_version"),
     "a signed path": ({"signed_path": "notify"}, "leading slash"),
     "a signed query": ({"signed_path": "/notify?x"}, "without a query"),
+    "a signed path that is none": ({"signed_path": 5}, "signed_path: found int"),
+    "a token with a newline": ({"agent_token": "a\r\nX: y"}, "agent_token: found 7 characters"),
+    "an empty token": ({"agent_token": ""}, "agent_token: found 0 characters"),
+    "a token that is none": ({"agent_token": 5}, "agent_token: found int"),
+    "a word for a boolean": ({"urlsafe_signatures": "false"}, "expected True or False"),
+    "a currency that is none": ({"settlement_currency": ["USD"]}, "found list"),
+    "a ring that is none": ({"alipayplus_keys": {"1": 5}}, "found dict"),
+    "an environment that is none": ({"environment": None}, "found NoneType"),
     "a currency": ({"settlement_currency": "QQQ"}, "ISO 4217"),
 }  # fmt: skip
 
@@ -143,6 +151,16 @@ def test_everything_that_is_missing_is_named_at_once():
     ("changes", "found"),
     [
         ({"APLUS_PRIVATE_KEY": "rubbish!"}, "APLUS_PRIVATE_KEY: found"),
+        ({"APLUS_PRIVATE_KEY_FILE": "/no\0such"}, "cannot read .*no name of a file"),
+        ({"APLUS_PRIVATE_KEY_FILE": "/" + "x./" * 90}, "cannot read a name of"),
+        ({"APLUS_PRIVATE_KEY_FILE": "/dev/zero"}, r"_FILE \(zero\): found \d+ characters"),
+        ({"APLUS_PUBLIC_KEY_2_FILE": "/"}, "APLUS_PUBLIC_KEY_2_FILE: cannot read /"),
+        (
+            {"APLUS_ALIPAYPLUS_KEY_VERSION": "a b"},
+            "APLUS_ALIPAYPLUS_KEY_VERSION: found a keyVersion",
+        ),
+        ({"APLUS_CLIENT_ID": '"CLIENT-1'}, "APLUS_CLIENT_ID: found a quote at one end only"),
+        ({"APLUS_PRIVATE_KEY_FILE": "'/no/such"}, "APLUS_PRIVATE_KEY_FILE: found a quote at one"),
         ({"APLUS_PRIVATE_KEY_FILE": "/no/such"}, "APLUS_PRIVATE_KEY_FILE: cannot read /no/such"),
         ({"APLUS_URLSAFE_SIGNATURES": "yes"}, "expected true or false"),
         ({"APLUS_ENVIRONMENT": "live"}, "expected production"),
@@ -174,3 +192,65 @@ def test_an_error_of_a_value_names_its_variable_and_one_of_the_whole_account_doe
     theirs = {name: v for name, v in environ.items() if not name.startswith("APLUS_PUBLIC_KEY")}
     with pytest.raises(ConfigurationError, match=r"^account keys: found our own public key"):
         Account.from_env({**theirs, "APLUS_PUBLIC_KEY": ours})
+
+
+SETTINGS = [
+    "CLIENT_ID", "GATEWAY", "NOTIFY_URL", "PRIVATE_KEY_FILE", "PUBLIC_KEY", "PUBLIC_KEY_FILE", "PUBLIC_KEY_2",
+    "PUBLIC_KEY_2_FILE", "ENVIRONMENT", "KEY_VERSION", "ALIPAYPLUS_KEY_VERSION", "SETTLEMENT_CURRENCY",
+    "SIGNED_PATH", "URLSAFE_SIGNATURES",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "spelling", ["PEM", "PEM in one line", "bare base64", "quoted", "half quoted"]
+)
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_private_key_in_any_other_variable_is_refused_and_not_shown(
+    environ, our_key, name, spelling
+):
+    pem = our_key.to_pem()
+    bare = "".join(pem.splitlines()[1:-1])
+    text = {
+        "PEM": pem,
+        "PEM in one line": pem.replace("\n", "\\n"),
+        "bare base64": bare,
+        "quoted": f'"{pem}"',
+        "half quoted": f'"{bare}',
+    }[spelling]
+    spelt = {**environ, f"APLUS_{name}": text}
+    if name == "PUBLIC_KEY_FILE":
+        del spelt["APLUS_PUBLIC_KEY"]
+    with pytest.raises(ConfigurationError, match=r"found.*expected") as refused:
+        Account.from_env(spelt)
+    shown = str(refused.value) + repr(refused.value)
+    assert [bare[i : i + 9] for i in range(24, len(bare) - 9) if bare[i : i + 9] in shown] == []
+
+
+def test_the_private_key_in_place_of_its_file_is_told_where_it_belongs(environ, our_key):
+    with pytest.raises(ConfigurationError, match="set APLUS_PRIVATE_KEY instead"):
+        Account.from_env({**environ, "APLUS_PRIVATE_KEY_FILE": our_key.to_pem()})
+
+
+@pytest.mark.parametrize("quote", ["'", '"', "\"'"])
+def test_quotes_around_any_setting_are_taken_off(environ, our_key, quote):
+    full = {
+        **environ,
+        "APLUS_PUBLIC_KEY_2": PrivateKey.generate().public_key.to_base64(),
+        "APLUS_ENVIRONMENT": "sandbox",
+        "APLUS_KEY_VERSION": "3",
+        "APLUS_ALIPAYPLUS_KEY_VERSION": "0",
+        "APLUS_SETTLEMENT_CURRENCY": "EUR",
+        "APLUS_AGENT_TOKEN": "T",
+        "APLUS_SIGNED_PATH": "/other",
+        "APLUS_URLSAFE_SIGNATURES": "true",
+    }
+    quoted = {name: f" {quote}{value}{quote[::-1]} " for name, value in full.items()}
+    assert Account.from_env(quoted) == Account.from_env(full)
+    with pytest.raises(ConfigurationError, match="found no APLUS_CLIENT_ID"):
+        Account.from_env({**full, "APLUS_CLIENT_ID": quote + quote[::-1]})
+
+
+def test_accounts_that_are_equal_have_one_hash(environ):
+    one, same = Account.from_env(environ), Account.from_env(environ)
+    assert one == same
+    assert len({one, same, evolve(one, client_id="CLIENT-2")}) == 2

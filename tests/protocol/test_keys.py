@@ -8,6 +8,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
 
 from aplus_adapters import ConfigurationError, KeyRing, PrivateKey, PublicKey, SignatureError
@@ -51,6 +52,15 @@ def spellings(pem_of, der_of, labels):
         yield f"{form} in single quotes, escaped", "'" + text.strip().replace("\n", "\\n") + "'"
         yield f"{form} with a BOM", "\ufeff" + text
         yield f"{form} with a BOM as bytes", b"\xef\xbb\xbf" + pem
+        yield f"{form} in UTF-16 with a mark", text.encode("utf-16")
+        yield f"{form} in UTF-16, big end first, with a mark", ("\ufeff" + text).encode("utf-16-be")
+        yield f"{form} in UTF-16 without a mark", text.encode("utf-16-le")
+        yield f"{form} in UTF-16, big end first, without a mark", text.encode("utf-16-be")
+        yield f"{form} bare base64 in UTF-16", bare.encode("utf-16")
+        yield f"{form} PEM in base64", base64.b64encode(pem).decode()
+        yield f"{form} PEM in base64 in lines", base64.encodebytes(pem)
+        yield f"{form} PEM of UTF-16 in base64", base64.b64encode(text.encode("utf-16"))
+        yield f"{form} bare base64 in base64", base64.b64encode(bare.encode()).decode()
         yield f"{form} with spaces for newlines", text.replace("\n", " ")
         yield f"{form} with text around it", f"Bag Attributes\n  x: 1\n{text}\nmore"
         for label in labels:
@@ -110,6 +120,10 @@ def certificate():
     return builder.sign(KEY, hashes.SHA256())
 
 
+def container(encryption):
+    return pkcs12.serialize_key_and_certificates(b"x", KEY, certificate(), None, encryption)
+
+
 LOCKED = serialization.BestAvailableEncryption(b"password")
 SMALL = rsa.generate_private_key(65537, 1024)
 CURVE = ec.generate_private_key(ec.SECP256R1())
@@ -137,6 +151,20 @@ BAD = {
     "1024 bits": (private(PEM, PKCS8, SMALL), "found an RSA key of 1024 bits"),
     "a curve": (private(PEM, PKCS8, CURVE), "found a private key (EC)"),
     "Ed25519": (private(PEM, PKCS8, EDWARDS), "found a private key (Ed25519)"),
+    "OpenSSH": (private(PEM, serialization.PrivateFormat.OpenSSH), "found an OpenSSH private key"),
+    "OpenSSH without its armour": (
+        "".join(private(PEM, serialization.PrivateFormat.OpenSSH).decode().splitlines()[1:-1]),
+        "found an OpenSSH private key",
+    ),
+    "a line of OpenSSH": (
+        public(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH) + b" me@host",
+        "found an OpenSSH public key",
+    ),
+    "PKCS#12": (container(PLAIN), "found a PKCS#12 container"),
+    "PKCS#12 with a password": (container(LOCKED), "found a PKCS#12 container"),
+    "PKCS#12 as base64": (base64.b64encode(container(LOCKED)), "found a PKCS#12 container"),
+    "PuTTY": ("PuTTY-User-Key-File-3: ssh-rsa\nEncryption: none\n", "found a PuTTY key"),
+    "a Java key store": (base64.b64encode(b"\xfe\xed\xfe\xed\0\0\0\2"), "found a Java key store"),
     "nothing": ("", "found nothing"),
     "white space": (" \n", "expected"),
     "None": (None, "found nothing"),
@@ -241,3 +269,23 @@ def test_a_ring_takes_one_or_several_keys_for_a_version():
 def test_an_empty_ring_is_refused(empty):
     with pytest.raises(ConfigurationError, match="found no public key"):
         KeyRing.of(empty)
+
+
+@pytest.mark.parametrize("keys", [None, "x", {"1": "x"}, {"1": 5}, {"1": None}, {"1": [KEY]}, 5])
+def test_a_ring_of_what_is_no_key_is_refused(keys):
+    with pytest.raises(ConfigurationError, match=r"^key ring: found \w+, expected PublicKey"):
+        KeyRing.of(keys)
+
+
+def test_keys_and_rings_that_are_equal_have_one_hash():
+    ours = [PrivateKey.load(private(PEM, form)) for form in (PKCS8, PKCS1)]
+    theirs = [PublicKey.load(public(PEM, form)) for form in (SPKI, RSA)]
+    rings = [KeyRing.of({"1": key}) for key in theirs]
+    for same in (ours, theirs, rings):
+        assert same[0] == same[1]
+        assert hash(same[0]) == hash(same[1])
+        assert len({*same}) == 1
+    other = PrivateKey.generate()
+    assert ours[0] != other
+    assert ours[0] != theirs[0]
+    assert len({*ours, other, *theirs, other.public_key, *rings}) == 5

@@ -259,3 +259,32 @@ def test_tls_that_proves_nothing_is_refused_before_anything_is_sent(
     with pytest.raises(NotSent, match=r"(?i)certificate"):
         send(request_to(secured(server, path)))
     assert server.seen == []
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+@pytest.mark.parametrize("content", [b'{"a":"1"}', b""], ids=["a body", "no body"])
+def test_a_shops_own_client_may_be_mocked_with_a_response_that_is_read_already(library, content):
+    """`Response(content=...)` is how every example of MockTransport writes it."""
+    http = pytest.importorskip(library)
+
+    def handle(request):
+        assert request.read() == request_to("").body
+        return http.Response(200, content=content, headers={"X-Seen": "yes"})
+
+    client = http.Client(transport=http.MockTransport(handle))
+    async_client = http.AsyncClient(transport=http.MockTransport(handle))
+    for send, given in ((send_blocking, client), (send_awaiting, async_client)):
+        answer = send(request_to("https://gateway.example"), client=given)
+        assert (answer.status, answer.body) == (200, content)
+        assert ("x-seen", "yes") in answer.headers
+
+
+@both
+def test_a_mocked_response_over_the_limit_is_no_answer(send):
+    import httpx
+
+    content = b"x" * (MAX_ANSWER + 1)
+    kind = httpx.Client if send is send_blocking else httpx.AsyncClient
+    client = kind(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=content)))
+    with pytest.raises(OutcomeUnknown, match="over 1048576 bytes"):
+        send(request_to("https://gateway.example"), client=client)

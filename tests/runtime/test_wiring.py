@@ -70,6 +70,16 @@ def test_accounts_need_distinct_client_ids(account):
         ["https://shop.example/cart"],
         ["https://Shop.example"],
         ["*"],
+        ["https://*.shop.example"],
+        ["null"],
+        ["file:///"],
+        ["file://shop.example"],
+        ["https://shop.example:443"],
+        ["http://shop.example:80"],
+        ["http://[::1]:80"],
+        ["https://shop.example/"],
+        ["capacitor:localhost"],
+        ["https://shop.example\n"],
         [None],
     ],
     ids=repr,
@@ -79,6 +89,14 @@ def test_an_origin_that_no_browser_sends_is_refused(account, origins):
         AplusPay(
             account=account, store=MemoryStore(), hooks=Shop(), trusted_origins=origins
         )  # fmt: skip
+
+
+def test_origins_that_browsers_and_apps_send_are_taken(account):
+    origins = {"https://shop.example", "http://localhost:8100", "capacitor://localhost", "ionic://localhost",
+               "app://shop", "https://shop.example:8443", "http://[::1]:8000", "chrome-extension://abc"}  # fmt: skip
+    for given in (origins, frozenset(origins), list(origins), tuple(origins)):
+        pay = AplusPay(account=account, store=MemoryStore(), hooks=Shop(), trusted_origins=given)
+        assert pay.front.trusted_origins == origins
 
 
 def test_a_plain_hook_runs_in_a_thread_with_the_callers_context(account):

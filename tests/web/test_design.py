@@ -10,6 +10,7 @@ import served as shops
 from aplus_adapters import Amount, ConfigurationError, PageDesign, Rendering
 from aplus_adapters.testing.served_shop import JSON, NotingShop, make_pay, reach
 from aplus_adapters.web.page import PageState, asset, render_page
+from aplus_adapters.web.texts import TEXTS
 from test_page import VIEW
 
 
@@ -31,6 +32,63 @@ def test_a_shop_brings_a_language_of_its_own():
     assert "Scannez le code" in shown
     assert "Time left" in shown
     assert '<html lang="he" dir="rtl">' in page(PageDesign(texts={"he": {}}), language="he")
+
+
+@pytest.mark.parametrize(
+    ("own", "header", "language"),
+    [
+        (["pt-BR"], "pt-BR", "pt-BR"),
+        (["pt-BR"], "pt-br;q=0.8, en;q=0.7", "pt-BR"),
+        (["pt-BR"], "pt-PT", "en"),
+        (["pt-BR"], "pt", "en"),
+        (["pt", "pt-BR"], "pt-PT", "pt"),
+        (["pt", "pt-BR"], "pt-BR-x-private", "pt-BR"),
+        (["pt"], "pt-BR", "pt"),
+        (["PT-br"], "pt-BR", "pt-BR"),
+        (["zh-TW"], "zh-TW", "zh-TW"),
+        (["zh-TW"], "zh-Hant-TW", "zh-TW"),
+        (["zh-TW"], "zh-HK", "zh-Hant"),
+        (["zh-Hant-HK"], "zh-HK", "zh-Hant-HK"),
+        (["es-419"], "es-419, en", "es-419"),
+        (["es-419"], "es-MX, en;q=0.5", "en"),
+        (["sr-Latn"], "sr-Latn-RS", "sr-Latn"),
+        (["de-CH"], "de-CH-1996", "de-CH"),
+    ],
+)
+def test_a_shops_regional_language_is_looked_up_by_the_rules(own, header, language):
+    shown = page(PageDesign(texts={tag: {"waiting": f"T {tag}"} for tag in own}), language=header)
+    assert f'<html lang="{language}" dir="ltr">' in shown
+    if language in own:
+        assert f"T {language}" in shown
+
+
+def test_a_regional_language_takes_the_rest_from_the_wider_one():
+    texts = {
+        "pt": {"waiting": "Leia", "remaining": "Tempo"},
+        "pt-BR": {"waiting": "Escaneie"},
+        "zh-TW": {"remaining": "TW"},
+        "zh": {"waiting": "ZH"},
+    }
+    design = PageDesign(texts=texts)
+    brazil = page(design, language="pt-BR")
+    assert "Escaneie" in brazil
+    assert "Tempo" in brazil
+    assert "Get a new code" in page(design, PageState.EXPIRED, "pt-BR", new_code_url="x/new")
+    taiwan = page(design, language="zh-TW")
+    assert "請用錢包掃描條碼" in taiwan
+    assert "TW" in taiwan
+    assert '<html lang="ar-EG" dir="rtl">' in page(
+        PageDesign(texts={"ar-EG": {}}), language="ar-EG"
+    )
+
+
+def test_traditional_chinese_has_texts_of_its_own_in_its_own_characters():
+    simplified, traditional = TEXTS["zh"], TEXTS["zh-Hant"]
+    assert list(simplified) == list(traditional)
+    same = {key for key in simplified if simplified[key] == traditional[key]}
+    assert same == {"title", "failed", "cancelled", "return", "amount", "thousands", "decimal"}
+    only_simplified = set("请钱码扫应获订单间页关闭货种验证额显")
+    assert not only_simplified & set("".join(traditional.values()))
 
 
 def test_a_language_writes_amounts_its_own_way():
@@ -111,6 +169,18 @@ def test_a_template_that_fails_for_one_payment_costs_the_buyer_nothing(caplog):
     [
         ({"texts": {"en": {"wating": "x"}}}, "'en' with wating"),
         ({"texts": {"English": {}}}, "'English'"),
+        (
+            {"texts": {"pt_BR": {}}},
+            "'pt_BR' with texts, expected a language such as 'fr' or 'pt-BR'",
+        ),
+        ({"texts": {"pt-BR": {}, "pt-br": {}}}, "found pt-BR twice"),
+        ({"texts": {5: {}}}, "found 5 with texts"),
+        ({"texts": {"en": "Merci"}}, "'en' with no texts"),
+        ({"texts": {"en": {"paid": 5}}}, "found int for 'en' paid"),
+        ({"texts": {"en": {"amount": 5}}}, "found int for 'en' amount"),
+        ({"texts": [("en", {})]}, "found list, expected texts by language"),
+        ({"texts": None}, "found NoneType, expected texts by language"),
+        ({"return_after": "5"}, "return_after is '5'"),
         ({"texts": {"fr": {"amount": "{number} €"}}}, "'fr' amount '{number} €'"),
         ({"logo": "https://shop.example/logo.png"}, "logo"),
         ({"return_after": -1}, "return_after is -1"),

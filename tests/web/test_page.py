@@ -15,7 +15,7 @@ from aplus_adapters.protocol.results import CODES
 from aplus_adapters.web import template
 from aplus_adapters.web.endpoints import find_route
 from aplus_adapters.web.page import PAGE_HEADERS, PageState, PageView, asset, render_page
-from aplus_adapters.web.texts import TEXTS, choose_language, format_amount
+from aplus_adapters.web.texts import TEXTS, choose_language, format_amount, merge_texts
 
 CODE = "https://codes.example/281000000000000000000000000000000000"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -264,7 +264,20 @@ def test_the_code_does_not_get_into_logs():
         ("", "en"),
         ("fr", "en"),
         ("zh-Hans-CN, en;q=0.5", "zh"),
-        ("zh-TW", "zh"),
+        ("zh-TW", "zh-Hant"),
+        ("zh-hk,en;q=0.9", "zh-Hant"),
+        ("zh-MO", "zh-Hant"),
+        ("zh-Hant", "zh-Hant"),
+        ("zh-Hant-TW", "zh-Hant"),
+        ("ZH-HANT-HK-x-shop", "zh-Hant"),
+        ("zh-Hans-TW", "zh"),
+        ("zh-Hans-HK, zh-TW;q=0.9", "zh"),
+        ("zh-SG", "zh"),
+        ("zh-CN, zh-TW;q=0.9", "zh"),
+        ("fr-CA, zh-TW;q=0.4, en;q=0.2", "zh-Hant"),
+        ("zh-TW;q=0.5, ja;q=0.6", "ja"),
+        ("en-GB-oxendict", "en"),
+        ("x-zh", "en"),
         ("JA", "ja"),
         ("en;q=0.3, ko;q=0.7", "ko"),
         ("en ; q=0.3 ,\tar ;Q=0.9", "ar"),
@@ -286,10 +299,11 @@ def test_the_buyers_first_language_that_we_speak_is_chosen(header, language):
 @settings(deadline=None)
 @given(st.text() | st.text("zhenjaQq=;,.01-* \t", max_size=60))
 def test_any_header_gives_a_language(header):
+    assert choose_language(header, merge_texts({"pt-BR": {}, "zh-TW": {}}))
     assert choose_language(header) in TEXTS
 
 
-@pytest.mark.parametrize("language", ["en", "zh", "ja", "ko"])
+@pytest.mark.parametrize("language", ["en", "zh", "zh-Hant", "ja", "ko"])
 @pytest.mark.parametrize(
     ("amount", "text"),
     [

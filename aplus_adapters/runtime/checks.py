@@ -1,0 +1,155 @@
+"""What a shop gives to AplusPay: each argument is checked at start, with what to write instead."""
+
+from __future__ import annotations
+
+import inspect
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING, Any
+
+from aplus_adapters.errors import ConfigurationError
+from aplus_adapters.payments.hooks import OPTIONAL_HOOKS, REQUIRED_HOOKS
+from aplus_adapters.payments.store import STORE_METHODS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["check_hooks", "check_kind", "check_methods", "find_optional_hooks"]
+
+_CLOSE = 0.85  # authorise and refundChanged are close to a hook's name, render_order is not
+_SIMILAR = 0.55  # where a required hook is missing anyway, a guess costs nothing
+
+
+def check_kind(name: str, value: object, kind: type, example: str) -> None:
+    """Raise ConfigurationError unless `value` is a `kind`; `example` is what to write."""
+    if not isinstance(value, kind):
+        raise ConfigurationError(
+            f"AplusPay {name}: found {_name(value)}, expected {_article(kind)}; write {example}"
+        )
+
+
+def check_methods(name: str, value: object, methods: tuple[str, ...]) -> None:
+    """Raise ConfigurationError unless `value` is an object with all of these methods."""
+    _refuse_class(f"AplusPay {name}", value)
+    missing = [method for method in methods if not callable(_get(name, value, method))]
+    if missing:
+        raise ConfigurationError(
+            f"{name}: found {type(value).__name__} without {', '.join(missing)}, expected "
+            f"{', '.join(methods)}; add the missing methods"
+        )
+
+
+def check_hooks(hooks: object, store: object) -> None:
+    """Raise ConfigurationError unless hooks and store have every method that is needed.
+
+    A public method whose name is close to a hook's that is not there is taken for a misspelt hook:
+    nobody would call it, and an authorization that nobody calls lets everybody in.
+    """
+    _refuse_class("AplusPay hooks", hooks)
+    found = {name: _get("hooks", hooks, name) for name in (*REQUIRED_HOOKS, *OPTIONAL_HOOKS)}
+    missing = [name for name in REQUIRED_HOOKS if not callable(found[name])]
+    absent = [name for name, hook in found.items() if hook is None]
+    others = [name for name in _own_methods(hooks) if name not in found]
+    if missing:
+        guesses = [_guess(name, others, _SIMILAR) for name in missing]
+        said = "; ".join(guess for guess in guesses if guess)
+        raise ConfigurationError(
+            f"hooks: found {type(hooks).__name__} without {', '.join(missing)}, expected "
+            f"{', '.join(REQUIRED_HOOKS)}; {said or 'add the missing methods'}"
+        )
+    for name in absent:
+        if guess := _guess(name, others, _CLOSE):
+            raise ConfigurationError(
+                f"hooks: {guess} It would never be called: expected {name} (optional), or a name "
+                "that is not close to it; rename the method"
+            )
+    for name, hook in found.items():
+        if hook is not None:
+            _check_hook(f"hook {type(hooks).__name__}.{name}", hook)
+    if isinstance(store, str):
+        raise ConfigurationError(
+            "AplusPay store: found str, expected a store; write SQLStore(address) or MemoryStore()"
+        )
+    check_methods("store", store, STORE_METHODS)
+
+
+def find_optional_hooks(hooks: object) -> frozenset[str]:
+    """Return the names of the optional hooks that the shop implements."""
+    return frozenset(name for name in OPTIONAL_HOOKS if _get("hooks", hooks, name) is not None)
+
+
+def _check_hook(name: str, hook: Any) -> None:
+    """Raise ConfigurationError unless the hook can be called with one details object."""
+    if not callable(hook):
+        raise ConfigurationError(
+            f"{name}: found {type(hook).__name__}, expected a method with the one parameter "
+            "`details`; remove it if you do not want this hook"
+        )
+    try:
+        signature = inspect.signature(hook)
+    except (TypeError, ValueError):  # written in C, or it does not say
+        return
+    try:
+        signature.bind(object())
+    except TypeError:
+        raise ConfigurationError(
+            f"{name}: found the parameters {signature}, expected the one parameter `details`; "
+            f"write def {name.rpartition('.')[2]}(self, details)"
+        ) from None
+
+
+def _refuse_class(what: str, value: object) -> None:
+    if isinstance(value, type):
+        raise ConfigurationError(
+            f"{what}: found the class {value.__name__}, expected an object of it; "
+            f"write {value.__name__}()"
+        )
+
+
+def _get(what: str, owner: object, name: str) -> Any:
+    """Return an attribute, None if there is none; what else it raises becomes ours."""
+    try:
+        return getattr(owner, name, None)
+    except Exception as error:  # a property or proxy of the shop's
+        raise ConfigurationError(
+            f"{what}: found {type(owner).__name__}.{name}, which raises {type(error).__name__}, "
+            "expected an object that is ready when AplusPay is made"
+        ) from error
+
+
+def _own_methods(owner: object) -> list[str]:
+    """Return the public methods that the object and its classes write down themselves.
+
+    Nothing is looked up through the object: a mock or a proxy has every name that it is asked for.
+    """
+    places: list[Mapping[str, Any]] = [vars(owner) if hasattr(owner, "__dict__") else {}]
+    places += [vars(kind) for kind in type(owner).__mro__ if kind.__module__ != "unittest.mock"]
+    return sorted(
+        {
+            name
+            for place in places
+            for name, value in place.items()
+            if not name.startswith("_") and (callable(value) or hasattr(value, "__func__"))
+        }
+    )
+
+
+def _guess(wanted: str, names: list[str], limit: float) -> str:
+    """Return a sentence about the name that is closest to the wanted one, or nothing."""
+    likeness = {name: _likeness(wanted, name) for name in names}
+    closest = max(names, key=lambda name: likeness[name], default="")
+    if not closest or likeness[closest] < limit:
+        return ""
+    return f"found {closest}; did you mean {wanted}?"
+
+
+def _likeness(one: str, other: str) -> float:
+    one, other = (name.lower().replace("_", "") for name in (one, other))
+    return SequenceMatcher(None, one, other).ratio()
+
+
+def _name(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+
+
+def _article(kind: type) -> str:
+    return f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
