@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 from aplus_adapters.errors import InvalidValue
 from aplus_adapters.protocol.amounts import Amount
+from aplus_adapters.protocol.messages.base import Currency
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -88,6 +89,9 @@ class OrderToPay:
                 f"OrderToPay amount: found {type(self.amount).__name__}, expected an Amount; "
                 "write Amount.parse('42.00', 'USD')"
             )
+        self.amount.check_payable("OrderToPay amount")
+        if self.settlement_currency is not None:
+            Currency().check("OrderToPay settlement_currency", self.settlement_currency)
         text = self.description
         if not isinstance(text, str) or not 1 <= len(text) <= 256:
             found = f"{len(text)} characters" if isinstance(text, str) else type(text).__name__

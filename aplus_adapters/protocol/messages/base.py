@@ -31,9 +31,10 @@ import attrs
 from aplus_adapters.errors import InvalidValue, MessageError
 from aplus_adapters.protocol import wire
 from aplus_adapters.protocol.amounts import Amount
+from aplus_adapters.protocol.currencies import EXPONENTS
 from aplus_adapters.protocol.timestamps import Timestamp
 
-__all__ = ["Key", "Message", "OneOf", "Text", "Url", "message"]
+__all__ = ["AlwaysTrue", "Currency", "Key", "Message", "OneOf", "Text", "Url", "message"]
 
 _T = TypeVar("_T")
 _RATE = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,30})?")
@@ -75,6 +76,28 @@ class OneOf:
 
 
 @attrs.frozen
+class Currency:
+    """An active currency of ISO 4217."""
+
+    def check(self, name: str, value: object) -> None:
+        """Raise InvalidValue unless `value` is the code of such a currency."""
+        if not isinstance(value, str) or value not in EXPONENTS:
+            found = repr(value[:10]) if isinstance(value, str) else type(value).__name__
+            raise _wrong(name, found, "an active ISO 4217 code in capital letters, such as USD")
+
+
+@attrs.frozen
+class AlwaysTrue:
+    """A flag that has to be true, as the payment scenario says."""
+
+    def check(self, name: str, value: object) -> None:
+        """Raise InvalidValue unless `value` is True."""
+        if value is not True:
+            found = "False" if value is False else type(value).__name__
+            raise _wrong(name, found, "True; an order code is paid in the store, at the cashier")
+
+
+@attrs.frozen
 class Url:
     """An absolute http or https address of at most `most` characters, without spaces."""
 
@@ -106,6 +129,7 @@ class Codec:
     name: str
     key: str
     required: bool
+    insisted: bool  # an unreadable value is an error, however lenient the reader
     check: Callable[[str, object], None]
     to_json: Callable[[Any], str]
     from_wire: Callable[[Any, bool], Any]
@@ -189,7 +213,7 @@ class Message:
                 value = codec.from_wire(raw, strict)
                 codec.check(f"{cls.__name__}.{codec.key}", value)
             except (InvalidValue, MessageError) as error:
-                if strict or codec.required:
+                if strict or codec.insisted:
                     raise MessageError(f"{cls.__name__}.{codec.key}: {error}") from None
                 continue
             values[codec.name] = value
@@ -226,7 +250,7 @@ def _with_validators(
         if attribute.name == "extra":
             out.append(attribute)
             continue
-        codec = _codec(attribute.name, attribute.type, attribute.default is attrs.NOTHING)
+        codec = _codec(attribute.name, attribute.type, attribute.default)
         out.append(
             attribute.evolve(
                 validator=_validator(f"{cls.__name__}.{codec.key}", codec.check, codec.required),
@@ -248,7 +272,7 @@ def _validator(
     return validate
 
 
-def _codec(name: str, annotation: Any, required: bool) -> Codec:
+def _codec(name: str, annotation: Any, default: Any) -> Codec:
     rules: list[Any] = []
     while (origin := get_origin(annotation)) in (Annotated, Union, types.UnionType):
         if origin is Annotated:
@@ -265,7 +289,10 @@ def _codec(name: str, annotation: Any, required: bool) -> Codec:
         else:
             check = rule.check
     kind_check, to_json, from_wire = _kind(annotation)
-    return Codec(name, key, required, check or kind_check, to_json, from_wire)
+    required = default is attrs.NOTHING
+    # Beside a default the unreadable value could not be kept in `extra` and be written again.
+    insisted = default is not None
+    return Codec(name, key, required, insisted, check or kind_check, to_json, from_wire)
 
 
 def _kind(
