@@ -9,9 +9,10 @@ a message is made, so an illegal one cannot exist. Fields that Alipay+ may add l
 `extra`, in their order, and are written again.
 """
 
+import logging
 import re
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import (
     Annotated,
@@ -34,7 +35,9 @@ from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.currencies import EXPONENTS
 from aplus_adapters.protocol.timestamps import Timestamp
 
-__all__ = ["AlwaysTrue", "Currency", "Key", "Message", "OneOf", "Text", "Url", "message"]
+__all__ = ["AlwaysTrue", "Currency", "Decides", "Key", "Message", "OneOf", "Text", "Url", "message"]
+
+log = logging.getLogger("aplus_adapters")
 
 _T = TypeVar("_T")
 _RATE = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,30})?")
@@ -120,6 +123,11 @@ class Key:
     """The wire name of a field whose camelCase is not the rule, such as merchantMCC."""
 
     name: str
+
+
+@attrs.frozen
+class Decides:
+    """Marks an optional field that decides what a message says: if it is there, it is legal."""
 
 
 @attrs.frozen(eq=False)
@@ -210,11 +218,13 @@ class Message:
                 extra.pop(codec.key, None)
                 continue
             try:
+                _check_unambiguous(codec, found, raw)
                 value = codec.from_wire(raw, strict)
                 codec.check(f"{cls.__name__}.{codec.key}", value)
             except (InvalidValue, MessageError) as error:
                 if strict or codec.insisted:
                     raise MessageError(f"{cls.__name__}.{codec.key}: {error}") from None
+                log.warning("%s.%s is kept unread: %s", cls.__name__, codec.key, error)
                 continue
             values[codec.name] = value
             del extra[codec.key]
@@ -224,7 +234,7 @@ class Message:
     def decode(cls, body: bytes, strict: bool = False) -> Self:
         """Read the bytes of a received message; raises MessageError, nothing else."""
         try:
-            return cls.from_wire(wire.loads(body), strict)
+            return cls.from_wire(wire.loads(body) if strict else wire.read(body), strict)
         except InvalidValue as error:  # a rule that spans fields
             raise MessageError(str(error)) from None
 
@@ -240,6 +250,13 @@ def message(cls: type[_T]) -> type[_T]:
     setattr(made, "codecs", codecs)  # noqa: B010  # a type variable has no such attribute
     setattr(made, "writers", writers)  # noqa: B010  # likewise
     return made
+
+
+def _check_unambiguous(codec: Codec, found: dict[str, Any], raw: object) -> None:
+    """Refuse a key that comes twice, and inside of what decides as well."""
+    twice = found.keys_twice if isinstance(found, wire.Ambiguous) else frozenset()
+    if codec.key in twice or (codec.insisted and isinstance(raw, wire.Ambiguous)):
+        raise MessageError("found a key twice, expected it once")
 
 
 def _with_validators(
@@ -283,15 +300,17 @@ def _codec(name: str, annotation: Any, default: Any) -> Codec:
     head, *rest = name.split("_")
     key = head + "".join(part.capitalize() for part in rest)
     check: Callable[[str, object], None] | None = None
+    # Beside a default the unreadable value could not be kept in `extra` and be written again.
+    insisted = default is not None
     for rule in rules:
         if isinstance(rule, Key):
             key = rule.name
+        elif isinstance(rule, Decides):
+            insisted = True
         else:
             check = rule.check
     kind_check, to_json, from_wire = _kind(annotation)
     required = default is attrs.NOTHING
-    # Beside a default the unreadable value could not be kept in `extra` and be written again.
-    insisted = default is not None
     return Codec(name, key, required, insisted, check or kind_check, to_json, from_wire)
 
 
@@ -303,7 +322,7 @@ def _kind(
         return (
             _many(item),
             lambda found: "[" + ",".join([child.to_json() for child in found]) + "]",
-            lambda raw, strict: tuple(item.from_wire(child, strict) for child in _array(raw)),
+            lambda raw, strict: tuple(_items(item, _array(raw), strict)),
         )
     if annotation in _SCALARS:
         to_json, from_wire = _SCALARS[annotation]
@@ -327,6 +346,17 @@ def _many(kind: type[Any]) -> Callable[[str, object], None]:
             raise _wrong(name, type(value).__name__, f"a tuple of {kind.__name__}")
 
     return check
+
+
+def _items(kind: type[Any], raw: list[Any], strict: bool) -> Iterator[Any]:
+    """Read the entries; unless `strict`, one that cannot be read costs only itself."""
+    for child in raw:
+        try:
+            yield kind.from_wire(child, strict)
+        except MessageError as error:
+            if strict:
+                raise
+            log.warning("an entry is left out: %s", error)
 
 
 def _array(raw: object) -> list[Any]:
