@@ -17,6 +17,7 @@ from aplus_adapters.protocol.keys import KeyRing
 from aplus_adapters.protocol.messages.base import (
     AlwaysTrue,
     Currency,
+    Decides,
     Key,
     Message,
     OneOf,
@@ -82,7 +83,7 @@ def strategy(annotation, rules=()):
             )
         if type(rule) in BY_RULE:
             return BY_RULE[type(rule)]
-        assert isinstance(rule, Key)
+        assert isinstance(rule, Key | Decides)
     if isinstance(annotation, type) and issubclass(annotation, Message):
         return messages(annotation)
     return SCALARS[annotation]
