@@ -32,7 +32,16 @@ import attrs
 from aplus_adapters.errors import InvalidValue, MessageError
 from aplus_adapters.protocol import wire
 from aplus_adapters.protocol.amounts import Amount
-from aplus_adapters.protocol.currencies import EXPONENTS
+from aplus_adapters.protocol.messages.rules import (
+    AlwaysTrue,
+    Currency,
+    Decides,
+    Key,
+    OneOf,
+    Text,
+    Url,
+    wrong,
+)
 from aplus_adapters.protocol.timestamps import Timestamp
 
 __all__ = ["AlwaysTrue", "Currency", "Decides", "Key", "Message", "OneOf", "Text", "Url", "message"]
@@ -41,93 +50,8 @@ log = logging.getLogger("aplus_adapters")
 
 _T = TypeVar("_T")
 _RATE = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,30})?")
-_URL = re.compile(r"https?://[^\s/?#@\\]+(?:[/?#][!-~]*)?")
 _PRIVATE = frozenset({"customer_id", "code_value", "extend_info"})
 _COUNT = re.compile(r"[0-9]{1,18}")
-
-
-@attrs.frozen
-class Text:
-    """Text of 1 to `most` characters; an empty string is an error (protocol, "Field types")."""
-
-    most: int
-
-    def check(self, name: str, value: object) -> None:
-        """Raise InvalidValue unless `value` is such a text."""
-        if not isinstance(value, str):
-            raise _wrong(name, f"{type(value).__name__}", f"text of 1 to {self.most} characters")
-        if not value:
-            raise _wrong(name, "an empty string", "text, or the field left out (None)")
-        if len(value) > self.most:
-            raise _wrong(name, f"{len(value)} characters", f"at most {self.most}; shorten it")
-
-
-@attrs.frozen(init=False)
-class OneOf:
-    """One of a closed set of words."""
-
-    words: frozenset[str]
-
-    def __init__(self, *words: str) -> None:
-        object.__setattr__(self, "words", frozenset(words))
-
-    def check(self, name: str, value: object) -> None:
-        """Raise InvalidValue unless `value` is one of the words."""
-        if not isinstance(value, str) or value not in self.words:
-            found = repr(value[:40]) if isinstance(value, str) else type(value).__name__
-            raise _wrong(name, found, f"one of {', '.join(sorted(self.words))}")
-
-
-@attrs.frozen
-class Currency:
-    """An active currency of ISO 4217."""
-
-    def check(self, name: str, value: object) -> None:
-        """Raise InvalidValue unless `value` is the code of such a currency."""
-        if not isinstance(value, str) or value not in EXPONENTS:
-            found = repr(value[:10]) if isinstance(value, str) else type(value).__name__
-            raise _wrong(name, found, "an active ISO 4217 code in capital letters, such as USD")
-
-
-@attrs.frozen
-class AlwaysTrue:
-    """A flag that has to be true, as the payment scenario says."""
-
-    def check(self, name: str, value: object) -> None:
-        """Raise InvalidValue unless `value` is True."""
-        if value is not True:
-            found = "False" if value is False else type(value).__name__
-            raise _wrong(name, found, "True; an order code is paid in the store, at the cashier")
-
-
-@attrs.frozen
-class Url:
-    """An absolute http or https address of at most `most` characters, without spaces."""
-
-    most: int
-
-    def check(self, name: str, value: object) -> None:
-        """Raise InvalidValue unless `value` is such an address."""
-        Text(self.most).check(name, value)
-        if _URL.fullmatch(str(value)) is None:
-            found = f"{len(str(value))} characters "
-            if str(value).startswith(("https://", "http://")):
-                found += "with some that an address has to percent-encode"
-            else:
-                found += "that do not begin with https:// or http://"
-            raise _wrong(name, found, "an absolute address such as https://shop.example/aplus")
-
-
-@attrs.frozen
-class Key:
-    """The wire name of a field whose camelCase is not the rule, such as merchantMCC."""
-
-    name: str
-
-
-@attrs.frozen
-class Decides:
-    """Marks an optional field that decides what a message says: if it is there, it is legal."""
 
 
 @attrs.frozen(eq=False)
@@ -333,9 +257,9 @@ def _kind(
 def _instance(kind: type[Any]) -> Callable[[str, object], None]:
     def check(name: str, value: object) -> None:
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise _wrong(name, type(value).__name__, kind.__name__)
+            raise wrong(name, type(value).__name__, kind.__name__)
         if kind is str and not value:
-            raise _wrong(name, "an empty string", "text, or the field left out (None)")
+            raise wrong(name, "an empty string", "text, or the field left out (None)")
 
     return check
 
@@ -343,7 +267,7 @@ def _instance(kind: type[Any]) -> Callable[[str, object], None]:
 def _many(kind: type[Any]) -> Callable[[str, object], None]:
     def check(name: str, value: object) -> None:
         if not isinstance(value, tuple) or not all(isinstance(item, kind) for item in value):
-            raise _wrong(name, type(value).__name__, f"a tuple of {kind.__name__}")
+            raise wrong(name, type(value).__name__, f"a tuple of {kind.__name__}")
 
     return check
 
@@ -392,10 +316,6 @@ def _count(raw: object, strict: bool) -> int:
     if _COUNT.fullmatch(digits) is None:
         raise MessageError(f"found {digits[:40]!r}, expected a whole number")
     return int(digits)
-
-
-def _wrong(name: str, found: str, expected: str) -> InvalidValue:
-    return InvalidValue(f"{name}: found {found}, expected {expected}")
 
 
 _SCALARS: dict[type[Any], tuple[Callable[[Any], str], Callable[[Any, bool], Any]]] = {
