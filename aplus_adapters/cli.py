@@ -61,8 +61,13 @@ def main() -> None:
     help="Where your shop takes notifications, for shop.env.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print each event as one JSON line.")
-def simulator(
-    port: int, directory: Path, time_scale: float, notify_url: str, as_json: bool
+@click.option(
+    "--lenient",
+    is_flag=True,
+    help="Take booleans, numbers and epoch milliseconds where the API page demands strings.",
+)
+def simulator(  # noqa: PLR0917  # click passes them by name
+    port: int, directory: Path, time_scale: float, notify_url: str, as_json: bool, lenient: bool
 ) -> None:
     """Run a local Alipay+: gateway, wallet pages and notifications, on this machine only."""
     if time_scale <= 0:
@@ -72,7 +77,7 @@ def simulator(
     except ImportError as error:
         message = f"{error.name} is not installed; run pip install 'aplus_adapters[simulator]'"
         raise click.UsageError(message) from None
-    serve(directory, port, time_scale, as_json=as_json, notify_url=notify_url)
+    serve(directory, port, time_scale, as_json=as_json, notify_url=notify_url, lenient=lenient)
 
 
 @main.command()

@@ -128,10 +128,12 @@ def _read(
         said_at = verify_answer(account, request, answer, now=arrived)
         message = response.decode(answer.body)
     except (SignatureError, MessageError) as error:
+        hint = _hint(response, answer)
         raise OutcomeUnknown(
-            f"{request.path}: found an answer (HTTP {answer.status}) that proves nothing: {error}",
+            f"{request.path}: found an answer (HTTP {answer.status}) that proves nothing: {error}"
+            + (f"; it claims {hint}" if hint else ""),
             retry_after=retry_after,
-            hint=_hint(response, answer),
+            hint=hint,
         ) from error
     action = look_up(message.result).action
     log.info("%s: %s", request.path, message.result, extra=_trace(answer))
@@ -148,7 +150,8 @@ def _read(
 def _hint(response: type[Any], answer: Answer) -> str | None:
     """Say what an untrusted answer claims, for the operator's log only."""
     try:
-        return f"{response.decode(answer.body).result} (not verified)"
+        claimed = str(response.decode(answer.body).result)
+        return f"{claimed[:80].encode('unicode_escape').decode()} (not verified)"
     except MessageError:
         return None
 

@@ -89,6 +89,8 @@ class OrderToPay:
         """Refuse in the shop's own line what would fail later, far from it."""
         checks.check_amount(self.amount)
         checks.check_text("description", self.description, 256)
+        if self.order_ref is not None:
+            checks.check_text("order_ref", self.order_ref, 64)
         checks.check_kind("merchant", self.merchant, Merchant)
         checks.check_kind("buyer", self.buyer, Buyer)
         checks.check_kind("shipping", self.shipping, Shipping)

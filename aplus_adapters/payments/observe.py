@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -35,7 +37,10 @@ __all__ = [
 
 ORDER_NOT_EXIST = "ORDER_NOT_EXIST"
 CANCEL_WINDOW_EXCEED = "CANCEL_WINDOW_EXCEED"
+_FARTHEST = timedelta(days=1)
 _FINAL = {"S": News.SUCCEEDED, "F": News.FAILED}
+
+log = logging.getLogger("aplus_adapters")
 
 
 def observe_pay(answered: Answered[PayResponse], attempt: Attempt, at: datetime) -> Observation:
@@ -61,9 +66,9 @@ def observe_pay(answered: Answered[PayResponse], attempt: Attempt, at: datetime)
     if response.result.result_status == "F":
         return evolve(observation, news=News.REFUSED)
     form = response.order_code_form
-    if form is None:
+    if form is None or not form.code_details:
         return observation
-    expires_at = form.expire_time.moment if form.expire_time else said_at + DEFAULT_EXPIRY
+    expires_at = _expiry(form, said_at)
     return evolve(
         observation,
         news=News.CODE_ISSUED,
@@ -196,6 +201,15 @@ def observe_transaction(
                 refund_id=transaction.transaction_id,
             )
     return None
+
+
+def _expiry(form: OrderCodeForm, said_at: datetime) -> datetime:
+    """Return when the code expires by Alipay+'s clock; a time absurdly far away says nothing."""
+    expires_at = form.expire_time.moment if form.expire_time else said_at + DEFAULT_EXPIRY
+    if abs(expires_at - said_at) <= _FARTHEST:
+        return expires_at
+    log.warning("orderCodeForm.expireTime: found %s, expected 3 minutes at most", form.expire_time)
+    return said_at + DEFAULT_EXPIRY
 
 
 def _payment_news(result: Result) -> News:

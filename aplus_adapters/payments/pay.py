@@ -129,11 +129,7 @@ def new_attempt(
             goods=order.goods,
             shipping=order.shipping,
             buyer=order.buyer,
-            env=Env(
-                terminal_type="WEB",
-                user_agent=visitor.user_agent or "unknown",
-                client_ip=visitor.client_ip,
-            ),
+            env=Env(terminal_type="WEB", user_agent=visitor.user_agent or "unknown"),
         ),
         payment_request_id=payment_request_id,
         payment_amount=order.amount,

@@ -111,6 +111,26 @@ class Amount:
         shown = self.format() if self.currency in EXPONENTS else f"minor={self.value}"
         return f"Amount({self.currency!r}, {shown})"
 
+    def check_payable(self, name: str) -> None:
+        """Raise InvalidValue if nobody can be asked to pay this amount; `name` is its field.
+
+        It is at least one minor unit of an active currency, and whole rupiah: IDR has two decimals
+        that Alipay+ wants to be 00. Source: protocol, "Field types".
+
+        >>> Amount("IDR", 1500000).check_payable("OrderToPay.amount")
+        """
+        _ = self.exponent
+        if self.value == 0:
+            raise InvalidValue(
+                f"{name}: found 0, expected at least one minor unit; "
+                "what costs nothing needs no payment"
+            )
+        if self.currency == "IDR" and self.value % 100:
+            raise InvalidValue(
+                f"{name}: found {self}, expected whole rupiah: the last two of IDR's minor units "
+                "are 00; round it before"
+            )
+
     def to_wire(self) -> dict[str, str]:
         """Give the JSON object that stands for the amount in a message.
 

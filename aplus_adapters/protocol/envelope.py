@@ -48,6 +48,8 @@ JSON_TYPE = "application/json; charset=UTF-8"
 _PROTOCOL_HEADERS = frozenset(
     {"client-id", "request-time", "response-time", "signature", "agent-token", "tracerid"}
 )
+# These decide nothing: if they are repeated the first counts.
+_INFORMAL = frozenset({"tracerid"})
 _MAX_ID = 128
 
 MAX_AGE = timedelta(hours=48)
@@ -106,6 +108,12 @@ def verify_answer(
     """
     headers = read_headers(answer.headers, SignatureError)
     time = headers.get("response-time")
+    if not headers.get("signature"):
+        raise SignatureError(
+            "answer: found no signature, which proves nothing; Alipay+ leaves it out where it "
+            "cannot accept ours: compare client id, our key's fingerprint and APLUS_KEY_VERSION "
+            "with the developer center (`aplus doctor`)"
+        )
     if time is None:
         raise SignatureError("answer: found no Response-Time header, expected a signed answer")
     if headers.get("client-id", account.client_id) != account.client_id:
@@ -202,6 +210,9 @@ def read_headers(
     for name, value in headers:
         plain = name.lower().replace("_", "-")
         if plain not in _PROTOCOL_HEADERS:
+            continue
+        if plain in _INFORMAL:
+            found.setdefault(plain, value.strip(" \t"))
             continue
         if plain in found or "_" in name:
             raise error(

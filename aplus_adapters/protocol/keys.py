@@ -10,8 +10,10 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import logging
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
@@ -23,6 +25,8 @@ from aplus_adapters.errors import ConfigurationError, SignatureError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+log = logging.getLogger("aplus_adapters")
 
 __all__ = ["KeyRing", "PrivateKey", "PublicKey"]
 
@@ -197,21 +201,27 @@ class KeyRing:
         return cls(ring)
 
     def verify(self, key_version: str, signature: bytes, content: bytes) -> None:
-        """Raise SignatureError unless a key of that version made the signature over `content`."""
-        keys = self._keys.get(key_version)
-        if not keys:
-            known = ", ".join(sorted(self._keys)) or "none"
-            raise SignatureError(
-                f"signature: found keyVersion {key_version[:20]!r}, expected one of: {known}; "
-                "add Alipay+'s new public key to the key ring if it was rotated"
-            )
-        for key in keys:
+        """Raise SignatureError unless a key of the ring made the signature over `content`.
+
+        The keys of `key_version` are tried first, then the others: the version is a hint that real
+        messages do not always keep to (protocol, "Signature").
+        """
+        named = self._keys.get(key_version, ())
+        others = [key for keys in self._keys.values() for key in keys if key not in named]
+        for key in (*named, *others):
             if key.verify(signature, content):
+                if key not in named:
+                    _warn_of_version(key_version[:20], key.fingerprint)
                 return
+        known = ", ".join(
+            f"{version!r} ({', '.join(key.fingerprint for key in keys)})"
+            for version, keys in self._keys.items()
+        )
         raise SignatureError(
-            f"signature: does not verify with keyVersion {key_version!r} "
-            f"({', '.join(key.fingerprint for key in keys)}); compare that fingerprint with the "
-            "developer center's key, and the signed path with the configured notify URL"
+            f"signature: does not verify: found keyVersion {key_version[:20]!r}, tried the keys of "
+            f"{known}; add Alipay+'s new public key if it was rotated; else compare "
+            "the fingerprints with the developer center's key, and the signed path with the "
+            "configured notify URL"
         )
 
     @property
@@ -223,6 +233,16 @@ class KeyRing:
 def _pairs(keys: object) -> Iterable[tuple[object, Any]]:
     """Return versions and keys; what is no mapping is taken for a key without a version."""
     return keys.items() if isinstance(keys, Mapping) else [("", keys)]
+
+
+@lru_cache(maxsize=64)
+def _warn_of_version(key_version: str, fingerprint: str) -> None:
+    log.warning(
+        "signature: found keyVersion %r on what the key %s of another version made; "
+        "set APLUS_ALIPAYPLUS_KEY_VERSION (or the key ring's version) to it",
+        key_version,
+        fingerprint,
+    )
 
 
 def _der(text: str | bytes, name: str) -> bytes:

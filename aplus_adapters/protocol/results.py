@@ -69,6 +69,10 @@ def _fix(
     return ResultCode(code, "F", meaning, advice, Action.FIX, audience, _UNAVAILABLE)
 
 
+def _refund(code: str, meaning: str, advice: str) -> ResultCode:
+    return ResultCode(code, "F", meaning, advice, Action.GIVE_UP, Audience.OPERATOR, _UNAVAILABLE)
+
+
 def _buyer(code: str, meaning: str, message: str = _TRY_OTHER, advice: str = _TELL) -> ResultCode:
     return ResultCode(code, "F", meaning, advice, Action.GIVE_UP, Audience.BUYER, message)
 
@@ -227,24 +231,58 @@ _SIBLINGS = (
         Audience.OPERATOR,
         _UNAVAILABLE,
     ),
-    ResultCode(
+    _refund(
         "REFUND_AMOUNT_EXCEED",
-        "F",
         "The refunds would exceed what was paid.",
         "look at the payment's refunds and ask for less",
-        Action.GIVE_UP,
-        Audience.OPERATOR,
-        _UNAVAILABLE,
     ),
-    ResultCode(
-        "REFUND_WINDOW_EXCEED",
-        "F",
-        "It is too late to refund.",
-        "pay the buyer back in another way",
-        Action.GIVE_UP,
-        Audience.OPERATOR,
-        _UNAVAILABLE,
+    _refund(
+        "REFUND_WINDOW_EXCEED", "It is too late to refund.", "pay the buyer back in another way"
     ),
+    _refund(
+        "REFUND_NOT_SUPPORTED",
+        "This payment cannot be refunded.",
+        "the wallet or the contract allows no refund: pay the buyer back in another way",
+    ),
+    _refund(
+        "PARTIAL_REFUND_NOT_SUPPORTED",
+        "This payment can be refunded in full only.",
+        "refund the whole amount, or pay the buyer back in another way",
+    ),
+    _refund(
+        "MERCHANT_BALANCE_NOT_ENOUGH",
+        "The merchant's balance does not cover the refund.",
+        "fill the balance up at Alipay+, then ask for a new refund with a new refundRequestId",
+    ),
+    _refund(
+        "ORDER_STATUS_INVALID",
+        "The payment's state does not allow this call.",
+        "look at the payment with `aplus show`: what is not paid cannot be refunded",
+    ),
+    _fix(
+        "MERCHANT_KYB_NOT_QUALIFIED",
+        "The merchant has not passed Alipay+'s business verification.",
+        "complete the merchant's verification (KYB) with Alipay+",
+        Audience.OPERATOR,
+    ),
+    _fix(
+        "REGULATION_RESTRICTION",
+        "Regulation forbids this payment.",
+        "check merchant, goods and region against the contract, then " + _CONTACT,
+        Audience.OPERATOR,
+    ),
+    _fix(
+        "INVALID_API",
+        "The API is invalid or not open to this client.",
+        "check the gateway address, the path and which APIs the contract opens",
+    ),
+    _fix(
+        "INVALID_TOKEN",
+        "The Agent-Token is invalid.",
+        "check APLUS_AGENT_TOKEN, or take it away if the account belongs to no agent",
+    ),
+    _buyer("INVALID_CODE", "The code is invalid.", _CLOSED, "show a new code: a new attempt"),
+    _buyer("EXPIRED_CODE", "The code has expired.", _CLOSED, "show a new code: a new attempt"),
 )
 
 CODES: Mapping[str, ResultCode] = MappingProxyType({row.code: row for row in (*_SEED, *_SIBLINGS)})

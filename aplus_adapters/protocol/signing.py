@@ -71,7 +71,7 @@ def parse_header(header: str | None) -> SignatureHeader:
 
     Accepts spaces around commas, any order, unknown keys, and the value in base64, percent-encoded
     base64 or base64url with or without padding. Refuses a key named twice and every algorithm but
-    RSA256.
+    RSA256, in any case.
     """
     if not header:
         raise SignatureError("signature: found no Signature header, expected a signed message")
@@ -101,7 +101,8 @@ def _items(text: str) -> dict[str, str]:
 
 def _check(items: dict[str, str]) -> str:
     """Give the keyVersion of all items but the signature."""
-    if items.get("algorithm") != "RSA256":
+    algorithm = items.get("algorithm", "")
+    if not algorithm.isascii() or algorithm.upper() != "RSA256":
         raise SignatureError(
             f"signature: found algorithm {items.get('algorithm', '')[:20]!r}, expected RSA256"
         )

@@ -18,6 +18,10 @@ _ISO = re.compile(
 )
 
 
+_EARLIEST = datetime(2, 1, 1, tzinfo=UTC)
+_LATEST = datetime(9998, 12, 31, tzinfo=UTC)
+
+
 @frozen
 class Timestamp:
     """A datetime with its zone, verbatim.
@@ -61,7 +65,11 @@ def _parse(text: str) -> datetime:
     leaps = text[17:19] == "60"  # a second that ISO 8601 allows and datetime does not know
     try:
         moment = datetime.fromisoformat(f"{text[:17]}59{text[19:]}" if leaps else text)
-        return moment + timedelta(seconds=leaps)
+        moment += timedelta(seconds=leaps)
+        # A year's room on both sides, so that no sum and no change of zone leaves the calendar.
+        if not _EARLIEST <= moment <= _LATEST:
+            raise _illegal(text)
+        return moment
     except (ValueError, OverflowError):
         raise _illegal(text) from None
 

@@ -2,20 +2,24 @@
 
 What Python's `json` accepts and an attacker could use is refused here: duplicate keys, NaN, lone
 surrogates, NUL, deep nesting, a byte order mark, anything that is not UTF-8. Numbers keep their own
-digits: they never pass through int or float.
+digits: they never pass through int or float. What Alipay+ has signed is read by `read`, which
+repairs what nobody decides by instead of losing the message.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from json.encoder import encode_basestring as quoted
 from typing import Any, Never
 
 from aplus_adapters.errors import InvalidValue, MessageError
 
-__all__ = ["MAX_DEPTH", "dumps", "encoded", "loads", "quoted", "text_of"]
+__all__ = ["MAX_DEPTH", "Ambiguous", "dumps", "encoded", "loads", "quoted", "read", "text_of"]
 
 MAX_DEPTH = 32  # the deepest legal message (goods inside order) has 5 levels
+
+log = logging.getLogger("aplus_adapters")
 
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -68,8 +72,42 @@ def loads(body: bytes) -> dict[str, Any]:
         raise MessageError(
             f"message body: found bytes that are not UTF-8 at offset {error.start}, expected JSON"
         ) from None
+    message = _decode(_strict, text, body)
+    if b"\\u" in body:
+        _check_escapes(message)
+    return message
+
+
+class Ambiguous(dict[str, Any]):
+    """A JSON object that names keys twice: the last value of each counts, `keys_twice` are they."""
+
+    keys_twice: frozenset[str] = frozenset()
+
+
+def read(body: bytes) -> dict[str, Any]:
+    r"""Decode a message whose signature is verified, repairing what databases cannot store.
+
+    Bytes that are not UTF-8, lone surrogates and NUL become U+FFFD, a byte order mark is dropped,
+    NaN becomes text, and an object that names a key twice an `Ambiguous`: whoever decides by such a
+    key refuses it. Raises MessageError for what is no JSON object at all.
+
+    >>> read(b'{"a": "\\ud83c", "a": "x\\u0000"}')
+    {'a': 'x�'}
+    """
+    text = body.decode("utf-8", "replace").removeprefix("\ufeff")
+    message = _decode(_tolerant, text, body)
+    repaired = text.encode() != body
+    if b"\\u" in body or b"\0" in body:
+        cleaned = _cleaned(message)
+        repaired, message = repaired or cleaned != message, cleaned
+    if repaired:
+        log.warning("message: found text that is not UTF-8 or cannot be stored; it was replaced")
+    return message
+
+
+def _decode(decoder: json.JSONDecoder, text: str, body: bytes) -> dict[str, Any]:
     try:
-        message = _decoder.decode(text)
+        message = decoder.decode(text)
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:
@@ -83,9 +121,33 @@ def loads(body: bytes) -> dict[str, Any]:
         )
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
         _check_depth(message)
-    if b"\\u" in body:
-        _check_escapes(message)
     return message
+
+
+def _marked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    ambiguous = Ambiguous(found)
+    names = [name for name, _ in pairs]
+    ambiguous.keys_twice = frozenset(name for name in found if names.count(name) > 1)
+    return ambiguous
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        text = value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        return text.replace("\0", "\ufffd")
+    if isinstance(value, list):
+        return [_cleaned(child) for child in value]
+    if not isinstance(value, dict):
+        return value
+    cleaned = _marked([(_cleaned(key), _cleaned(child)) for key, child in value.items()])
+    if isinstance(value, Ambiguous):
+        twice = cleaned.keys_twice if isinstance(cleaned, Ambiguous) else frozenset()
+        cleaned = Ambiguous(cleaned)
+        cleaned.keys_twice = twice | {_cleaned(key) for key in value.keys_twice}
+    return cleaned
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -99,8 +161,11 @@ def _refuse_constant(token: str) -> Never:
     raise MessageError(f"message body: found {token}, which JSON does not have")
 
 
-_decoder = json.JSONDecoder(
+_strict = json.JSONDecoder(
     object_pairs_hook=_unique, parse_int=str, parse_float=str, parse_constant=_refuse_constant
+)
+_tolerant = json.JSONDecoder(
+    object_pairs_hook=_marked, parse_int=str, parse_float=str, parse_constant=str, strict=False
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from threading import Lock
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from attrs import evolve
@@ -22,11 +23,18 @@ from aplus_adapters.runtime.drivers import run, run_async
 from aplus_adapters.runtime.http import AsyncSender, Sender
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aplus_adapters.payments.effects import Effect, Flow
     from aplus_adapters.payments.retry import Retry
     from aplus_adapters.protocol.account import Account
 
 __all__ = ["AsyncClient", "Client"]
+
+TIMEOUTS: Mapping[type[Any], float] = MappingProxyType(
+    {PayRequest: 8.0, RefundRequest: 8.0, CancelRequest: 8.0, InquiryRequest: 5.0}
+)
+"""Seconds for one HTTP exchange of each call. Source: protocol, "Time"."""
 
 _REMEMBERED = 10_000  # payment and refund request ids whose content is known
 
@@ -35,7 +43,12 @@ class _Calls:
     """The flow of each call: what both clients share."""
 
     def __init__(
-        self, account: Account, *, timeout: float, deadline: float | None, clock: Clock | None
+        self,
+        account: Account,
+        *,
+        timeout: float | None,
+        deadline: float | None,
+        clock: Clock | None,
     ) -> None:
         self._account, self._timeout, self._deadline = account, timeout, deadline
         self._clock = clock or SystemClock()
@@ -59,7 +72,8 @@ class _Calls:
     def _call(self, request: Any, response: type[Any], retry: Retry) -> Flow[Any]:
         if self._deadline is not None:
             retry = evolve(retry, deadline=self._deadline)
-        return call(self._account, request, response, retry=retry, timeout=self._timeout)
+        timeout = TIMEOUTS[type(request)] if self._timeout is None else self._timeout
+        return call(self._account, request, response, retry=retry, timeout=timeout)
 
     def _remember(self, request_id: str, body: bytes) -> None:
         """Refuse an id that was used with other content, as far as this client remembers."""
@@ -78,7 +92,8 @@ class _Calls:
 class Client(_Calls):
     """Calls Alipay+ for one account, blocking; safe for threads; also a context manager.
 
-    `timeout` is seconds for one HTTP exchange, `deadline` seconds for a call with its repetitions
+    `timeout` is seconds for one HTTP exchange (by default what Alipay+ documents: 8 for pay, refund
+    and cancel, 5 for inquire), `deadline` seconds for a call with its repetitions
     (by default that of each call's policy in `payments.retry`). `client` is an httpx or httpx2
     client of your own, which stays open. Repeated with the identical bytes are: no answer, an
     answer that does not verify, UNKNOWN_EXCEPTION, REQUEST_TRAFFIC_EXCEED_LIMIT (after Retry-After
@@ -93,7 +108,7 @@ class Client(_Calls):
         account: Account,
         *,
         client: Any = None,
-        timeout: float = 5.0,
+        timeout: float | None = None,
         deadline: float | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -146,7 +161,7 @@ class AsyncClient(_Calls):
         account: Account,
         *,
         client: Any = None,
-        timeout: float = 5.0,
+        timeout: float | None = None,
         deadline: float | None = None,
         clock: Clock | None = None,
     ) -> None:

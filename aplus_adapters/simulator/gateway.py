@@ -6,11 +6,10 @@ import json
 from datetime import timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from aplus_adapters.errors import InvalidValue, MessageError, SignatureError
 from aplus_adapters.protocol import signing, wire
-from aplus_adapters.protocol.currencies import EXPONENTS
 from aplus_adapters.protocol.messages.cancel import CancelRequest
 from aplus_adapters.protocol.messages.inquiry import InquiryRequest
 from aplus_adapters.protocol.messages.pay import PayRequest
@@ -18,6 +17,13 @@ from aplus_adapters.protocol.messages.refund import RefundRequest
 from aplus_adapters.protocol.timestamps import Timestamp
 from aplus_adapters.simulator.books import Books, Order, OrderState, Refusal
 from aplus_adapters.simulator.identity import CLIENT_ID, KEY_VERSION, Identity
+from aplus_adapters.simulator.rules import (
+    check_pay,
+    check_strings,
+    settled_value,
+    soften,
+    without_nulls,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,13 +47,17 @@ class Call:
     path: str
     headers: Mapping[str, str]
     body: bytes
+    legal: bytes = b""  # the body as the rules want it
 
 
 class Gateway:
     """Answers calls out of the books; `address` is where codes and their pictures are served."""
 
-    def __init__(self, books: Books, identity: Identity, address: str) -> None:
+    def __init__(
+        self, books: Books, identity: Identity, address: str, *, lenient: bool = False
+    ) -> None:
         self._books, self._identity, self._address = books, identity, address
+        self._lenient = lenient
 
     def answer(self, call: Call, now: datetime) -> tuple[dict[str, Any], bool]:
         """Give the JSON that answers a call, and whether the answer is signed.
@@ -56,9 +66,7 @@ class Gateway:
         """
         try:
             self._authenticate(call)
-            wire.loads(call.body)
-            _check_strings(json.loads(call.body))  # which tells numbers from strings
-            content = getattr(self, f"_{call.name}")(call, now)
+            content = getattr(self, f"_{call.name}")(self._legal(call), now)
         except Refusal as refusal:
             return _result("F", refusal.code, refusal.message), refusal.code not in _UNSIGNED
         except SignatureError as error:
@@ -66,6 +74,17 @@ class Gateway:
         except (MessageError, InvalidValue) as error:
             return _result("F", "PARAM_ILLEGAL", str(error)), True
         return content, True
+
+    def _legal(self, call: Call) -> Call:
+        """Return the call with its body as strings and without nulls, or refuse it by a rule."""
+        digits = wire.loads(call.body)
+        raw = without_nulls(json.loads(call.body))  # which tells numbers from strings
+        if self._lenient:
+            raw = soften(without_nulls(digits))
+        check_strings(raw)
+        if call.name == "pay":
+            check_pay(raw)
+        return evolve(call, legal=wire.dumps(raw))
 
     def sign(self, path: str, body: bytes, now: datetime) -> dict[str, str]:
         """Give the headers that make `body` Alipay+'s answer to a call of `path`."""
@@ -90,13 +109,7 @@ class Gateway:
             raise Refusal("MEDIA_TYPE_NOT_ACCEPTABLE", "The media type is not acceptable.")
 
     def _pay(self, call: Call, now: datetime) -> dict[str, Any]:
-        request = PayRequest.decode(call.body, strict=True)
-        for currency in (
-            request.payment_amount.currency,
-            request.settlement_strategy and request.settlement_strategy.settlement_currency,
-        ):
-            if currency is not None and currency not in EXPONENTS:
-                raise Refusal("CURRENCY_NOT_SUPPORT", "The currency is not supported.")
+        request = PayRequest.decode(call.legal, strict=True)
         try:
             order = self._books.pay(request, now)
         except Refusal:
@@ -131,7 +144,7 @@ class Gateway:
         return details[turn:] + details[:turn]
 
     def _inquiryPayment(self, call: Call, _now: datetime) -> dict[str, Any]:  # noqa: N802  # the call's name
-        request = InquiryRequest.decode(call.body, strict=True)
+        request = InquiryRequest.decode(call.legal, strict=True)
         order = self._books.find(request.payment_request_id, request.payment_id)
         self._note(order, call)
         content = _result("S", "SUCCESS", "success") | payment_details(order)
@@ -152,14 +165,14 @@ class Gateway:
         return content
 
     def _cancelPayment(self, call: Call, now: datetime) -> dict[str, Any]:  # noqa: N802  # the call's name
-        request = CancelRequest.decode(call.body, strict=True)
+        request = CancelRequest.decode(call.legal, strict=True)
         order = self._books.find(request.payment_request_id, request.payment_id)
         self._note(order, call)
         self._books.cancel(order, now)
         return _result("S", "SUCCESS", "success") | {"acquirerId": ACQUIRER_ID, "pspId": PSP_ID}
 
     def _refund(self, call: Call, now: datetime) -> dict[str, Any]:
-        request = RefundRequest.decode(call.body, strict=True)
+        request = RefundRequest.decode(call.legal, strict=True)
         order = self._books.find(request.payment_request_id, request.payment_id)
         self._note(order, call)
         refund = self._books.refund(order, request.refund_request_id, request.refund_amount, now)
@@ -206,9 +219,8 @@ def payment_details(order: Order) -> dict[str, Any]:
     strategy = order.request.get("settlementStrategy")
     if strategy is not None and strategy["settlementCurrency"] != order.amount.currency:
         currency = strategy["settlementCurrency"]
-        digits = EXPONENTS[currency] - order.amount.exponent
-        minor = order.amount.value * 125 * 10 ** max(digits, 0) // (100 * 10 ** max(-digits, 0))
-        content["settlementAmount"] = {"currency": currency, "value": str(max(1, minor))}
+        minor = settled_value(order.amount.value, order.amount.currency, currency)
+        content["settlementAmount"] = {"currency": currency, "value": str(minor)}
         content["settlementQuote"] = {
             "quoteId": "0467933069",
             "quoteCurrencyPair": f"{order.amount.currency}/{currency}",
@@ -226,17 +238,3 @@ def encode(content: dict[str, Any]) -> bytes:
 
 def _result(status: str, code: str, message: str) -> dict[str, Any]:
     return {"result": {"resultCode": code, "resultStatus": status, "resultMessage": message}}
-
-
-def _check_strings(value: Any, where: str = "body") -> None:
-    """Refuse a scalar that is not a JSON string, and an empty one (protocol, "Field types")."""
-    if isinstance(value, dict):
-        for key, child in value.items():
-            _check_strings(child, f"{where}.{key}")
-    elif isinstance(value, list):
-        for child in value:
-            _check_strings(child, where)
-    elif not isinstance(value, str):
-        raise Refusal("PARAM_ILLEGAL", f"{where} must be a string.")
-    elif not value:
-        raise Refusal("PARAM_ILLEGAL", f"{where} is empty.")

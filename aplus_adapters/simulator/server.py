@@ -41,6 +41,7 @@ class Simulator:
 
     `address` is where it listens, `time_scale` divides the pauses between re-sent notifications,
     `as_json` prints each event as one JSON line, `notify_url` is what the shop's settings say.
+    `lenient` takes booleans, numbers and times in milliseconds as some SDKs send them.
     """
 
     def __init__(
@@ -51,12 +52,13 @@ class Simulator:
         *,
         as_json: bool = False,
         notify_url: str = NOTIFY_URL,
+        lenient: bool = False,
     ) -> None:
         identity = Identity.open(folder, address, notify_url)
         self._as_json = as_json
         self.books = Books(folder / "books.sqlite")
         self.faults = Faults()
-        self.gateway = Gateway(self.books, identity, address)
+        self.gateway = Gateway(self.books, identity, address, lenient=lenient)
         self.notifier = Notifier(self.books, identity, time_scale, self.emit)
         self.wallet = Wallet(self.books, _now, self.emit)
 
@@ -225,6 +227,7 @@ def serve(
     as_json: bool = False,
     notify_url: str = NOTIFY_URL,
     host: str = "127.0.0.1",
+    lenient: bool = False,
 ) -> None:
     """Run the simulator on this machine until SIGTERM or SIGINT; port 0 takes a free one.
 
@@ -236,7 +239,9 @@ def serve(
     logging.getLogger("uvicorn.error").addFilter(_was_not_ordered)
     listening = _listen(host, port)
     address = f"http://{host}:{listening.getsockname()[1]}"
-    simulator = Simulator(folder, address, time_scale, as_json=as_json, notify_url=notify_url)
+    simulator = Simulator(
+        folder, address, time_scale, as_json=as_json, notify_url=notify_url, lenient=lenient
+    )
     config.app = simulator.application()
     ready = {"event": "ready", "address": address, "folder": str(folder)}
     words = (

@@ -83,6 +83,21 @@ def fuzz_json(data):
         pass
 
 
+def _texts(value):
+    """Make of every scalar its text, as only text is written."""
+    if isinstance(value, dict):
+        return {key: _texts(child) for key, child in value.items()}
+    return [_texts(child) for child in value] if isinstance(value, list) else str(value)
+
+
+def fuzz_tolerant_json(data):
+    try:
+        text = str(wire.dumps({"read": _texts(wire.read(data))}), "utf-8")
+        assert "\\u0000" not in text.replace("\\\\", "")
+    except MessageError:
+        pass
+
+
 def fuzz_messages(data):
     for kind in (PaymentNotification, PayResponse, InquiryResponse, PayRequest):
         try:
@@ -134,6 +149,7 @@ SEEDS = {
         b'{"paymentResult":{"resultCode":"A","resultStatus":"S"},"result":{"resultCode":"A","resultStatus":"U"},"paymentRequestId":"x","paymentAmount":{"currency":"USD","value":"1"},"settlementQuote":{"quotePrice":"1.5"},"orderCodeForm":{"codeDetails":[{"codeValue":"a","displayType":"TEXT"}]}}'
     ],
     "json": [b'{"a":[1,-2.5e3,true,null,"\\u00e9\\ud83c\\udf5c"]}'],
+    "tolerant_json": [b'{"a":"\\ud83c","a":["\\u0000\xff",NaN]}'],
     "timestamp": [b"2026-11-23T12:00:00.123+08:00"],
     "amount": [b"12.34"],
     "answer": [

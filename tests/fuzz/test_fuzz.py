@@ -61,7 +61,8 @@ def test_the_targets_would_notice(name, monkeypatch):
     for place in ("verify_notification", "verify_answer"):
         monkeypatch.setattr(targets, place, broken)
     for owner, method in (
-        (targets.signing, "parse_header"), (targets.wire, "loads"), (targets.Timestamp, "__init__"),
+        (targets.signing, "parse_header"), (targets.wire, "loads"), (targets.wire, "read"),
+        (targets.Timestamp, "__init__"),
         (targets.Amount, "__init__"), (targets.PublicKey, "load"),
     ):  # fmt: skip
         monkeypatch.setattr(owner, method, broken)

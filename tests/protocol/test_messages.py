@@ -130,11 +130,10 @@ def test_details_are_chosen_by_display_type_and_never_by_position():
         assert form.value("SMALLIMAGE") is None
 
 
-def test_scalars_are_sent_as_strings_and_false_is_not_dropped():
-    factor = pay.PaymentFactor(is_cashier_payment=False)
-    assert factor.to_wire() == {
+def test_scalars_are_sent_as_strings():
+    assert pay.PaymentFactor().to_wire() == {
         "isInStorePayment": "true",
-        "isCashierPayment": "false",
+        "isCashierPayment": "true",
         "inStorePaymentScenario": "OrderCode",
     }
     assert Goods(goods_quantity=20).to_wire() == {"goodsQuantity": "20"}
@@ -208,6 +207,7 @@ REFUSED = {
     "an empty split": ({"split_settlement_id": ""}, "the field left out (None)"),
     "no amount": ({"payment_amount": None}, "it is required"),
     "a float": ({"payment_amount": 42.0}, "found float, expected Amount"),
+    "half a rupiah": ({"payment_amount": Amount("IDR", 1_500_050)}, "expected whole rupiah"),
     "zero": ({"payment_amount": Amount("USD", 0)}, "found 0"),
     "an unknown currency": ({"payment_amount": Amount("QQQ", 1)}, "QQQ"),
     "a datetime": ({"payment_expiry_time": NOON}, "found datetime, expected Timestamp"),
@@ -238,7 +238,25 @@ CHILDREN = {
     "a full name": (lambda: UserName(full_name="x" * 129), "at most 128"),
     "a terminal": (lambda: Env(terminal_type="web"), "one of APP, MINI_APP, WAP, WEB"),
     "a system": (lambda: Env(os_type="WINDOWS"), "one of ANDROID, IOS"),
-    "a currency": (lambda: SettlementStrategy(settlement_currency="EURO"), "at most 3"),
+    "a long currency": (lambda: SettlementStrategy(settlement_currency="EURO"), "found 'EURO'"),
+    "no currency": (lambda: SettlementStrategy(settlement_currency="xy"), "such as USD"),
+    "a number": (lambda: SettlementStrategy(settlement_currency=978), "found int"),
+    "a merchant's category": (lambda: Merchant(merchant_mcc="78321"), "at most 4"),
+    "a store's category": (lambda: Store(store_mcc="78321"), "at most 4"),
+    "not in the store": (lambda: pay.PaymentFactor(is_in_store_payment=False), "expected True"),
+    "not at the cashier": (lambda: pay.PaymentFactor(is_cashier_payment=False), "expected True"),
+    "an order of half a rupiah": (
+        lambda: evolve(
+            full_request(), order=evolve(full_request().order, order_amount=Amount("IDR", 1))
+        ),
+        "order.orderAmount: found 0.01 IDR, expected whole rupiah",
+    ),
+    "a refund of half a rupiah": (
+        lambda: RefundRequest(
+            payment_id="P", refund_request_id="r", refund_amount=Amount("IDR", 150)
+        ),
+        "expected whole rupiah",
+    ),
     "a method": (lambda: pay.PaymentMethod(payment_method_type="CARD"), "one of CONNECT_WALLET"),
     "a scenario": (
         lambda: pay.PaymentFactor(in_store_payment_scenario="Other"),
@@ -246,7 +264,7 @@ CHILDREN = {
     ),
     "a boolean as text": (
         lambda: pay.PaymentFactor(is_in_store_payment="true"),
-        "found str, expected bool",
+        "found str, expected True",
     ),
     "a quantity": (lambda: Goods(goods_quantity=True), "found bool, expected int"),
     "an empty city": (lambda: Address(city=""), "found an empty string"),
@@ -362,3 +380,15 @@ def test_extra_cannot_say_a_known_field_again():
     assert Goods(goods_name="Ticket", extra={"colour": "red"}).to_wire() == {
         "goodsName": "Ticket", "colour": "red",
     }  # fmt: skip
+
+
+def test_an_unreadable_value_beside_a_default_is_an_error_for_the_lenient_reader_too():
+    with pytest.raises(MessageError, match="isInStorePayment"):
+        pay.PaymentFactor.from_wire({"isInStorePayment": "false"})
+    with pytest.raises(MessageError, match="paymentMethodType"):
+        pay.PaymentMethod.from_wire({"paymentMethodType": "CARD"})
+
+
+def test_whole_rupiah_can_be_paid_and_are_read_whatever_they_are():
+    Amount("IDR", 1_500_000).check_payable("x")
+    assert Amount.from_wire({"currency": "IDR", "value": "150"}).value == 150

@@ -23,6 +23,20 @@ TELL_THE_BUYER = {
 }  # fmt: skip
 
 
+SIBLINGS = {
+    "MERCHANT_KYB_NOT_QUALIFIED": (Action.FIX, Audience.OPERATOR),
+    "REGULATION_RESTRICTION": (Action.FIX, Audience.OPERATOR),
+    "INVALID_API": (Action.FIX, Audience.ENGINEER),
+    "INVALID_TOKEN": (Action.FIX, Audience.ENGINEER),
+    "INVALID_CODE": (Action.GIVE_UP, Audience.BUYER),
+    "EXPIRED_CODE": (Action.GIVE_UP, Audience.BUYER),
+    "ORDER_STATUS_INVALID": (Action.GIVE_UP, Audience.OPERATOR),
+    "MERCHANT_BALANCE_NOT_ENOUGH": (Action.GIVE_UP, Audience.OPERATOR),
+    "REFUND_NOT_SUPPORTED": (Action.GIVE_UP, Audience.OPERATOR),
+    "PARTIAL_REFUND_NOT_SUPPORTED": (Action.GIVE_UP, Audience.OPERATOR),
+}
+
+
 def result(code, status):
     return Result(result_code=code, result_status=status, result_message="x")
 
@@ -46,6 +60,16 @@ def test_all_of_the_seed_page_is_there():
 @pytest.mark.parametrize("code", sorted(TELL_THE_BUYER))
 def test_what_the_seed_page_says_to_tell_the_buyer_is_for_the_buyer(code):
     assert CODES[code].audience is Audience.BUYER
+
+
+@pytest.mark.parametrize("code", SIBLINGS)
+def test_each_code_of_the_sibling_calls_says_what_to_do_and_to_whom(code):
+    row = look_up(result(code, "F"))
+    assert row is CODES[code]
+    assert (row.action, row.audience) == SIBLINGS[code]
+    assert row.meaning.endswith(".")
+    assert row.advice
+    assert row.buyer_message.endswith(".")
 
 
 def test_no_f_is_ever_repeated():

@@ -14,7 +14,16 @@ from aplus_adapters.protocol import signing
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.currencies import EXPONENTS
 from aplus_adapters.protocol.keys import KeyRing
-from aplus_adapters.protocol.messages.base import Key, Message, OneOf, Text, Url
+from aplus_adapters.protocol.messages.base import (
+    AlwaysTrue,
+    Currency,
+    Decides,
+    Key,
+    Message,
+    OneOf,
+    Text,
+    Url,
+)
 from aplus_adapters.protocol.messages.cancel import CancelRequest, CancelResponse
 from aplus_adapters.protocol.messages.inquiry import InquiryRequest, InquiryResponse
 from aplus_adapters.protocol.messages.notification import PaymentNotification
@@ -30,8 +39,8 @@ words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 EPOCH = datetime(1970, 1, 2)  # noqa: DTZ001  # hypothesis wants naive bounds
 moments = st.datetimes(min_value=EPOCH, timezones=st.just(UTC))
 amounts = st.builds(
-    Amount, st.sampled_from(sorted(EXPONENTS)), st.integers(min_value=1, max_value=10**18 - 1)
-)
+    Amount, st.sampled_from(sorted(EXPONENTS)), st.integers(min_value=1, max_value=10**18 - 100)
+).map(lambda one: Amount("IDR", (one.value + 99) // 100 * 100) if one.currency == "IDR" else one)
 unknown = st.dictionaries(
     words.map(lambda word: "x-" + word),
     st.one_of(words, st.lists(words), st.dictionaries(words, words)),
@@ -44,6 +53,13 @@ SCALARS = {
     Decimal: st.decimals(min_value=0, max_value=10**6, places=6),
     Amount: amounts,
     Timestamp: moments.map(Timestamp.of),
+}
+
+
+BY_RULE = {
+    Url: st.just("https://shop.example/aplus/notify?x=1"),
+    AlwaysTrue: st.just(value=True),
+    Currency: st.sampled_from(sorted(EXPONENTS)),
 }
 
 
@@ -65,9 +81,9 @@ def strategy(annotation, rules=()):
                 min_size=1,
                 max_size=rule.most,
             )
-        if isinstance(rule, Url):
-            return st.just("https://shop.example/aplus/notify?x=1")
-        assert isinstance(rule, Key)
+        if type(rule) in BY_RULE:
+            return BY_RULE[type(rule)]
+        assert isinstance(rule, Key | Decides)
     if isinstance(annotation, type) and issubclass(annotation, Message):
         return messages(annotation)
     return SCALARS[annotation]

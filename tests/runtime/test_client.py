@@ -263,3 +263,37 @@ def test_base64url_signatures_are_understood(client, simulated_account, request_
     (answer,) = client(("pay", request_))
     assert json.loads(request_.encode())["paymentRequestId"] == request_.payment_request_id
     assert answer.order_code_form is not None
+
+
+@pytest.mark.parametrize("options", [{}, {"timeout": 1.5}])
+def test_each_call_waits_as_long_as_alipayplus_documents_unless_told_otherwise(
+    simulated_account, request_, options
+):
+    import httpx
+
+    waited = {}
+
+    def answer(request):
+        waited[request.url.path.rpartition("/")[2]] = request.extensions["timeout"]["read"]
+        raise httpx.ConnectError("down")
+
+    calls = {
+        "pay": request_,
+        "inquire": InquiryRequest(payment_id="P"),
+        "cancel": CancelRequest(payment_id="P"),
+        "refund": RefundRequest(
+            payment_id="P", refund_request_id="r", refund_amount=Amount("USD", 1)
+        ),
+    }
+    http = httpx.Client(transport=httpx.MockTransport(answer))
+    with (
+        http,
+        Client(
+            simulated_account, client=http, clock=Clock(datetime.now(UTC)), deadline=30.0, **options
+        ) as client,
+    ):
+        for name, request in calls.items():
+            with pytest.raises(NotSent):
+                getattr(client, name)(request)
+    documented = {"pay": 8, "inquiryPayment": 5, "cancelPayment": 8, "refund": 8}
+    assert waited == {name: options.get("timeout", seconds) for name, seconds in documented.items()}

@@ -9,9 +9,10 @@ a message is made, so an illegal one cannot exist. Fields that Alipay+ may add l
 `extra`, in their order, and are written again.
 """
 
+import logging
 import re
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import (
     Annotated,
@@ -31,72 +32,26 @@ import attrs
 from aplus_adapters.errors import InvalidValue, MessageError
 from aplus_adapters.protocol import wire
 from aplus_adapters.protocol.amounts import Amount
+from aplus_adapters.protocol.messages.rules import (
+    AlwaysTrue,
+    Currency,
+    Decides,
+    Key,
+    OneOf,
+    Text,
+    Url,
+    wrong,
+)
 from aplus_adapters.protocol.timestamps import Timestamp
 
-__all__ = ["Key", "Message", "OneOf", "Text", "Url", "message"]
+__all__ = ["AlwaysTrue", "Currency", "Decides", "Key", "Message", "OneOf", "Text", "Url", "message"]
+
+log = logging.getLogger("aplus_adapters")
 
 _T = TypeVar("_T")
 _RATE = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,30})?")
-_URL = re.compile(r"https?://[^\s/?#@\\]+(?:[/?#][!-~]*)?")
 _PRIVATE = frozenset({"customer_id", "code_value", "extend_info"})
 _COUNT = re.compile(r"[0-9]{1,18}")
-
-
-@attrs.frozen
-class Text:
-    """Text of 1 to `most` characters; an empty string is an error (protocol, "Field types")."""
-
-    most: int
-
-    def check(self, name: str, value: object) -> None:
-        """Raise InvalidValue unless `value` is such a text."""
-        if not isinstance(value, str):
-            raise _wrong(name, f"{type(value).__name__}", f"text of 1 to {self.most} characters")
-        if not value:
-            raise _wrong(name, "an empty string", "text, or the field left out (None)")
-        if len(value) > self.most:
-            raise _wrong(name, f"{len(value)} characters", f"at most {self.most}; shorten it")
-
-
-@attrs.frozen(init=False)
-class OneOf:
-    """One of a closed set of words."""
-
-    words: frozenset[str]
-
-    def __init__(self, *words: str) -> None:
-        object.__setattr__(self, "words", frozenset(words))
-
-    def check(self, name: str, value: object) -> None:
-        """Raise InvalidValue unless `value` is one of the words."""
-        if not isinstance(value, str) or value not in self.words:
-            found = repr(value[:40]) if isinstance(value, str) else type(value).__name__
-            raise _wrong(name, found, f"one of {', '.join(sorted(self.words))}")
-
-
-@attrs.frozen
-class Url:
-    """An absolute http or https address of at most `most` characters, without spaces."""
-
-    most: int
-
-    def check(self, name: str, value: object) -> None:
-        """Raise InvalidValue unless `value` is such an address."""
-        Text(self.most).check(name, value)
-        if _URL.fullmatch(str(value)) is None:
-            found = f"{len(str(value))} characters "
-            if str(value).startswith(("https://", "http://")):
-                found += "with some that an address has to percent-encode"
-            else:
-                found += "that do not begin with https:// or http://"
-            raise _wrong(name, found, "an absolute address such as https://shop.example/aplus")
-
-
-@attrs.frozen
-class Key:
-    """The wire name of a field whose camelCase is not the rule, such as merchantMCC."""
-
-    name: str
 
 
 @attrs.frozen(eq=False)
@@ -106,6 +61,7 @@ class Codec:
     name: str
     key: str
     required: bool
+    insisted: bool  # an unreadable value is an error, however lenient the reader
     check: Callable[[str, object], None]
     to_json: Callable[[Any], str]
     from_wire: Callable[[Any, bool], Any]
@@ -186,11 +142,13 @@ class Message:
                 extra.pop(codec.key, None)
                 continue
             try:
+                _check_unambiguous(codec, found, raw)
                 value = codec.from_wire(raw, strict)
                 codec.check(f"{cls.__name__}.{codec.key}", value)
             except (InvalidValue, MessageError) as error:
-                if strict or codec.required:
+                if strict or codec.insisted:
                     raise MessageError(f"{cls.__name__}.{codec.key}: {error}") from None
+                log.warning("%s.%s is kept unread: %s", cls.__name__, codec.key, error)
                 continue
             values[codec.name] = value
             del extra[codec.key]
@@ -200,7 +158,7 @@ class Message:
     def decode(cls, body: bytes, strict: bool = False) -> Self:
         """Read the bytes of a received message; raises MessageError, nothing else."""
         try:
-            return cls.from_wire(wire.loads(body), strict)
+            return cls.from_wire(wire.loads(body) if strict else wire.read(body), strict)
         except InvalidValue as error:  # a rule that spans fields
             raise MessageError(str(error)) from None
 
@@ -218,6 +176,13 @@ def message(cls: type[_T]) -> type[_T]:
     return made
 
 
+def _check_unambiguous(codec: Codec, found: dict[str, Any], raw: object) -> None:
+    """Refuse a key that comes twice, and inside of what decides as well."""
+    twice = found.keys_twice if isinstance(found, wire.Ambiguous) else frozenset()
+    if codec.key in twice or (codec.insisted and isinstance(raw, wire.Ambiguous)):
+        raise MessageError("found a key twice, expected it once")
+
+
 def _with_validators(
     cls: type[Any], fields: list["attrs.Attribute[Any]"]
 ) -> list["attrs.Attribute[Any]"]:
@@ -226,7 +191,7 @@ def _with_validators(
         if attribute.name == "extra":
             out.append(attribute)
             continue
-        codec = _codec(attribute.name, attribute.type, attribute.default is attrs.NOTHING)
+        codec = _codec(attribute.name, attribute.type, attribute.default)
         out.append(
             attribute.evolve(
                 validator=_validator(f"{cls.__name__}.{codec.key}", codec.check, codec.required),
@@ -248,7 +213,7 @@ def _validator(
     return validate
 
 
-def _codec(name: str, annotation: Any, required: bool) -> Codec:
+def _codec(name: str, annotation: Any, default: Any) -> Codec:
     rules: list[Any] = []
     while (origin := get_origin(annotation)) in (Annotated, Union, types.UnionType):
         if origin is Annotated:
@@ -259,13 +224,18 @@ def _codec(name: str, annotation: Any, required: bool) -> Codec:
     head, *rest = name.split("_")
     key = head + "".join(part.capitalize() for part in rest)
     check: Callable[[str, object], None] | None = None
+    # Beside a default the unreadable value could not be kept in `extra` and be written again.
+    insisted = default is not None
     for rule in rules:
         if isinstance(rule, Key):
             key = rule.name
+        elif isinstance(rule, Decides):
+            insisted = True
         else:
             check = rule.check
     kind_check, to_json, from_wire = _kind(annotation)
-    return Codec(name, key, required, check or kind_check, to_json, from_wire)
+    required = default is attrs.NOTHING
+    return Codec(name, key, required, insisted, check or kind_check, to_json, from_wire)
 
 
 def _kind(
@@ -276,7 +246,7 @@ def _kind(
         return (
             _many(item),
             lambda found: "[" + ",".join([child.to_json() for child in found]) + "]",
-            lambda raw, strict: tuple(item.from_wire(child, strict) for child in _array(raw)),
+            lambda raw, strict: tuple(_items(item, _array(raw), strict)),
         )
     if annotation in _SCALARS:
         to_json, from_wire = _SCALARS[annotation]
@@ -287,9 +257,9 @@ def _kind(
 def _instance(kind: type[Any]) -> Callable[[str, object], None]:
     def check(name: str, value: object) -> None:
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise _wrong(name, type(value).__name__, kind.__name__)
+            raise wrong(name, type(value).__name__, kind.__name__)
         if kind is str and not value:
-            raise _wrong(name, "an empty string", "text, or the field left out (None)")
+            raise wrong(name, "an empty string", "text, or the field left out (None)")
 
     return check
 
@@ -297,9 +267,20 @@ def _instance(kind: type[Any]) -> Callable[[str, object], None]:
 def _many(kind: type[Any]) -> Callable[[str, object], None]:
     def check(name: str, value: object) -> None:
         if not isinstance(value, tuple) or not all(isinstance(item, kind) for item in value):
-            raise _wrong(name, type(value).__name__, f"a tuple of {kind.__name__}")
+            raise wrong(name, type(value).__name__, f"a tuple of {kind.__name__}")
 
     return check
+
+
+def _items(kind: type[Any], raw: list[Any], strict: bool) -> Iterator[Any]:
+    """Read the entries; unless `strict`, one that cannot be read costs only itself."""
+    for child in raw:
+        try:
+            yield kind.from_wire(child, strict)
+        except MessageError as error:
+            if strict:
+                raise
+            log.warning("an entry is left out: %s", error)
 
 
 def _array(raw: object) -> list[Any]:
@@ -335,10 +316,6 @@ def _count(raw: object, strict: bool) -> int:
     if _COUNT.fullmatch(digits) is None:
         raise MessageError(f"found {digits[:40]!r}, expected a whole number")
     return int(digits)
-
-
-def _wrong(name: str, found: str, expected: str) -> InvalidValue:
-    return InvalidValue(f"{name}: found {found}, expected {expected}")
 
 
 _SCALARS: dict[type[Any], tuple[Callable[[Any], str], Callable[[Any, bool], Any]]] = {

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from aplus_adapters.errors import InvalidValue
 from aplus_adapters.protocol.amounts import Amount
-from aplus_adapters.protocol.messages.base import Message, Text, message
+from aplus_adapters.protocol.messages.base import Decides, Message, Text, message
 from aplus_adapters.protocol.messages.result import Result
 from aplus_adapters.protocol.messages.settlement import SettlementQuote
 from aplus_adapters.protocol.timestamps import Timestamp
@@ -52,12 +52,12 @@ class InquiryResponse(Message):
     """`result` is that of the call, `payment_result` that of the payment (if the call is S)."""
 
     result: Result
-    payment_result: Result | None = None
+    payment_result: Annotated[Result, Decides()] | None = None
     acquirer_id: str | None = None
     psp_id: str | None = None
     payment_request_id: str | None = None
     payment_id: str | None = None
-    payment_amount: Amount | None = None
+    payment_amount: Annotated[Amount, Decides()] | None = None
     payment_time: Timestamp | None = None
     customer_id: str | None = None
     wallet_brand_name: str | None = None

@@ -1,10 +1,10 @@
 """notifyPayment: Alipay+ tells the final result, and the acknowledgement that we send back."""
 
-from typing import Final
+from typing import Annotated, Final
 
 from aplus_adapters.protocol import wire
 from aplus_adapters.protocol.amounts import Amount
-from aplus_adapters.protocol.messages.base import Message, message
+from aplus_adapters.protocol.messages.base import Decides, Message, message
 from aplus_adapters.protocol.messages.result import Result
 from aplus_adapters.protocol.messages.settlement import SettlementQuote
 from aplus_adapters.protocol.timestamps import Timestamp
@@ -24,7 +24,7 @@ class PaymentNotification(Message):
     customer_id: str | None = None
     wallet_brand_name: str | None = None
     payment_time: Timestamp | None = None
-    payment_amount: Amount | None = None
+    payment_amount: Annotated[Amount, Decides()] | None = None
     settlement_amount: Amount | None = None
     settlement_quote: SettlementQuote | None = None
     mpp_payment_id: str | None = None

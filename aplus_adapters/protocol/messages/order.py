@@ -45,7 +45,7 @@ class Store(Message):
     reference_store_id: str | None = None
     store_name: str | None = None
     store_display_name: str | None = None
-    store_mcc: Annotated[str | None, Key("storeMCC")] = None
+    store_mcc: Annotated[str, Text(4), Key("storeMCC")] | None = None
     store_terminal_id: str | None = None
     store_operator_id: str | None = None
     store_phone_no: str | None = None
@@ -59,7 +59,7 @@ class Merchant(Message):
     reference_merchant_id: str | None = None
     merchant_name: str | None = None
     merchant_display_name: str | None = None
-    merchant_mcc: Annotated[str | None, Key("merchantMCC")] = None
+    merchant_mcc: Annotated[str, Text(4), Key("merchantMCC")] | None = None
     merchant_register_date: Timestamp | None = None
     merchant_address: Address | None = None
     store: Store | None = None
@@ -115,7 +115,11 @@ class Shipping(Message):
 
 @message
 class Env(Message):
-    """Where the order is placed from; an order code needs `user_agent` (seed page, "order")."""
+    """Where the order is placed from; an order code needs `user_agent` (seed page, "order").
+
+    Alipay+ removed the last five fields from pay (release 1.6.1): they are sent only where the shop
+    sets them itself.
+    """
 
     personal: ClassVar[bool] = True
 

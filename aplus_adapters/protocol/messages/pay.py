@@ -5,7 +5,15 @@ from typing import Annotated, ClassVar
 
 from aplus_adapters.errors import InvalidValue
 from aplus_adapters.protocol.amounts import Amount
-from aplus_adapters.protocol.messages.base import Message, OneOf, Text, Url, message
+from aplus_adapters.protocol.messages.base import (
+    AlwaysTrue,
+    Currency,
+    Message,
+    OneOf,
+    Text,
+    Url,
+    message,
+)
 from aplus_adapters.protocol.messages.order import Order
 from aplus_adapters.protocol.messages.result import Result
 from aplus_adapters.protocol.timestamps import Timestamp
@@ -37,8 +45,8 @@ class PaymentMethod(Message):
 class PaymentFactor(Message):
     """The payment scenario; these are the values that an order code must have."""
 
-    is_in_store_payment: bool = True
-    is_cashier_payment: bool = True
+    is_in_store_payment: Annotated[bool, AlwaysTrue()] = True
+    is_cashier_payment: Annotated[bool, AlwaysTrue()] = True
     in_store_payment_scenario: Annotated[str, OneOf("OrderCode")] = "OrderCode"
 
 
@@ -46,7 +54,7 @@ class PaymentFactor(Message):
 class SettlementStrategy(Message):
     """The ISO 4217 currency that Alipay+ settles in, where it is not that of the payment."""
 
-    settlement_currency: Annotated[str, Text(3)]
+    settlement_currency: Annotated[str, Currency()]
 
 
 @message
@@ -72,12 +80,8 @@ class PayRequest(Message):
     split_settlement_id: Annotated[str, Text(16)] | None = None
 
     def __attrs_post_init__(self) -> None:
-        if self.payment_amount.value == 0:
-            raise InvalidValue(
-                "PayRequest.paymentAmount: found 0, expected at least one minor unit; "
-                "an order that costs nothing needs no payment"
-            )
-        _ = self.payment_amount.exponent  # refuses a currency that ISO 4217 does not list
+        self.payment_amount.check_payable("PayRequest.paymentAmount")
+        self.order.order_amount.check_payable("PayRequest.order.orderAmount")
         if self.order.env.user_agent is None:
             raise InvalidValue(
                 "PayRequest.order.env.userAgent: missing, an order code requires it; "

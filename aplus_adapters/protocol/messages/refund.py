@@ -2,7 +2,6 @@
 
 from typing import Annotated, ClassVar
 
-from aplus_adapters.errors import InvalidValue
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.messages.base import Message, Text, message
 from aplus_adapters.protocol.messages.inquiry import require_one_id
@@ -27,11 +26,7 @@ class RefundRequest(Message):
 
     def __attrs_post_init__(self) -> None:
         require_one_id("RefundRequest", self.payment_request_id, self.payment_id)
-        if self.refund_amount.value == 0:
-            raise InvalidValue(
-                "RefundRequest.refundAmount: found 0, expected at least one minor unit"
-            )
-        _ = self.refund_amount.exponent
+        self.refund_amount.check_payable("RefundRequest.refundAmount")
 
 
 @message

@@ -1,0 +1,117 @@
+"""What the seed page demands of a pay request's JSON, rule by rule; lenience for other SDKs.
+
+The message classes check the rest (lengths, addresses, closed sets of words). Here stands what only
+the raw JSON shows: which fields are there, and that every scalar is a string.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from aplus_adapters.protocol.currencies import EXPONENTS
+from aplus_adapters.protocol.timestamps import Timestamp
+from aplus_adapters.simulator.books import Refusal
+
+__all__ = ["check_pay", "check_strings", "settled_value", "soften", "without_nulls"]
+
+_REQUIRED = (
+    "order",
+    "paymentRequestId",
+    "paymentAmount",
+    "paymentMethod",
+    "paymentFactor",
+    "paymentNotifyUrl",
+    "order.referenceOrderId",
+    "order.orderDescription",
+    "order.orderAmount",
+    "order.env",
+    "order.env.userAgent",
+)
+_FIXED = {
+    "paymentMethod.paymentMethodType": "CONNECT_WALLET",
+    "paymentFactor.isInStorePayment": "true",
+    "paymentFactor.isCashierPayment": "true",
+    "paymentFactor.inStorePaymentScenario": "OrderCode",
+}
+_TIMES = ("paymentExpiryTime", "merchantRegisterDate", "storeTerminalRequestTime")
+
+
+def without_nulls(value: Any) -> Any:
+    """Return the JSON without its nulls: a null is an absent field (protocol, "Field types")."""
+    if isinstance(value, dict):
+        return {key: without_nulls(child) for key, child in value.items() if child is not None}
+    if isinstance(value, list):
+        return [without_nulls(child) for child in value]
+    return value
+
+
+def check_strings(value: Any, where: str = "body") -> None:
+    """Refuse a scalar that is not a JSON string, and an empty one (protocol, "Field types")."""
+    if isinstance(value, dict):
+        for key, child in value.items():
+            check_strings(child, f"{where}.{key}")
+    elif isinstance(value, list):
+        for child in value:
+            check_strings(child, where)
+    elif not isinstance(value, str):
+        raise _illegal(f"{where} must be a string: every value is enclosed in double quotes.")
+    elif not value:
+        raise _illegal(f"{where} is empty: leave an optional field out.")
+
+
+def soften(value: Any, name: str = "") -> Any:
+    """Return the JSON as strings: booleans, numbers, and times in milliseconds since 1970."""
+    if isinstance(value, dict):
+        return {key: soften(child, key) for key, child in value.items()}
+    if isinstance(value, list):
+        return [soften(child, name) for child in value]
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(value)
+    # Of at most 14 digits, which is the year 5138: what is longer is refused as no datetime.
+    if name in _TIMES and text.isascii() and text.isdigit() and len(text) <= 14:
+        return Timestamp.of(datetime.fromtimestamp(int(text) / 1000, UTC)).text
+    return text
+
+
+def check_pay(request: dict[str, Any]) -> None:
+    """Raise Refusal, naming the rule, for what the seed page forbids in a pay request."""
+    for path in _REQUIRED:
+        if _at(request, path) is None:
+            raise _illegal(f"{path} is missing: it is required for an order code.")
+    for path, expected in _FIXED.items():
+        if _at(request, path) != expected:
+            raise _illegal(f"{path} must be {expected} for an order code.")
+    paid = _at(request, "paymentAmount.currency")
+    settled = _at(request, "settlementStrategy.settlementCurrency") or paid
+    for currency in (paid, settled):
+        if not isinstance(currency, str) or currency not in EXPONENTS:
+            raise Refusal("CURRENCY_NOT_SUPPORT", "The currency is not supported.")
+    value = _at(request, "paymentAmount.value")
+    if not isinstance(value, str) or not (value.isascii() and value.isdigit()):
+        raise _illegal("paymentAmount.value must be a whole number of the smallest unit.")
+    # What is longer than 18 digits is refused where the message is read.
+    if len(value) <= 18 and settled_value(int(value), paid, settled) < 1:
+        raise Refusal(
+            "PAYMENT_AMOUNT_INVALID",
+            f"paymentAmount settles to less than the smallest amount in {settled}.",
+        )
+
+
+def settled_value(value: int, paid: str, settled: str) -> int:
+    """Return the minor units that are settled: one unit of a currency buys 1.25 of any other."""
+    if paid == settled:
+        return value
+    digits = EXPONENTS[settled] - EXPONENTS[paid]
+    return int(value * 125 * 10 ** max(digits, 0) // (100 * 10 ** max(-digits, 0)))
+
+
+def _at(request: Any, path: str) -> Any:
+    for key in path.split("."):
+        request = request.get(key) if isinstance(request, dict) else None
+    return request
+
+
+def _illegal(message: str) -> Refusal:
+    return Refusal("PARAM_ILLEGAL", message)

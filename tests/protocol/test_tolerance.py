@@ -1,0 +1,196 @@
+"""What nobody decides by costs nothing; what decides is insisted on."""
+
+import json
+import logging
+from datetime import timedelta
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aplus_adapters import (
+    Amount,
+    Attempt,
+    NotificationError,
+    PaymentNotification,
+    SignatureError,
+)
+from aplus_adapters.errors import MessageError
+from aplus_adapters.payments.attempt import News
+from aplus_adapters.payments.exchange import Answered
+from aplus_adapters.payments.observe import observe_pay
+from aplus_adapters.protocol import wire
+from aplus_adapters.protocol.envelope import (
+    Answer,
+    sign_request,
+    verify_answer,
+    verify_notification,
+)
+from aplus_adapters.protocol.messages.cancel import CancelResponse
+from aplus_adapters.protocol.messages.inquiry import InquiryResponse
+from aplus_adapters.protocol.messages.pay import DEFAULT_EXPIRY, PayResponse
+from aplus_adapters.protocol.messages.refund import RefundResponse
+from conftest import NOON
+
+RESULT = b'{"resultCode":"SUCCESS","resultStatus":"S"%s}'
+AMOUNT = b'{"currency":"JPY","value":"4200"%s}'
+ODD = {
+    "half an emoji": b'"walletBrandName":"x\\ud83c"',
+    "a NUL": b'"walletBrandName":"x\\u0000"',
+    "a raw NUL": b'"walletBrandName":"x\0"',
+    "no UTF-8": b'"walletBrandName":"x\xff"',
+    "an encoded surrogate": b'"walletBrandName":"x\xed\xa0\xbc"',
+    "a key twice": b'"walletBrandName":"x","walletBrandName":"y"',
+    "an unknown key twice": b'"note":"x","note":"y"',
+    "a key twice in a detail": b'"settlementQuote":{"quoteId":"1","quoteId":"2"}',
+    "a key twice in a detail with escapes": b'"zeta":{"a":"\\ud83c","a":"y"}',
+    "keys that only differ in what is replaced": b'"zeta":{"\\ud83c":"1","\\ud83d":["2"]}',
+    "NaN": b'"zeta":NaN',
+    "a year 9999": b'"paymentTime":"9999-12-31T23:59:59-08:00"',
+}
+
+
+def body(name=b"", *, result=b"", amount=b"", more=b""):
+    return (
+        b'{"paymentResult":' + RESULT % result + b',"paymentRequestId":"pay1","paymentAmount":'
+        + AMOUNT % amount + (b"," + name if name else b"") + more + b"}"
+    )  # fmt: skip
+
+
+def take(account, alipayplus, signed, extra=()):
+    headers = [*alipayplus.sign(signed, at=NOON).items(), *extra]
+    return verify_notification(account, headers, signed, now=NOON)
+
+
+def storable(value):
+    text = json.dumps(value, ensure_ascii=False)
+    return "\\u0000" not in text and text.encode().decode() == text
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_an_oddity_that_nobody_reads_does_not_cost_the_news_and_is_storable(
+    account, alipayplus, odd
+):
+    told = take(account, alipayplus, body(ODD[odd]))
+    assert told.payment_result.result_status == "S"
+    assert told.payment_amount.value == 4200
+    assert storable(json.loads(told.encode()))
+
+
+@pytest.mark.parametrize(
+    "signed",
+    [
+        body(result=b',"resultStatus":"F"'),
+        body(result=b',"resultMessage":"a","resultMessage":"b"'),
+        body(amount=b',"value":"1"'),
+        body(amount=b',"currency":"USD"'),
+        body(more=b',"paymentRequestId":"pay2"'),
+        body(more=b',"paymentAmount":{"currency":"JPY","value":"1"}'),
+        body(more=b',"paymentResult":{"resultCode":"A","resultStatus":"F"}'),
+        body().replace(b'"4200"', b'"42.00"'),
+    ],
+)
+def test_what_decides_is_refused_when_it_is_ambiguous_or_illegal(account, alipayplus, signed):
+    with pytest.raises(NotificationError) as refused:
+        take(account, alipayplus, signed)
+    assert refused.value.status == 400
+
+
+@pytest.mark.parametrize("kind", [PayResponse, InquiryResponse, CancelResponse, RefundResponse])
+@pytest.mark.parametrize("odd", ODD)
+def test_answers_are_read_as_kindly_as_notifications(kind, odd):
+    answer = kind.decode(b'{"result":' + RESULT % b"" + b"," + ODD[odd] + b"}")
+    assert answer.result.result_status == "S"
+    assert storable(json.loads(answer.encode()))
+    with pytest.raises(MessageError):
+        kind.decode(b'{"result":' + RESULT % b',"resultStatus":"F"' + b"}")
+
+
+def test_what_was_odd_is_logged(caplog):
+    PaymentNotification.decode(body(ODD["half an emoji"] + b"," + ODD["a key twice in a detail"]))
+    lines = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+    assert any("cannot be stored" in line for line in lines)
+    assert any("quoteId" in line and "twice" in line for line in lines)
+
+
+ATTEMPT = Attempt(
+    payment_request_id="pay1", order_ref="A", client_id="C", amount=Amount("JPY", 4200), request_body=b"{}",
+    created_at=NOON, expires_at=NOON, next_call_at=NOON, changed_at=NOON,
+)  # fmt: skip
+
+
+def observed(*details, expires="2026-11-23T12:02:00Z"):
+    form = {"expireTime": expires, "codeDetails": list(details)}
+    result = {"resultCode": "PAYMENT_IN_PROCESS", "resultStatus": "U"}
+    answer = PayResponse.decode(json.dumps({"result": result, "orderCodeForm": form}).encode())
+    return observe_pay(Answered(answer, NOON, 1), ATTEMPT, NOON)
+
+
+GOOD = {"codeValue": "https://codes.example/1", "displayType": "TEXT"}
+
+
+@pytest.mark.parametrize("bad", [None, "x", {}, {"codeValue": "", "displayType": "TEXT"}, []])
+def test_one_odd_code_detail_does_not_cost_the_code(bad):
+    told = observed(bad, GOOD)
+    assert told.news is News.CODE_ISSUED
+    assert told.order_code.text == GOOD["codeValue"]
+    assert told.expires_at == NOON + timedelta(minutes=2)
+
+
+def test_without_any_readable_detail_there_is_no_code_yet():
+    told = observed({})
+    assert (told.news, told.order_code) == (News.IN_PROCESS, None)
+
+
+@pytest.mark.parametrize(
+    "time", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59-08:00", "9000-01-01T00:00:00Z", "2000-01-01T00:00:00Z", "0001-01-01T00:00:00+08:00"]
+)  # fmt: skip
+def test_an_expiry_with_which_nobody_can_reckon_is_as_good_as_none(time, caplog):
+    told = observed(GOOD, expires=time)
+    assert (told.news, told.expires_at) == (News.CODE_ISSUED, NOON + DEFAULT_EXPIRY)
+    assert told.order_code.expires_at == NOON + DEFAULT_EXPIRY
+    assert "expireTime" in caplog.text
+
+
+def test_a_doubled_tracerid_costs_nothing(account, alipayplus):
+    twins = [("tracerid", "1"), ("TracerId", "2"), ("tracerid", "3")]
+    assert take(account, alipayplus, body(), twins).payment_request_id == "pay1"
+
+
+def test_an_unsigned_answer_is_named_as_that_and_what_to_mend_is_said(account):
+    request = sign_request(account, "/p", b"{}", NOON)
+    with pytest.raises(SignatureError, match=r"found no signature.*APLUS_KEY_VERSION"):
+        verify_answer(account, request, Answer(status=200, headers=(), body=b"{}"), now=NOON)
+
+
+def test_a_key_version_that_names_no_key_costs_no_notification(account, alipayplus, their_key):
+    from aplus_adapters.testing.signer import AlipayPlus
+
+    other = AlipayPlus(account, their_key, "0")
+    assert take(account, other, body()).payment_request_id == "pay1"
+    with pytest.raises(NotificationError, match="does not verify"):
+        take(evolve(account, alipayplus_keys=_stranger()), other, body())
+
+
+def _stranger():
+    from aplus_adapters import PrivateKey
+
+    return PrivateKey.generate().public_key
+
+
+@given(st.binary() | st.text(alphabet='[]{}",:\\u0d81ea \n').map(str.encode))
+def test_what_is_read_from_any_bytes_is_storable_or_our_error(data):
+    try:
+        assert storable(wire.read(data))
+    except MessageError:
+        pass
+
+
+@given(st.text(st.characters(), max_size=20))
+def test_any_wallet_name_leaves_a_paid_notification_paid(name):
+    fields = {"paymentResult": {"resultCode": "SUCCESS", "resultStatus": "S"},
+              "paymentRequestId": "pay1", "walletBrandName": name}  # fmt: skip
+    told = PaymentNotification.decode(json.dumps(fields).encode())
+    assert told.payment_result.result_status == "S"
+    assert PaymentNotification.decode(told.encode()) == told
