@@ -18,7 +18,7 @@ from aplus_adapters.payments.setup import Setup
 from aplus_adapters.stores import memory
 
 LONG = bool(os.environ.get("APLUS_LONG"))
-LIMIT = None if LONG else 600
+LIMIT = int(os.environ.get("APLUS_STATES", "5000" if LONG else "600")) or None  # 0: to the end
 SCHEDULES = 100_000 if LONG else 600
 SEED = int(os.environ.get("APLUS_SEED", time.time()))
 CALM = {"timeouts": 0, "crashes": 0, "ticks": 1, "payments": 1, "notifications": 1}

@@ -1,6 +1,7 @@
 """A gateway of one process for flow tests: it answers signed, loses answers, or is down."""
 
 import json
+from datetime import timedelta
 
 from aplus_adapters import NotSent, OutcomeUnknown
 from aplus_adapters.protocol import signing
@@ -34,7 +35,9 @@ class Gateway:
         if step is LOST:
             raise OutcomeUnknown("lost")
         forged = step is FORGED
-        content = self.code(request) if step in ("code", FORGED) else step
+        if step is FORGED:
+            step = "code" if name == "pay" else {"result": PAID, "paymentResult": PAID}
+        content = self.code(request) if step == "code" else step
         return self.answer(request, content, forged=forged)
 
     async def send_async(self, request, timeout):
@@ -49,9 +52,9 @@ class Gateway:
             "paymentAmount": said["paymentAmount"],
             "orderCodeForm": {
                 "paymentMethodType": "CONNECT_WALLET",
-                "expireTime": Timestamp.of(self.clock.now().replace(microsecond=0)).text.replace(
-                    ":00:0", ":03:0"
-                ),
+                "expireTime": Timestamp.of(
+                    self.clock.now().replace(microsecond=0) + timedelta(minutes=3)
+                ).text,
                 "codeDetails": [
                     {"codeValue": "https://codes.example/i", "displayType": "BIGIMAGE"},
                     {"codeValue": "https://codes.example/281", "displayType": "TEXT"},

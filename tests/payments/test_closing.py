@@ -1,0 +1,201 @@
+"""How a payment is closed, line by line of the table in the protocol, and errors after the effect."""
+
+import asyncio
+import contextlib
+import json
+from datetime import timedelta
+
+import pytest
+
+from aplus_adapters import Amount, HookError, OrderChanged, RefundState, State, StoreError, Visitor
+from aplus_adapters.payments.effects import Send
+from aplus_adapters.payments.follow_up import follow_up
+from aplus_adapters.payments.notify import receive
+from aplus_adapters.payments.pay import initiate
+from aplus_adapters.web.view import view_of
+from conftest import Clock
+from test_flows import inquired
+from test_refund_and_reconcile import done
+from world import CLOSED, DOWN, FORGED, GONE, LOST, OPEN, PAID, Gateway
+
+BALANCE = {"resultCode": "USER_BALANCE_NOT_ENOUGH", "resultStatus": "F", "resultMessage": "no"}
+DENIED = {"resultCode": "ACCESS_DENIED", "resultStatus": "F", "resultMessage": "no"}
+BUSY = {"resultCode": "UNKNOWN_EXCEPTION", "resultStatus": "U", "resultMessage": "again"}
+# What the inquiry says, what becomes of the payment, and whether cancelPayment is sent.
+TABLE = {
+    "S / S": (lambda attempt: inquired(attempt, PAID), State.SUCCEEDED, False),
+    "S / F ORDER_IS_CLOSED": (lambda attempt: inquired(attempt, CLOSED), State.FAILED, False),
+    "S / F other": (lambda attempt: inquired(attempt, BALANCE), State.FAILED, False),
+    "S / U": (lambda attempt: inquired(attempt, OPEN), State.CANCELLED, True),
+    "F ORDER_NOT_EXIST": (lambda _: {"result": GONE}, State.CANCELLED, True),
+    "S / F ORDER_NOT_EXIST": (lambda attempt: inquired(attempt, GONE), State.CANCELLED, True),
+    "F other": (lambda _: {"result": DENIED}, State.CANCELLED, True),
+    "U": (lambda _: {"result": BUSY}, State.CANCELLED, True),
+    "no answer": (lambda _: LOST, State.CANCELLED, True),
+    "not sent": (lambda _: DOWN, State.CANCELLED, True),
+    "a forged answer": (lambda _: FORGED, State.CANCELLED, True),
+}
+
+
+# Which store it is makes no difference to the order of calls: the contract suite is for stores.
+pytestmark = pytest.mark.parametrize("store", ["memory"], indirect=True)
+
+
+class Skewed(Clock):
+    """Alipay+'s clock, `off` from ours."""
+
+    def __init__(self, ours, off):
+        super().__init__()
+        self.ours, self.off = ours, off
+
+    def now(self):
+        return self.ours.now() + self.off
+
+
+@pytest.fixture(params=["blocking", "awaiting"])
+def run(request, pay, gateway):
+    """Run flows by one driver or the other."""
+    if request.param == "blocking":
+        yield pay.run
+        return
+
+    def run(flow):
+        async def awaited():
+            pay.async_performer._table[Send] = lambda e: gateway.send_async(e.request, e.timeout)
+            try:
+                return await pay.run_async(flow)
+            finally:
+                await pay.aclose()
+
+        return asyncio.run(awaited())
+
+    yield run
+
+
+@pytest.fixture(params=[-300, 0, 300])
+def gateway(request, account, their_key, clock):
+    return Gateway(account, their_key, Skewed(clock, timedelta(seconds=request.param)))
+
+
+def press(run, pay):
+    with contextlib.suppress(OrderChanged):  # it was paid before the price changed
+        run(initiate(pay.setup, "A-1", visitor()))
+
+
+def visitor():
+    return Visitor(user_agent="Mozilla/5.0")
+
+
+def expires(run, pay, clock, attempt):
+    clock.moment = attempt.expires_at + timedelta(seconds=40)
+    run(follow_up(pay.setup, pay.store.get(attempt.payment_request_id)))
+
+
+def gets_a_new_code(run, pay, clock, attempt):
+    clock.moment = attempt.expires_at + timedelta(seconds=40)
+    press(run, pay)
+
+
+def changes_its_price(run, pay, clock, attempt):
+    pay.hooks.price = Amount.parse("43.00", "USD")
+    press(run, pay)
+
+
+@pytest.mark.parametrize("occasion", [expires, gets_a_new_code, changes_its_price])
+@pytest.mark.parametrize("line", TABLE)
+def test_a_payment_is_closed_as_the_table_says(pay, run, gateway, clock, shop, line, occasion):
+    attempt = run(initiate(pay.setup, "A-1", visitor()))
+    assert view_of(attempt, clock.now(), None).code_text
+    says, state, is_cancelled = TABLE[line]
+    gateway.script["inquiryPayment"] = [says(attempt)]
+    gateway.script["cancelPayment"] = [{"result": PAID}]
+    occasion(run, pay, clock, attempt)
+    assert pay.store.get(attempt.payment_request_id).state is state
+    assert gateway.calls().count("cancelPayment") == is_cancelled
+    assert "inquiryPayment" in gateway.calls()
+    assert shop.changes[0] == ("A-1", state.value)
+    assert shop.conflicts == []
+
+
+@pytest.mark.parametrize("line", ["S / U", "F ORDER_NOT_EXIST", "no answer"])
+@pytest.mark.parametrize(
+    "answer", [LOST, DOWN, FORGED, {"result": BUSY}, {"result": DENIED}, {"result": GONE}]
+)
+def test_while_cancelpayment_brings_no_s_there_is_no_second_code(
+    pay, run, gateway, clock, line, answer
+):
+    attempt = run(initiate(pay.setup, "A-1", visitor()))
+    gateway.script["inquiryPayment"] = [TABLE[line][0](attempt)]
+    gateway.script["cancelPayment"] = [answer]
+    changes_its_price(run, pay, clock, attempt)
+    assert pay.store.latest("A-1").payment_request_id == attempt.payment_request_id
+    assert pay.store.latest("A-1").state is State.CLOSING
+    assert view_of(pay.store.latest("A-1"), clock.now(), None).code_text is None
+    assert gateway.calls().count("pay") == 1
+
+
+@pytest.mark.parametrize("line", ["F ORDER_NOT_EXIST", "S / U", "no answer"])
+def test_before_expiry_and_without_a_reason_nothing_is_closed(pay, run, gateway, clock, line):
+    attempt = run(initiate(pay.setup, "A-1", visitor()))
+    gateway.script["inquiryPayment"] = [TABLE[line][0](attempt)]
+    clock.moment = attempt.next_call_at
+    run(follow_up(pay.setup, attempt))
+    assert pay.store.get(attempt.payment_request_id).state is State.PENDING
+    assert gateway.calls() == ["pay", "inquiryPayment"]
+
+
+class TestErrorsAfterAlipayPlusActed:
+    """The caller gets what is stored, and another press is no second order or refund."""
+
+    ROUNDS = 500
+
+    @pytest.fixture
+    def gateway(self, account, their_key, clock):
+        return Gateway(account, their_key, clock)
+
+    @pytest.mark.parametrize("trouble", [HookError("hook"), StoreError("store")])
+    def test_no_second_refund(self, pay, gateway, clock, alipayplus, monkeypatch, trouble):
+        gateway.script["refund"] = [done()]
+        doubled = 0
+        for number in range(self.ROUNDS):
+            ref = f"A-{number}"
+            attempt = pay.run(initiate(pay.setup, ref, visitor()))
+            body = alipayplus.notification(attempt)
+            headers = tuple(alipayplus.sign(body, at=clock.now()).items())
+            assert pay.run(receive(pay.setup, headers, body)).status == 200
+            gateway.sent.clear()
+            with monkeypatch.context() as broken:
+                broken.setattr(pay.store, "record", _raising(trouble))
+                refund = pay.refund(attempt.payment_request_id, refund_request_id=f"r{number}")
+                assert refund.state is RefundState.CREATED
+                again = pay.refund(attempt.payment_request_id, refund_request_id=f"r{number}")
+                assert again.state is RefundState.CREATED
+            ids = {json.loads(body)["refundRequestId"] for body in gateway.bodies("refund")}
+            doubled += len(ids) > 1
+            clock.moment += timedelta(seconds=61)
+            assert pay.reconcile().refunds == 1
+        print(f"{self.ROUNDS} refunds, an error after each: {doubled} doubled")
+        assert doubled == 0
+
+    @pytest.mark.parametrize("trouble", [HookError("hook"), StoreError("store")])
+    def test_no_second_order(self, pay, gateway, clock, monkeypatch, trouble):
+        doubled = 0
+        for number in range(self.ROUNDS):
+            gateway.sent.clear()
+            with monkeypatch.context() as broken:
+                broken.setattr(pay.store, "record", _raising(trouble))
+                first = pay.run(initiate(pay.setup, f"A-{number}", visitor()))
+                assert first.state is State.CREATED
+            clock.moment += timedelta(seconds=21)
+            second = pay.run(initiate(pay.setup, f"A-{number}", visitor()))
+            assert second.state is State.PENDING
+            doubled += len(gateway.bodies("pay")) > 1
+        print(f"{self.ROUNDS} presses, an error after each: {doubled} doubled")
+        assert doubled == 0
+
+
+def _raising(trouble):
+    def record(*_):
+        raise trouble
+
+    return record
