@@ -154,7 +154,9 @@ class TestErrorsAfterAlipayPlusActed:
         return Gateway(account, their_key, clock)
 
     @pytest.mark.parametrize("trouble", [HookError("hook"), StoreError("store")])
-    def test_no_second_refund(self, pay, gateway, clock, alipayplus, monkeypatch, trouble):
+    def test_an_error_after_alipayplus_acted_makes_no_second_refund(
+        self, pay, gateway, clock, alipayplus, monkeypatch, trouble
+    ):
         gateway.script["refund"] = [done()]
         doubled = 0
         for number in range(self.ROUNDS):
@@ -178,7 +180,9 @@ class TestErrorsAfterAlipayPlusActed:
         assert doubled == 0
 
     @pytest.mark.parametrize("trouble", [HookError("hook"), StoreError("store")])
-    def test_no_second_order(self, pay, gateway, clock, monkeypatch, trouble):
+    def test_an_error_after_alipayplus_acted_makes_no_second_order(
+        self, pay, gateway, clock, monkeypatch, trouble
+    ):
         doubled = 0
         for number in range(self.ROUNDS):
             gateway.sent.clear()
