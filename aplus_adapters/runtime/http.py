@@ -1,4 +1,4 @@
-"""Sending signed requests over HTTPS: the only module that touches httpx or httpx2.
+"""Sending signed requests over HTTPS, once each, with a total time and errors of our own.
 
 httpx2 is the maintained continuation of httpx with the same interface: it is preferred when it is
 installed, and a client of either may be handed in.

@@ -26,7 +26,8 @@ def test_lost_reset_and_delayed_answers_make_no_second_order(kind, request, tmp_
     rules = Rules(
         pay=Retry(pauses=(0.05, 0.1), deadline=3),
         timeout=0.5,
-        turn=timedelta(seconds=4),
+        inquiry_timeout=0.5,
+        claim=timedelta(seconds=4),
         retry_pay=timedelta(milliseconds=200),
     )
     with LossyProxy(simulator.address, lost=0.3, reset=0.1, seed=13) as proxy:
