@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
@@ -16,7 +17,7 @@ from aplus_adapters.protocol.messages.pay import PayRequest, SettlementStrategy,
 from aplus_adapters.protocol.timestamps import Timestamp
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from aplus_adapters.payments.effects import Flow
     from aplus_adapters.payments.setup import Setup
@@ -100,7 +101,7 @@ def new_attempt(
     order_ref: str,
     *,
     expiry: timedelta,
-    claim: timedelta,
+    claim: timedelta = timedelta(0),
     payment_request_id: str,
     visitor: Visitor,
     moment: datetime,

@@ -11,17 +11,14 @@ that a store which checks first and updates afterwards fails.
 
 from __future__ import annotations
 
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import evolve
 
-from aplus_adapters.errors import AplusError, InconsistentRetry, InvalidValue, UnknownPayment
+from aplus_adapters.errors import InconsistentRetry, InvalidValue, UnknownPayment
 from aplus_adapters.payments.attempt import (
-    Attempt,
     News,
     Observation,
     OrderCode,
@@ -32,75 +29,28 @@ from aplus_adapters.payments.attempt import (
 )
 from aplus_adapters.payments.retry import FAR, FARTHEST
 from aplus_adapters.protocol.amounts import Amount
-from aplus_adapters.protocol.messages.result import Result
-from aplus_adapters.protocol.timestamps import Timestamp
+from aplus_adapters.testing.store_values import (
+    LATER,
+    NOON,
+    WORKERS,
+    a_refund,
+    an_attempt,
+    an_observation,
+    at_once,
+    attempt_to,
+    expect,
+    nothing,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from aplus_adapters.payments.attempt import Transition
 
-__all__ = ["PaymentStoreContract", "a_refund", "an_attempt", "an_observation"]
+__all__ = ["LATER", "PaymentStoreContract", "a_refund", "an_attempt", "an_observation", "nothing"]
 
 T = TypeVar("T")
 
-NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-LATER = NOON + timedelta(seconds=30, microseconds=7)
-_WORKERS = 8
 _ROUNDS = 5
 _GAP = 0.03  # seconds that the shop's hook takes: what is not locked meanwhile is changed
-
-
-def an_attempt(number: int = 1, order_ref: str = "A-1", **changes: Any) -> Attempt:
-    """Give a legal attempt over 4200 JPY, not stored yet."""
-    made = Attempt(
-        payment_request_id=f"pay{number}",
-        order_ref=order_ref,
-        client_id="C",
-        amount=Amount("JPY", 4200),
-        request_body=b'{"\xc3\xbc":1}',
-        created_at=NOON,
-        expires_at=NOON + timedelta(minutes=3),
-        next_call_at=NOON,
-        changed_at=NOON,
-    )
-    return evolve(made, **changes)
-
-
-def an_observation(news: News = News.SUCCEEDED, **changes: Any) -> Observation:
-    """Give what a notification says of that attempt."""
-    made = Observation(
-        source=Source.NOTIFICATION,
-        news=news,
-        at=LATER,
-        client_id="C",
-        result=Result(result_code="SUCCESS", result_status="S", result_message="支付 🍜"),
-        payment_id="P-1",
-        amount=Amount("JPY", 4200),
-        payment_time=Timestamp("2026-11-23T12:01:07.5+08:00"),
-        wallet="WALLET",
-    )
-    return evolve(made, **changes)
-
-
-def a_refund(number: int = 1, value: int = 1000, **changes: Any) -> Refund:
-    """Give a legal refund of that attempt, not stored yet."""
-    made = Refund(
-        refund_request_id=f"refund{number}",
-        payment_request_id="pay1",
-        client_id="C",
-        amount=Amount("JPY", value),
-        reason="the seat was broken",
-        request_body=f'{{"refundRequestId":"refund{number}","value":"{value}"}}'.encode(),
-        created_at=NOON,
-        next_call_at=NOON,
-        changed_at=NOON,
-    )
-    return evolve(made, **changes)
-
-
-def nothing(_transition: Transition, _connection: Any) -> None:
-    """Be a hook that does nothing."""
 
 
 class PaymentStoreContract:
@@ -149,7 +99,7 @@ class PaymentStoreContract:
         """An id is never used with another request body."""
         first = store.add(an_attempt(1))
         assert store.add(an_attempt(1)) == first
-        _raises(InconsistentRetry, store.add, an_attempt(1, request_body=b"other"))
+        expect(InconsistentRetry, store.add, an_attempt(1, request_body=b"other"))
 
     def test_what_does_not_exist_is_none_or_unknown(self, store: Any) -> None:
         """An unknown id leaves no trace."""
@@ -159,8 +109,8 @@ class PaymentStoreContract:
         assert list(store.refunds("x")) == []
         assert not store.claim("x", 0, LATER)
         assert not store.claim_refund("x", 0, LATER)
-        _raises(UnknownPayment, store.record, "x", an_observation(), nothing)
-        _raises(UnknownPayment, store.add_refund, a_refund(payment_request_id="x"))
+        expect(UnknownPayment, store.record, "x", an_observation(), nothing)
+        expect(UnknownPayment, store.add_refund, a_refund(payment_request_id="x"))
         assert list(store.history("x")) == []
 
     def test_a_recorded_observation_changes_the_attempt_and_is_kept(self, store: Any) -> None:
@@ -180,7 +130,7 @@ class PaymentStoreContract:
         def broken(_transition: Transition, _connection: Any) -> None:
             raise LookupError("the shop's own bug")
 
-        _raises(LookupError, store.record, "pay1", an_observation(), broken)
+        expect(LookupError, store.record, "pay1", an_observation(), broken)
         assert store.get("pay1") == an_attempt()
         assert list(store.history("pay1")) == []
         assert store.record("pay1", an_observation(), nothing).settles
@@ -194,7 +144,7 @@ class PaymentStoreContract:
             def take(number: int, name: str = name) -> Any:
                 return store.claim(name, 0, LATER + timedelta(seconds=number))
 
-            assert sorted(_at_once(take)) == [False] * (_WORKERS - 1) + [True]
+            assert sorted(at_once(take)) == [False] * (WORKERS - 1) + [True]
             assert store.get(name).claim == 1
             assert store.get(name).claimed_until == store.get(name).next_call_at >= LATER
 
@@ -215,7 +165,7 @@ class PaymentStoreContract:
             def add(number: int, round_: int = round_) -> Any:
                 return store.add(an_attempt(round_ * 100 + number, f"A-{round_}"))
 
-            assert len({one.payment_request_id for one in _at_once(add)}) == 1
+            assert len({one.payment_request_id for one in at_once(add)}) == 1
 
     def test_of_many_identical_observations_at_once_one_settles(self, store: Any) -> None:
         """The hook runs once, every observation is kept."""
@@ -231,9 +181,9 @@ class PaymentStoreContract:
             def record(_: int, name: str = name, hook: Any = slow_hook) -> Any:
                 return store.record(name, an_observation(), hook)
 
-            _at_once(record)
+            at_once(record)
             assert told == [name]
-            assert len(list(store.history(name))) == _WORKERS
+            assert len(list(store.history(name))) == WORKERS
 
     def test_contradictions_at_once_settle_once_and_are_conflicts(self, store: Any) -> None:
         """Paid and failed race: one settles, the other one is a conflict and no state."""
@@ -246,7 +196,7 @@ class PaymentStoreContract:
                 made: Transition = store.record(name, said[number % 2], lambda *_: time.sleep(_GAP))
                 return made
 
-            made = _at_once(record)
+            made = at_once(record)
             assert [one.settles for one in made].count(True) == 1
             assert any(one.conflict for one in made)
             settled = next(one.after.state for one in made if one.settles)
@@ -352,16 +302,16 @@ class PaymentStoreContract:
         refund = a_refund()
         assert store.add_refund(refund) == refund == store.add_refund(refund)
         assert list(store.refunds("pay1")) == [refund]
-        _raises(InconsistentRetry, store.add_refund, a_refund(value=1))
+        expect(InconsistentRetry, store.add_refund, a_refund(value=1))
 
     def test_only_what_is_paid_and_not_more_is_refunded(self, store: Any) -> None:
         """Open payments, other currencies and sums above what was paid are refused."""
         store.add(an_attempt())
-        _raises(InvalidValue, store.add_refund, a_refund())
+        expect(InvalidValue, store.add_refund, a_refund())
         store.record("pay1", an_observation(), nothing)
         store.add_refund(a_refund(1, 4000))
-        _raises(InvalidValue, store.add_refund, a_refund(2, 201))
-        _raises(InvalidValue, store.add_refund, a_refund(3, amount=Amount("USD", 1)))
+        expect(InvalidValue, store.add_refund, a_refund(2, 201))
+        expect(InvalidValue, store.add_refund, a_refund(3, amount=Amount("USD", 1)))
         assert store.add_refund(a_refund(4, 200))
         store.record("pay1", self._refunded(1, News.REFUND_REFUSED), nothing)
         assert store.add_refund(a_refund(5, 4000))  # what failed is free again
@@ -370,7 +320,7 @@ class PaymentStoreContract:
     def test_refunds_at_once_never_exceed_what_was_paid(self, store: Any) -> None:
         """Of eight over 1000 each four fit into 4200, whoever asks first."""
         self._paid(store)
-        made = _at_once(lambda number: _try(store.add_refund, a_refund(number)))
+        made = at_once(lambda number: attempt_to(store.add_refund, a_refund(number)))
         assert [isinstance(one, Refund) for one in made].count(True) == 4
         assert sum(one.amount.value for one in store.refunds("pay1")) <= 4200
 
@@ -395,7 +345,7 @@ class PaymentStoreContract:
         assert (stored.refund_id, stored.next_call_at) == ("R-1", None)
         assert store.get("pay1").state is State.SUCCEEDED
         assert list(store.history("pay1"))[1:] == [said, said]
-        _raises(UnknownPayment, store.record, "pay1", self._refunded(9), hook)
+        expect(UnknownPayment, store.record, "pay1", self._refunded(9), hook)
 
     def test_open_refunds_are_due_and_given_to_one_of_many(self, store: Any) -> None:
         """As with attempts."""
@@ -412,7 +362,7 @@ class PaymentStoreContract:
         def take(_: int) -> Any:
             return store.claim_refund("refund2", 0, LATER)
 
-        assert sorted(_at_once(take)) == [False] * (_WORKERS - 1) + [True]
+        assert sorted(at_once(take)) == [False] * (WORKERS - 1) + [True]
         store.record("pay1", self._refunded(1), nothing)
         assert not store.claim_refund("refund1", 0, LATER)
         assert not store.release_refund("refund1", 0, LATER)
@@ -437,30 +387,3 @@ class PaymentStoreContract:
             refund_id="R-1",
             claim=0,
         )
-
-
-def _at_once(work: Callable[[int], T]) -> list[T]:
-    """Do the same from many threads that start together."""
-    start = threading.Barrier(_WORKERS)
-
-    def run(number: int) -> T:
-        start.wait()
-        return work(number)
-
-    with ThreadPoolExecutor(_WORKERS) as threads:
-        return list(threads.map(run, range(_WORKERS)))
-
-
-def _try(function: Callable[..., Any], *arguments: Any) -> Any:
-    try:
-        return function(*arguments)
-    except AplusError as error:
-        return error
-
-
-def _raises(kind: type[Exception], function: Callable[..., Any], *arguments: Any) -> None:
-    try:
-        found = function(*arguments)
-    except kind:
-        return
-    raise AssertionError(f"expected {kind.__name__}, the store answered {found!r}")

@@ -21,8 +21,7 @@ _EN = {
     "waiting": "Scan the code with your wallet",
     "waiting_more": "Open an Alipay+ partner wallet, scan the code and confirm the payment.",
     "retrying": "Preparing your payment",
-    "retrying_more": "We are still trying to reach the payment service. Your order is kept and "
-    "nothing has been charged. Please keep this page open.",
+    "retrying_more": "We are still trying to reach the payment service. Your order is kept and nothing has been charged. Please keep this page open.",
     "checking": "Checking your payment",
     "checking_more": "The code has expired. We are checking whether a payment arrived.",
     "paid": "Paid. Thank you!",
@@ -139,8 +138,7 @@ _JA = {
     "waiting": "ウォレットでコードを読み取ってください",
     "waiting_more": "Alipay+ 対応ウォレットでコードを読み取り、支払いを確定してください。",
     "retrying": "お支払いの準備をしています",
-    "retrying_more": "決済サービスへの接続を続けています。ご注文は保持され、請求は"
-    "発生していません。このページを開いたままお待ちください。",
+    "retrying_more": "決済サービスへの接続を続けています。ご注文は保持され、請求は発生していません。このページを開いたままお待ちください。",
     "checking": "お支払いを確認しています",
     "checking_more": "コードの有効期限が切れました。入金を確認しています。",
     "paid": "お支払いが完了しました。ありがとうございます。",
@@ -179,8 +177,7 @@ _KO = {
     "waiting": "지갑으로 코드를 스캔하세요",
     "waiting_more": "Alipay+ 제휴 지갑에서 코드를 스캔하고 결제를 확인하세요.",
     "retrying": "결제를 준비하고 있습니다",
-    "retrying_more": "결제 서비스에 계속 연결을 시도하고 있습니다. 주문은 유지되며 청구되지 "
-    "않았습니다. 이 페이지를 열어 두세요.",
+    "retrying_more": "결제 서비스에 계속 연결을 시도하고 있습니다. 주문은 유지되며 청구되지 않았습니다. 이 페이지를 열어 두세요.",
     "checking": "결제를 확인하고 있습니다",
     "checking_more": "코드의 유효 시간이 지났습니다. 결제 여부를 확인하고 있습니다.",
     "paid": "결제가 완료되었습니다. 감사합니다!",
@@ -220,8 +217,7 @@ _AR = {
     "waiting": "امسح الرمز بمحفظتك",
     "waiting_more": "افتح محفظة شريكة لـ Alipay+\u200e وامسح الرمز وأكد الدفع.",
     "retrying": "جار تجهيز الدفع",
-    "retrying_more": "ما زلنا نحاول الوصول إلى خدمة الدفع. طلبك محفوظ ولم يخصم شيء. "
-    "يرجى إبقاء هذه الصفحة مفتوحة.",
+    "retrying_more": "ما زلنا نحاول الوصول إلى خدمة الدفع. طلبك محفوظ ولم يخصم شيء. يرجى إبقاء هذه الصفحة مفتوحة.",
     "checking": "نتحقق من دفعتك",
     "checking_more": "انتهت مدة الرمز. نسأل إن كانت دفعتك قد وصلت.",
     "paid": "تم الدفع. شكرا لك!",
@@ -309,17 +305,15 @@ def _pairs(own: object) -> list[tuple[Any, Any]]:
 
 def _check_texts(language: object, texts: object) -> None:
     is_language = isinstance(language, str) and _TAG.fullmatch(language) is not None
-    unknown = (
-        sorted(map(str, set(texts) - set(_EN))) if isinstance(texts, Mapping) else ["no texts"]
-    )
+    is_mapping = isinstance(texts, Mapping)
+    unknown = sorted(map(str, set(texts) - set(_EN))) if is_mapping else ["no texts"]
     if unknown or not is_language:
         raise InvalidValue(
             f"texts: found {language!r} with {', '.join(unknown) or 'texts'}, expected a "
             f"language such as 'fr' or 'pt-BR' with any of {', '.join(_EN)}"
         )
     assert isinstance(texts, Mapping)  # noqa: S101  # for the type checkers
-    strange = [key for key, text in texts.items() if not isinstance(text, str)]
-    if strange:
+    if strange := [key for key, text in texts.items() if not isinstance(text, str)]:
         raise InvalidValue(
             f"texts: found {type(texts[strange[0]]).__name__} for {language!r} {strange[0]}, "
             "expected text"

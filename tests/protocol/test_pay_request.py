@@ -37,9 +37,15 @@ def test_what_alipayplus_removed_from_pay_is_not_sent(account):
     [
         ({"amount": Amount("IDR", 1_500_050)}, "amount: found 15000.50 IDR, expected whole rupiah"),
         ({"amount": Amount("USD", 0)}, "amount: found 0, expected at least one minor unit"),
-        ({"amount": Amount("QQQ", 1)}, "found 'QQQ', expected an active ISO 4217 code"),
-        ({"settlement_currency": "xy"}, "settlement_currency: found 'xy', expected an active ISO"),
-        ({"settlement_currency": 5}, "settlement_currency: found int"),
+        (
+            {"amount": Amount("QQQ", 1)},
+            "found the currency 'QQQ', expected an active ISO 4217 code",
+        ),
+        (
+            {"settlement_currency": "xy"},
+            "settlement_currency: found the currency 'xy', expected an active ISO",
+        ),
+        ({"settlement_currency": 5}, "settlement_currency: found the currency int"),
     ],
 )
 def test_an_order_that_alipayplus_would_refuse_is_refused_in_the_shops_line(change, found):
