@@ -305,8 +305,8 @@ def _pairs(own: object) -> list[tuple[Any, Any]]:
 
 def _check_texts(language: object, texts: object) -> None:
     is_language = isinstance(language, str) and _TAG.fullmatch(language) is not None
-    is_mapping = isinstance(texts, Mapping)
-    unknown = sorted(map(str, set(texts) - set(_EN))) if is_mapping else ["no texts"]
+    keys = set(texts) if isinstance(texts, Mapping) else {"no texts"}
+    unknown = sorted(map(str, keys - set(_EN)))
     if unknown or not is_language:
         raise InvalidValue(
             f"texts: found {language!r} with {', '.join(unknown) or 'texts'}, expected a "
