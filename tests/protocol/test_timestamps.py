@@ -1,6 +1,6 @@
 """Datetimes: the text verbatim, and the moment that it means."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -60,3 +60,19 @@ def test_any_text_gives_a_timestamp_or_our_error(text):
         assert Timestamp(text).text == text
     except InvalidValue:
         pass
+
+
+@pytest.mark.parametrize("text", ["0002-01-01T00:00:00Z", "9998-12-31T00:00:00Z"])
+def test_every_moment_leaves_room_for_sums_and_other_zones(text):
+    moment = Timestamp(text).moment
+    for offset in (-24, 24):
+        later = moment + timedelta(days=offset)
+        assert later.astimezone(timezone(timedelta(hours=offset // 2))) == later
+
+
+@pytest.mark.parametrize(
+    "text", ["0001-12-31T23:59:59Z", "9998-12-31T00:00:01Z", "9999-06-01T00:00:00Z"]
+)
+def test_a_moment_at_the_edge_of_the_calendar_is_refused(text):
+    with pytest.raises(InvalidValue, match="such as 2026-11-23T12:02:30"):
+        Timestamp(text)

@@ -13,13 +13,16 @@ from aplus_adapters import (
     Amount,
     Attempt,
     NotificationError,
+    OutcomeUnknown,
     PaymentNotification,
     SignatureError,
 )
 from aplus_adapters.errors import MessageError
 from aplus_adapters.payments.attempt import News
-from aplus_adapters.payments.exchange import Answered
+from aplus_adapters.payments.effects import Send
+from aplus_adapters.payments.exchange import Answered, exchange
 from aplus_adapters.payments.observe import observe_pay
+from aplus_adapters.payments.retry import Retry
 from aplus_adapters.protocol import wire
 from aplus_adapters.protocol.envelope import (
     Answer,
@@ -31,6 +34,7 @@ from aplus_adapters.protocol.messages.cancel import CancelResponse
 from aplus_adapters.protocol.messages.inquiry import InquiryResponse
 from aplus_adapters.protocol.messages.pay import DEFAULT_EXPIRY, PayResponse
 from aplus_adapters.protocol.messages.refund import RefundResponse
+from aplus_adapters.runtime.drivers import run
 from conftest import NOON
 
 RESULT = b'{"resultCode":"SUCCESS","resultStatus":"S"%s}'
@@ -194,3 +198,36 @@ def test_any_wallet_name_leaves_a_paid_notification_paid(name):
     told = PaymentNotification.decode(json.dumps(fields).encode())
     assert told.payment_result.result_status == "S"
     assert PaymentNotification.decode(told.encode()) == told
+
+
+def test_booleans_and_nulls_beside_what_is_repaired_stay_what_they_are():
+    assert wire.read(b'{"a":"\\ud83c","b":true,"c":null}') == {
+        "a": "\ufffd" * 3,
+        "b": True,
+        "c": None,
+    }
+
+
+def test_the_strict_reader_leaves_no_entry_out():
+    fields = {
+        "result": {"resultCode": "PAYMENT_IN_PROCESS", "resultStatus": "U"},
+        "orderCodeForm": {"codeDetails": [{}, GOOD]},
+    }
+    with pytest.raises(MessageError, match="codeValue is missing"):
+        PayResponse.decode(json.dumps(fields).encode(), strict=True)
+
+
+def test_what_an_unsigned_refusal_claims_is_shown_as_not_verified_in_one_line(account, caplog):
+    claimed = {"resultCode": "INVALID_SIGNATURE\nforged line", "resultStatus": "F"}
+
+    def perform(effect):
+        if isinstance(effect, Send):
+            return Answer(status=200, headers=(), body=json.dumps({"result": claimed}).encode())
+        return NOON
+
+    flow = exchange(account, "/p", b"{}", PayResponse, retry=Retry(pauses=()), timeout=1.0)
+    with pytest.raises(OutcomeUnknown, match="found no signature"):
+        run(flow, perform)
+    (line,) = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+    assert "it claims F INVALID_SIGNATURE\\nforged line (not verified)" in line
+    assert "\n" not in line
