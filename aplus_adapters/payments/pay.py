@@ -74,8 +74,8 @@ def initiate(setup: Setup, order_ref: str, visitor: Visitor) -> Flow[Attempt]:
     if attempt.state is State.SUCCEEDED and attempt.amount != wanted.amount:
         raise _changed(attempt, wanted)
     if attempt.payment_request_id == request_id:
-        attempt = yield from follow_up.step_or_stored(setup, attempt)
-    elif attempt.state is State.CREATED:
+        return (yield from follow_up.step_or_stored(setup, attempt))
+    if attempt.state is State.CREATED:
         attempt = yield from follow_up.follow_up(setup, attempt)
     return (yield from _await_code(setup, attempt))
 
