@@ -7,7 +7,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
-from aplus_adapters.errors import ConfigurationError, InvalidValue, OrderChanged, UnknownOrder
+from aplus_adapters.errors import (
+    ConfigurationError,
+    InvalidValue,
+    OrderChanged,
+    StoreError,
+    UnknownOrder,
+)
 from aplus_adapters.payments import follow_up
 from aplus_adapters.payments.attempt import Attempt, State
 from aplus_adapters.payments.effects import add, call_hook, get, new_request_id, now, sleep
@@ -183,5 +189,8 @@ def _await_code(setup: Setup, attempt: Attempt) -> Flow[Attempt]:
         if attempt.state is not State.CREATED or setup.is_free(attempt, moment):
             break
         yield from sleep(pause)
-        attempt = (yield from get(attempt.payment_request_id)) or attempt
+        try:
+            attempt = (yield from get(attempt.payment_request_id)) or attempt
+        except StoreError:  # Alipay+ may have been called: what is known is what the caller gets
+            break
     return attempt

@@ -63,6 +63,22 @@ def test_while_the_store_is_down_after_the_call_the_attempt_comes_back_as_it_was
     assert start().state is State.CREATED
 
 
+def test_who_waits_for_another_workers_code_gets_the_attempt_even_if_the_store_fails(
+    pay, gateway, start, clock, monkeypatch
+):
+    def fails(*_):
+        raise StoreError("down")
+
+    gateway.script["pay"] = [LOST]
+    attempt = start()
+    pay.store.claim(attempt.payment_request_id, attempt.claim, clock.now() + timedelta(seconds=20))
+    get, seen = pay.store.get, []
+    monkeypatch.setattr(pay.store, "get", lambda *key: seen.append(key) or fails())
+    assert start().payment_request_id == attempt.payment_request_id
+    assert len(seen) == 1
+    assert get(attempt.payment_request_id).state is State.CREATED
+
+
 def test_an_answer_without_a_code_is_asked_for_again_soon(gateway, start, clock):
     gateway.script["pay"] = [{"result": OPEN}]
     attempt = start()

@@ -254,3 +254,17 @@ def test_accounts_that_are_equal_have_one_hash(environ):
     one, same = Account.from_env(environ), Account.from_env(environ)
     assert one == same
     assert len({one, same, evolve(one, client_id="CLIENT-2")}) == 2
+
+
+def test_a_key_without_any_slash_in_place_of_its_file_is_not_looked_up_as_a_path():
+    """One name of a file that long is an error of the system's."""
+    environ = {
+        "APLUS_CLIENT_ID": "C",
+        "APLUS_PRIVATE_KEY_FILE": "MII" + "A" * 1600,
+        "APLUS_PUBLIC_KEY": "x",
+        "APLUS_GATEWAY": "https://gateway.example",
+        "APLUS_NOTIFY_URL": NOTIFY_URL,
+    }
+    with pytest.raises(ConfigurationError, match="APLUS_PRIVATE_KEY_FILE") as error:
+        Account.from_env(environ)
+    assert "AAAA" not in str(error.value)
