@@ -79,6 +79,15 @@ def test_who_waits_for_another_workers_code_gets_the_attempt_even_if_the_store_f
     assert get(attempt.payment_request_id).state is State.CREATED
 
 
+def test_a_press_waits_a_few_seconds_for_the_code_of_another_worker(pay, gateway, start, clock):
+    gateway.script["pay"] = [LOST]
+    attempt = start()
+    pay.store.claim(attempt.payment_request_id, attempt.claim, clock.now() + timedelta(seconds=20))
+    clock.slept.clear()
+    assert start().state is State.CREATED
+    assert sum(clock.slept) == 5.0
+
+
 def test_an_answer_without_a_code_is_asked_for_again_soon(gateway, start, clock):
     gateway.script["pay"] = [{"result": OPEN}]
     attempt = start()
