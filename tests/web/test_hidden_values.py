@@ -106,7 +106,8 @@ def test_no_log_line_of_a_failing_statement_shows_what_it_wrote(
             run(
                 "ALTER TABLE aplus_payments ADD CONSTRAINT disk_full CHECK (order_code IS NULL) NOT VALID"
             )
-        assert press("A-2").status_code >= 500
+        kept = press("A-2")  # Alipay+ has acted: the buyer sees what is stored, not an error
+        assert (kept.status_code, kept.json()["state"]) == (200, "retrying")
         assert "disk" in said(caplog)
         run("DROP TABLE aplus_observations")
         client.get(f"/aplus/{made['status']}", headers=JSON)
