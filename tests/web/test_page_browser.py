@@ -168,8 +168,10 @@ def visit(chromium, shop):
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.add_init_script(before)
         page.goto(f"{shop.address}/payments/0123456789abcdef")
-        yield page
-        context.close()
+        try:
+            yield page
+        finally:
+            context.close()
 
     yield opened
     assert [text for text in complaints if "503" not in text] == []
@@ -227,11 +229,11 @@ def test_paid_is_shown_without_script(visit, scan, shop):
 
 
 def test_the_code_goes_at_expiry_even_if_the_shop_does_not_answer(visit, scan, shop):
-    shop.reset(seconds=2)
+    shop.reset(seconds=5)  # a cold browser takes seconds for its first screenshot
     shop.broken = True
     with visit() as page:
         assert scan(page) == [CODE]
-        expect(page.locator("svg.qr")).to_have_count(0, timeout=2500)
+        expect(page.locator("svg.qr")).to_have_count(0, timeout=5500)
         expect(page.get_by_role("status")).to_contain_text("The code has expired")
         expect(page.locator("#busy")).to_be_visible()
         assert scan(page) == []
