@@ -11,13 +11,14 @@ pays, a process that dies. Everything else runs on at once. The rules are checke
 import json
 from collections import Counter
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from aplus_adapters import AplusError, HookError, MemoryStore, OrderToPay, OutcomeUnknown, State
 from aplus_adapters.payments.effects import (
     CallHook,
+    CallStore,
     Draw,
     NewRequestId,
     Now,
@@ -34,15 +35,21 @@ from aplus_adapters.web.view import view_of
 from conftest import NOON
 
 LIFE = timedelta(minutes=3)
-TICKS = (timedelta(seconds=50), timedelta(seconds=190), timedelta(seconds=400))
 _READS = ("get", "latest", "refunds", "history", "due", "due_refunds", "unreported_conflicts")
+
+
+def evolve(instance, **changes):
+    """Return one of the values below with changes; as attrs.evolve, several times as fast."""
+    copy = object.__new__(type(instance))
+    copy.__dict__.update(instance.__dict__, **changes)
+    return copy
 
 
 class Violation(AssertionError):
     """A rule of the house was broken; the text is the story of how."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class Order:
     """One order in the ledger of Alipay+."""
 
@@ -63,7 +70,7 @@ class Order:
         return self.state == "paid" or (self.state == "open" and now < self.expires)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class Message:
     """A request under way, and its answer once Alipay+ has acted."""
 
@@ -80,7 +87,7 @@ class Message:
         return self.request.path.rpartition("/")[2]
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class Actor:
     """One flow: how it is made, and the results that it was given so far."""
 
@@ -94,13 +101,13 @@ class Actor:
     done: bool = False
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class Budget:
     """How often each mishap may happen in one schedule."""
 
     timeouts: int = 1
     crashes: int = 1
-    ticks: int = 2
+    ticks: tuple = (50, 190)  # seconds after the beginning that the clock may pass
     payments: int = 1
     notifications: int = 1
     lags: int = 0  # an inquiry or a cancelPayment that is answered ORDER_NOT_EXIST all the same
@@ -110,7 +117,7 @@ class Budget:
     refusals: int = 0  # a cancelPayment whose window is over
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class Moment:
     """One state of the world; everything in it is immutable."""
 
@@ -129,7 +136,7 @@ class Moment:
 
     @property
     def key(self):
-        actors = tuple((one.name, one.digest, one.done) for one in self.actors)
+        actors = tuple((one.name, not one.done and one.digest) for one in self.actors)
         messages = frozenset(
             (
                 m.actor,
@@ -160,8 +167,8 @@ class World:
         self.setup, self.alipayplus, self.key = setup, alipayplus, their_key
         self.make_store = make_store
         self.account = setup.default_account
-        self.states = self.events = 0
         self._hashes = {}
+        self._steps, self._calls, self._views = {}, {}, {}  # what was worked out once
 
     # The store: taken apart into immutable pieces and put together again.
 
@@ -213,7 +220,7 @@ class World:
     # What can happen next.
 
     def following(self, state):
-        """Yield (what happens, the state after it) for everything that can happen."""
+        """Yield (what happens, what gives the state after it) for everything that can happen."""
         for number, actor in enumerate(state.actors):
             if not actor.done:
                 yield from self._of_actor(state, number, actor)
@@ -230,50 +237,55 @@ class World:
             if mine.answer is not None:
                 rest = tuple(one for one in state.messages if one is not mine)
                 after = evolve(state, messages=rest)
-                yield f"{actor.name}: is answered", self._give(after, number, mine.answer)
+                yield f"{actor.name}: is answered", partial(self._give, after, number, mine.answer)
             if budget.timeouts:
-                rest = tuple(
-                    evolve(one, actor=None) if one is mine else one
-                    for one in state.messages
-                    if one is not mine or one.answer is None
-                )
-                after = evolve(
-                    state, messages=rest, budget=evolve(budget, timeouts=budget.timeouts - 1)
-                )
+                less = evolve(budget, timeouts=budget.timeouts - 1)
+                after = evolve(state, messages=_left_by(actor, state.messages), budget=less)
                 lost = OutcomeUnknown("no answer in time")
-                yield f"{actor.name}: gives {mine.call} up", self._give(after, number, lost)
+                yield (
+                    f"{actor.name}: gives {mine.call} up",
+                    partial(self._give, after, number, lost),
+                )
         else:
             yield from self._at_the_store(state, number, actor, effect)
         if budget.crashes and not actor.name.startswith("notification"):
             after = evolve(state, budget=evolve(budget, crashes=budget.crashes - 1))
-            yield f"{actor.name}: dies", self._die(after, number)
+            yield f"{actor.name}: dies", partial(self._die, after, number)
 
     def _die(self, state, number):
         actor = state.actors[number]
-        messages = tuple(
-            evolve(one, actor=None) if one.actor == actor.name else one
-            for one in state.messages
-            if one.actor != actor.name or one.answer is None
-        )
+        messages = _left_by(actor, state.messages)
         return self._put(evolve(state, messages=messages), number, evolve(actor, done=True))
 
     def _at_the_store(self, state, number, actor, effect):
         what = getattr(effect, "method", None) or getattr(effect, "name", None) or "record"
         if isinstance(effect, Record):
             what = f"record {effect.observation.news} by {effect.observation.source}"
-        yield f"{actor.name}: {what}", self._perform(state, number, effect)
+        yield f"{actor.name}: {what}", partial(self._perform, state, number, effect)
         if isinstance(effect, Record) and state.budget.hook_errors:
             budget = evolve(state.budget, hook_errors=state.budget.hook_errors - 1)
-            after = self._perform(evolve(state, budget=budget), number, effect, fails=True)
-            if after is not None:
-                yield f"{actor.name}: {what}, where the shop's hook raises", after
+            after = partial(self._perform, evolve(state, budget=budget), number, effect, fails=True)
+            yield f"{actor.name}: {what}, where the shop's hook raises", after
 
     def _perform(self, state, number, effect, *, fails=False):
         """Do a store call or tell of a conflict; None if no hook was there to fail."""
         if isinstance(effect, CallHook):
             key = effect.details.conflict.key
             return self._give(evolve(state, conflicts=state.conflicts | {key}), number, None)
-        store = self.thaw(state.store)
+        key = (state.store_key, fails, self._hash(effect))
+        if key not in self._calls:
+            self._calls[key] = self._call(state.store, effect, fails=fails)
+        tried, result, pieces, store_key, told = self._calls[key]
+        if fails and not tried:
+            return None
+        if pieces is not None:
+            told = tuple(sorted((*state.told, *told)))
+            state = evolve(state, store=pieces, store_key=store_key, told=told)
+        return self._give(state, number, result)
+
+    def _call(self, before, effect, *, fails):
+        """Give (whether the hook was called, the result, the store after it, its key, who was told)."""
+        store = self.thaw(before)
         told, tried = [], []
 
         def inside(transition, _connection):
@@ -290,48 +302,46 @@ class World:
                 result = getattr(store, effect.method)(*effect.arguments)
         except AplusError as error:
             result, told = error, []
-        if fails and not tried:
-            return None
-        if isinstance(effect, Record) or effect.method not in _READS:
-            state = self._stored(state, store, told)
-        return self._give(state, number, tuple(result) if isinstance(result, list) else result)
-
-    def _stored(self, state, store, told):
-        """Return the state with what a store holds now; final states are left by nothing."""
+        result = tuple(result) if isinstance(result, list) else result
+        if isinstance(effect, CallStore) and effect.method in _READS:
+            return tried, result, None, None, told
         pieces = self.freeze(store)
         now_stored = dict(dict(pieces)["_attempts"])
-        for rid, attempt in dict(state.store)["_attempts"]:
+        for rid, attempt in dict(before)["_attempts"]:
             if attempt.state.is_final and now_stored[rid].state is not attempt.state:
                 raise Violation(f"{rid} left {attempt.state} for {now_stored[rid].state}")
-        told = tuple(sorted((*state.told, *told)))
-        return evolve(state, store=pieces, store_key=self._hash(pieces), told=told)
+        return tried, result, pieces, self._hash(pieces), told
 
     def _arrivals(self, state, message):
-        budget = state.budget
+        budget, call = state.budget, message.call
         rest = tuple(one for one in state.messages if one is not message)
-        call, said = message.call, json.loads(message.request.body)
         who = message.actor or "nobody"
-        after, content = self._act(state, call, said)
-        yield f"Alipay+ acts on {call} of {who}", self._answered(after, rest, message, content)
+        yield f"Alipay+ acts on {call} of {who}", partial(self._arrived, state, rest, message)
         if budget.copies and not message.is_copy:
-            less = evolve(budget, copies=budget.copies - 1)
+            less = evolve(state, budget=evolve(budget, copies=budget.copies - 1))
             left = (*rest, evolve(message, actor=None, is_copy=True))
-            after, content = self._act(evolve(state, budget=less), call, said)
             yield (
                 f"Alipay+ acts on {call} of {who}, and a copy is on its way",
-                self._answered(after, left, message, content),
+                partial(self._arrived, less, left, message),
             )
         if budget.lags and call in ("inquiryPayment", "cancelPayment"):
             less = evolve(state, budget=evolve(budget, lags=budget.lags - 1))
             gone = {"result": _result("F", "ORDER_NOT_EXIST")}
             yield (
                 f"{call} of {who} meets a replica that lags",
-                self._answered(less, rest, message, gone),
+                partial(self._answered, less, rest, message, gone),
             )
         if budget.denials and call == "refund":
             less = evolve(state, budget=evolve(budget, denials=budget.denials - 1))
             denied = {"result": _result("F", "ACCESS_DENIED")}
-            yield f"refund of {who} is denied unseen", self._answered(less, rest, message, denied)
+            yield (
+                f"refund of {who} is denied unseen",
+                partial(self._answered, less, rest, message, denied),
+            )
+
+    def _arrived(self, state, rest, message):
+        after, content = self._act(state, message.call, json.loads(message.request.body))
+        return self._answered(after, rest, message, content)
 
     def _answered(self, state, rest, message, content):
         if message.actor is None:
@@ -425,34 +435,31 @@ class World:
     def _of_the_world(self, state):
         budget = state.budget
         if budget.ticks:
-            passed = state.now - NOON
-            following = next((tick for tick in TICKS if tick > passed), None)
-            if following is not None:
-                after = evolve(
-                    state,
-                    now=NOON + following,
-                    budget=evolve(budget, ticks=budget.ticks - 1),
-                    messages=tuple(_later(m, NOON + following) for m in state.messages),
-                )
-                yield f"the clock passes {following.total_seconds():.0f} s", after
+            passed, *left = budget.ticks
+            now = NOON + timedelta(seconds=passed)
+            after = evolve(
+                state,
+                now=now,
+                budget=evolve(budget, ticks=tuple(left)),
+                messages=tuple(_later(m, now) for m in state.messages),
+            )
+            yield f"the clock passes {passed} s", lambda: after
         for order in state.orders:
             shown = (order.ref, order.code) in state.shown
             if budget.payments and shown and order.state == "open" and state.now < order.expires:
-                less = evolve(budget, payments=budget.payments - 1)
-                after = self._decide(evolve(state, budget=less), order, state="paid", was_paid=True)
-                yield f"the buyer pays {order.rid}", after
+                less = evolve(state, budget=evolve(budget, payments=budget.payments - 1))
+                paid = partial(self._decide, less, order, state="paid", was_paid=True)
+                yield f"the buyer pays {order.rid}", paid
             if order.state == "open" and state.now >= order.expires:
-                yield f"Alipay+ closes {order.rid}", self._decide(state, order, state="closed")
+                closed = partial(self._decide, state, order, state="closed")
+                yield f"Alipay+ closes {order.rid}", closed
             if (
                 budget.notifications
                 and order.state in ("paid", "closed")
                 and not order.acknowledged
             ):
-                less = evolve(budget, notifications=budget.notifications - 1)
-                yield (
-                    f"Alipay+ notifies of {order.rid}",
-                    self.notify(evolve(state, budget=less), order),
-                )
+                less = evolve(state, budget=evolve(budget, notifications=budget.notifications - 1))
+                yield f"Alipay+ notifies of {order.rid}", partial(self.notify, less, order)
 
     def _decide(self, state_of_world, order, /, **changes):
         orders = {one.rid: one for one in state_of_world.orders}
@@ -468,26 +475,15 @@ class World:
         headers = tuple(self.alipayplus.sign(body, at=state.now).items())
         count = sum(one.name.startswith("notification") for one in state.actors)
         name = f"notification {count + 1} ({status[0]} {order.rid})"
-        actor = Actor(name=name, make=lambda setup: receive(setup, headers, body))
+        digest = hash((headers, body))
+        actor = Actor(name=name, make=lambda setup: receive(setup, headers, body), digest=digest)
         return self._run_on(evolve(state, actors=(*state.actors, actor)), len(state.actors))
 
     # Flows: fed with the results so far, they stand where they stood.
 
-    def _feed(self, actor):
-        """Give (the flow's pending effect, None), or (None, its end)."""
-        flow = actor.make(self.setup)
-        try:
-            effect = next(flow)
-            for result in actor.results:
-                effect = flow.throw(result) if isinstance(result, Exception) else flow.send(result)
-        except StopIteration as stop:
-            return None, stop.value
-        except AplusError as error:
-            return None, error
-        return effect, None
-
     def _pending(self, state, actor):
-        return self._feed(actor)[0]
+        """Give the effect that an actor waits for."""
+        return self._step(actor, state.now)[2]
 
     def _give(self, state, number, result):
         """Give an actor the result of its effect, and let it run on to the next visible one."""
@@ -502,25 +498,11 @@ class World:
 
     def _run_on(self, state, number):
         actor = state.actors[number]
-        flow = actor.make(self.setup)
-        results, digest = list(actor.results), actor.digest
-        try:
-            effect = next(flow)
-            for result in results:
-                effect = flow.throw(result) if isinstance(result, Exception) else flow.send(result)
-            while (
-                local := self._locally(state, actor, effect, len(results))
-            ) is not NotImplemented:
-                results.append(local[0])
-                digest = hash((digest, self._of(local[0])))
-                effect = flow.send(local[0])
-        except StopIteration as stop:
-            actor = evolve(actor, results=tuple(results), digest=digest, done=True)
-            return self._ended(self._put(state, number, actor), actor, stop.value)
-        except AplusError:
-            actor = evolve(actor, results=tuple(results), digest=digest, done=True)
-            return self._put(state, number, actor)
-        state = self._put(state, number, evolve(actor, results=tuple(results), digest=digest))
+        results, digest, effect, end = self._step(actor, state.now)
+        actor = evolve(actor, results=results, digest=digest, done=effect is None)
+        state = self._put(state, number, actor)
+        if effect is None:
+            return state if isinstance(end, Exception) else self._ended(state, actor, end)
         if isinstance(effect, Send):
             sent = 1 + max((one.number for one in state.messages), default=0)
             message = Message(
@@ -529,11 +511,35 @@ class World:
             state = evolve(state, messages=(*state.messages, message))
         return state
 
-    def _locally(self, state, actor, effect, count):
+    def _step(self, actor, now):
+        """Give (results, digest, effect, end) of a flow at its next visible effect, or at its end."""
+        key = (actor.name, actor.price, actor.offset, actor.digest, now)
+        if key not in self._steps:
+            self._steps[key] = self._replayed(actor, now)
+        return self._steps[key]
+
+    def _replayed(self, actor, now):
+        flow = actor.make(self.setup)
+        results, digest = list(actor.results), actor.digest
+        try:
+            effect = next(flow)
+            for result in actor.results:
+                effect = flow.throw(result) if isinstance(result, Exception) else flow.send(result)
+            while (local := self._locally(now, actor, effect, len(results))) is not NotImplemented:
+                results.append(local[0])
+                digest = hash((digest, self._of(local[0])))
+                effect = flow.send(local[0])
+        except StopIteration as stop:
+            return tuple(results), digest, None, stop.value
+        except AplusError as error:
+            return tuple(results), digest, None, error
+        return tuple(results), digest, effect, None
+
+    def _locally(self, now, actor, effect, count):
         """Give the result, as a tuple of one, of an effect that nobody else can see."""
         match effect:
             case Now():
-                return (state.now + actor.offset,)
+                return (now + actor.offset,)
             case Draw():
                 return (0.5,)
             case NewRequestId():
@@ -550,9 +556,11 @@ class World:
 
     def _ended(self, state, actor, value):
         if actor.shows and value is not None:
-            view = view_of(value, state.now + actor.offset, None)
-            if view.code_text is not None:
-                state = evolve(state, shown=state.shown | {(value.order_ref, view.code_text)})
+            key = (self._hash(value), state.now + actor.offset)
+            if key not in self._views:
+                self._views[key] = view_of(value, key[1], None).code_text
+            if (code := self._views[key]) is not None:
+                state = evolve(state, shown=state.shown | {(value.order_ref, code)})
         if actor.name.startswith("notification") and value.status == 200:
             rid = actor.name.split()[-1].rstrip(")")
             history = dict(dict(state.store)["_history"]).get(rid, ())
@@ -596,7 +604,7 @@ class World:
         """Let everything come to rest without mishaps, and check what must be true then."""
         for _ in range(16):
             state = evolve(
-                state, budget=Budget(timeouts=0, crashes=0, ticks=0, payments=0, notifications=0)
+                state, budget=Budget(timeouts=0, crashes=0, ticks=(), payments=0, notifications=0)
             )
             for order in state.orders:
                 if order.state == "open" and state.now >= order.expires:
@@ -660,6 +668,15 @@ def _result(status, code):
     return {"resultCode": code, "resultStatus": status, "resultMessage": code.lower()}
 
 
+def _left_by(actor, messages):
+    """Return the messages under way once an actor waits no more: an inquiry changes nothing."""
+    return tuple(
+        evolve(one, actor=None) if one.actor == actor.name else one
+        for one in messages
+        if one.actor != actor.name or (one.answer is None and one.call != "inquiryPayment")
+    )
+
+
 def _later(message, now):
     """Return a message as it is after a while.
 
@@ -669,10 +686,6 @@ def _later(message, now):
     late = now - message.sent_at >= timedelta(minutes=1)
     is_lost = message.call == "refund" and message.answer is None and late
     return evolve(message, is_lost=True) if is_lost else message
-
-
-def _told(state, event):
-    return (state.story, event)
 
 
 def story(state):
@@ -697,7 +710,7 @@ def explore(world, start, limit=None, random=None):
             chosen = random.randrange(len(stack))
             stack[chosen], stack[-1] = stack[-1], stack[chosen]
         state = stack.pop()
-        for _, after in _following(world, state):
+        for after in _following(world, state):
             events += 1
             key = after.key
             if key in seen:
@@ -718,22 +731,31 @@ def wander(world, start, random, steps=200):
     """Follow one random schedule to its end; raise Violation with its story."""
     state, count = start, 0
     while count < steps:
-        choices = list(_following(world, state))
+        choices = list(world.following(state))
         if not choices or (all(one.done for one in state.actors) and random.random() < 0.3):
             break
-        state = random.choice(choices)[1]
-        _checked(world, state)
-        count += 1
+        after = _after(state, *random.choice(choices))
+        if after is not None:
+            state = after
+            _checked(world, state)
+            count += 1
     _settled(world, state)
     return count
 
 
 def _following(world, state):
+    for event, happen in world.following(state):
+        if (after := _after(state, event, happen)) is not None:
+            yield after
+
+
+def _after(state, event, happen):
+    """Return the state after an event, which is None if it cannot happen."""
     try:
-        for event, after in world.following(state):
-            yield event, evolve(after, story=_told(state, event))
+        after = happen()
     except Violation as broken:
-        raise Violation(f"{broken}\n{story(state)}\n   then it happens") from None
+        raise Violation(f"{broken}\n{story(state)}\n   then: {event}") from None
+    return after and evolve(after, story=(state.story, event))
 
 
 def _checked(world, state):

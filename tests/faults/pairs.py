@@ -2,8 +2,7 @@
 
 from functools import partial
 
-from attrs import evolve
-from interleavings import Actor, Budget
+from interleavings import Actor, Budget, evolve
 
 from aplus_adapters import Amount, AplusError, RefundState, Visitor
 from aplus_adapters.payments.effects import call_store
@@ -80,7 +79,7 @@ def actor(kind, name=None, **changes):
     return Actor(name=name or kind, make=make, **{**more, **changes})
 
 
-CALM = Budget(timeouts=0, crashes=0, ticks=0, payments=0, notifications=0)
+CALM = Budget(timeouts=0, crashes=0, ticks=(), payments=0, notifications=0)
 
 
 def begin(world, kind):
@@ -93,20 +92,31 @@ def begin(world, kind):
     if kind == "sent, no answer":
         state = evolve(state, budget=evolve(CALM, crashes=1))
         while not state.messages:
-            state = next(after for event, after in world.following(state) if "dies" not in event)
+            state = next(
+                happen for event, happen in world.following(state) if "dies" not in event
+            )()
         state = world._die(state, 0)
         return evolve(state, actors=(), budget=CALM)
     state = world._alone(state)
     if kind in ("paid", "recorded"):
         state = world._decide(state, state.orders[0], state="paid", was_paid=True)
+    if kind == "closed":
+        state = world._decide(state, state.orders[0], state="closed")
     if kind == "recorded":
         state = world._alone(world.notify(state, state.orders[0]))
     return evolve(state, actors=(), messages=())
 
 
 def pair(world, kind, budget, *actors):
-    """Give the state in which these actors start, in the world that `kind` names."""
-    state = begin(world, kind)
-    for number, one in enumerate(actors):
-        state = world._run_on(evolve(state, actors=(*state.actors, one), budget=budget), number)
+    """Give the state in which these actors start, in the world that `kind` names.
+
+    A notification of the order that is there already can be one of them.
+    """
+    state = evolve(begin(world, kind), budget=budget)
+    for one in actors:
+        if one == "notification":
+            state = world.notify(state, state.orders[0])
+        else:
+            together = (*state.actors, one)
+            state = world._run_on(evolve(state, actors=together), len(together) - 1)
     return state
