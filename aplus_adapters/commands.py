@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +22,7 @@ from aplus_adapters.payments.story import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from datetime import datetime
     from types import FrameType
 
@@ -45,8 +46,19 @@ def duration(text: str) -> float:
     return float(match[1]) * _SECONDS[match[2]]
 
 
-def reconcile_command(find_pay: Callable[[], AplusPay]) -> click.Command:
-    """Make the command that reconciles the payments of the shop that `find_pay` gives."""
+def _no_context(_command: click.Context) -> Callable[[], AbstractContextManager[Any]]:
+    return nullcontext
+
+
+def reconcile_command(
+    find_pay: Callable[[], AplusPay],
+    context_of: Callable[[click.Context], Callable[[], AbstractContextManager[Any]]] = _no_context,
+) -> click.Command:
+    """Make the command that reconciles the payments of the shop that `find_pay` gives.
+
+    `context_of` is asked once, when the command begins; each round of each worker is done in a
+    context of its own that it gives, such as `app.app_context` of a Flask application.
+    """
 
     @click.command("reconcile")
     @click.option("--every", type=duration, help="Go on, a round every so often: 10s, 2m.")
@@ -57,11 +69,11 @@ def reconcile_command(find_pay: Callable[[], AplusPay]) -> click.Command:
         Any number of these may run at once on any number of machines. Without --every it does one
         round; the exit code is 0 only if nothing failed in it.
         """
-        pay = find_pay()
+        pay, context = find_pay(), context_of(click.get_current_context())
         with _stopping() as stop, _driver(pay) as drive:
             while True:
                 started = time.monotonic()
-                failed = _round(pay, drive, threads)
+                failed = _round(pay, drive, threads, context)
                 if every is None:
                     raise SystemExit(1 if failed else 0)
                 if stop.wait(max(0.0, every - (time.monotonic() - started))):
@@ -70,8 +82,11 @@ def reconcile_command(find_pay: Callable[[], AplusPay]) -> click.Command:
     return command
 
 
-def show_command(find_pay: Callable[[], AplusPay]) -> click.Command:
-    """Make the command that shows one payment's story."""
+def show_command(
+    find_pay: Callable[[], AplusPay],
+    context_of: Callable[[click.Context], Callable[[], AbstractContextManager[Any]]] = _no_context,
+) -> click.Command:
+    """Make the command that shows one payment's story; `context_of` as for reconcile."""
 
     @click.command("show")
     @click.argument("payment")
@@ -80,7 +95,8 @@ def show_command(find_pay: Callable[[], AplusPay]) -> click.Command:
 
         PAYMENT is a payment request id, or an order, whose latest payment is told.
         """
-        with _driver(find_pay()) as drive:
+        context = context_of(click.get_current_context())
+        with _driver(find_pay()) as drive, context():
             attempt = drive(get(payment)) or drive(call_store("latest", payment))
             if attempt is None:
                 raise click.UsageError(f"{payment}: found no such payment or order in the store")
@@ -101,13 +117,19 @@ def show_command(find_pay: Callable[[], AplusPay]) -> click.Command:
     return command
 
 
-def _round(pay: AplusPay, drive: Callable[[Flow[Any]], Any], threads: int) -> bool:
+def _round(
+    pay: AplusPay,
+    drive: Callable[[Flow[Any]], Any],
+    threads: int,
+    context: Callable[[], AbstractContextManager[Any]],
+) -> bool:
     """Do one round by several workers; tell whether anything failed."""
     failed = False
 
     def work(number: int) -> Round | None:
         try:
-            done: Round = drive(reconcile(pay.setup, _Progress(number)))
+            with context():
+                done: Round = drive(reconcile(pay.setup, _Progress(number)))
         except AplusError as error:
             click.echo(f"worker {number}: {error}", err=True)
             return None

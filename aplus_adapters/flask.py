@@ -13,6 +13,7 @@ from aplus_adapters.errors import ConfigurationError
 
 try:
     from flask import Blueprint, Response, request
+    from flask.cli import ScriptInfo
     from werkzeug.exceptions import HTTPException
 except ImportError:
     raise ConfigurationError(
@@ -33,6 +34,7 @@ from aplus_adapters.web.http import MAX_BODY, HttpRequest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from click import Context
     from flask.blueprints import BlueprintSetupState
 
     from aplus_adapters.pay import AplusPay
@@ -43,10 +45,9 @@ __all__ = ["create_blueprint"]
 def create_blueprint(pay: AplusPay, name: str = "aplus", **options: Any) -> Blueprint:
     """Make a blueprint that takes payments with `pay`; several may be registered by `name`.
 
-    The routes are `ROUTES` below the blueprint's url_prefix, the commands `flask aplus reconcile`
-    and `flask aplus show` below its name. `options` go to each `add_url_rule`, such as `host` where
-    Flask matches hosts. Raises ConfigurationError if a hook or the store is async: Flask has no
-    event loop for it.
+    Its routes are `ROUTES`, its commands `flask aplus reconcile` and `flask aplus show`.
+    `options` go to each `add_url_rule`, such as `host` where Flask matches hosts. Raises
+    ConfigurationError if a hook or the store is async: Flask has no event loop for it.
     """
     _ = pay.performer  # an async hook is refused now, not at the first payment
     blueprint = _Payments(name, __name__)
@@ -61,9 +62,13 @@ def create_blueprint(pay: AplusPay, name: str = "aplus", **options: Any) -> Blue
             strict_slashes=True,  # the page's links are relative to its own address
             **options,
         )
-    for command in (reconcile_command, show_command):
-        blueprint.cli.add_command(command(lambda: pay))
+    for make in (reconcile_command, show_command):
+        blueprint.cli.add_command(make(lambda: pay, _context_of_app))
     return blueprint
+
+
+def _context_of_app(command: Context) -> Callable[[], Any]:
+    return command.ensure_object(ScriptInfo).load_app().app_context
 
 
 class _Payments(Blueprint):

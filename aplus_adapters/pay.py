@@ -24,6 +24,7 @@ from aplus_adapters.runtime.checks import (
 from aplus_adapters.runtime.clock import Clock, SystemClock
 from aplus_adapters.runtime.drivers import run, run_async
 from aplus_adapters.runtime.http import AsyncSender, Sender
+from aplus_adapters.runtime.recording import refuse_inside
 from aplus_adapters.runtime.wiring import AsyncPerformer, Performer
 from aplus_adapters.web.page import PageDesign
 from aplus_adapters.web.shop import ShopFront
@@ -163,7 +164,9 @@ class AplusPay:
         `refund_request_id` is your own id of this refund, such as the credit note's number: asked
         again with the same id it is the same refund. `amount` None gives back what is left. A
         refund that comes back CREATED is not lost: `reconcile` goes on with it.
+        Inside a hook whose transaction is open it is refused (ConfigurationError).
         """
+        refuse_inside(self.store, "refund")
         return self.run(
             refund(
                 self.setup,
@@ -183,6 +186,7 @@ class AplusPay:
         reason: str | None = None,
     ) -> Refund:
         """Do what `refund` does, awaiting."""
+        refuse_inside(self.store, "refund")
         return await self.run_async(
             refund(
                 self.setup,
@@ -199,10 +203,12 @@ class AplusPay:
         Any number of threads, processes and machines may do this at once. Raises StoreError if the
         store cannot be searched; anything less is logged, counted and costs the others nothing.
         """
+        refuse_inside(self.store, "reconcile")
         return self.run(reconcile(self.setup, progress))
 
     async def reconcile_async(self, progress: Callable[[Round], None] = lambda _: None) -> Round:
         """Do what `reconcile` does, awaiting."""
+        refuse_inside(self.store, "reconcile")
         return await self.run_async(reconcile(self.setup, progress))
 
     @asynccontextmanager

@@ -22,7 +22,7 @@ ROOMS = {
     "web": (CORE | {"web"}, {"attrs", "jinja2", "segno"}),
     "pay": (RINGS, {"attrs"}),
     "commands": (RINGS | {"pay"}, {"click"}),
-    "flask": (RINGS | {"pay", "commands"}, {"flask", "werkzeug"}),
+    "flask": (RINGS | {"pay", "commands"}, {"click", "flask", "werkzeug"}),
     "starlette": (RINGS | {"pay"}, {"starlette"}),
     "fastapi": (RINGS | {"pay", "starlette"}, {"fastapi"}),
     "wsgi": (RINGS | {"pay"}, set()),

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         Transition,
     )
 
-__all__ = ["STORE_METHODS", "PaymentStore"]
+__all__ = ["STORE_METHODS", "STORE_READS", "PaymentStore"]
 
 STORE_METHODS = (
     "add",
@@ -55,6 +55,10 @@ STORE_METHODS = (
     "conflict_reported",
     "unreported_conflicts",
 )
+STORE_READS = frozenset(
+    ("get", "latest", "due", "history", "refunds", "due_refunds", "unreported_conflicts")
+)
+"""Those of STORE_METHODS that change nothing."""
 
 
 class PaymentStore(Protocol):

@@ -1,8 +1,11 @@
 """Tying effects to what does them: store, hooks, HTTP client and clock.
 
 Whether a hook or a store method is async is found once, here. Blocking programs refuse async ones
-at start-up; in async programs what may block runs in a thread of our own pool, context variables
-kept, and a store that blocks nothing gets no thread.
+at start-up; in async programs what may block runs in threads of ours, context variables kept, and a
+store that blocks nothing gets none. Each kind of work has threads of its own, so that none
+waits for another: reading and writing in the store, what tells the shop, and its other hooks. So
+a notification waits for no buyer whose `load_order` is slow, and a hook that reads while its
+transaction is open waits for nobody who waits for that transaction.
 """
 
 from __future__ import annotations
@@ -10,8 +13,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aplus_adapters.errors import (
@@ -37,10 +42,13 @@ from aplus_adapters.payments.hooks import (
     PaymentDetails,
     RefundDetails,
 )
-from aplus_adapters.payments.store import STORE_METHODS
+from aplus_adapters.payments.store import STORE_METHODS, STORE_READS
+from aplus_adapters.runtime.recording import recording, refuse_inside
+from aplus_adapters.runtime.threads import OwnThreads
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from concurrent.futures import Executor
 
     from aplus_adapters.payments.attempt import Transition
     from aplus_adapters.payments.effects import Effect
@@ -49,7 +57,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncPerformer", "Performer"]
 
-_THREADS = 40  # as many blocking stores and hooks at once; the next ones wait
+_TELLING = {"payment_changed", "refund_changed", "payment_conflict"}
+_THREADS = 40  # of each kind of work as much at once; the next ones wait
 
 
 class Performer:
@@ -75,14 +84,19 @@ class Performer:
         return self._table[type(effect)](effect)
 
     def _call_store(self, effect: CallStore) -> Any:
+        if effect.method not in STORE_READS:
+            refuse_inside(self._store, effect.method)
         return _as_store_error(
             effect.method, getattr(self._store, effect.method), *effect.arguments
         )
 
     def _record(self, effect: Record) -> Any:
+        refuse_inside(self._store, "record")
+
         def inside(transition: Transition, connection: Any) -> None:
             for call in _calls(self._hooks, transition, connection):
-                self._call_hook(call)
+                with recording(self._store, call.name, effect.payment_request_id):
+                    self._call_hook(call)
 
         return _as_store_error(
             "record", self._store.record, effect.payment_request_id, effect.observation, inside
@@ -109,7 +123,10 @@ class AsyncPerformer:
             name for name in ("payment_changed", "refund_changed") if getattr(hooks, name, None)
         }
         self._hooks_await = inside <= self._async
-        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="aplus")
+        self._reading = ThreadPoolExecutor(_THREADS, thread_name_prefix="aplus-read")
+        self._writing = ThreadPoolExecutor(_THREADS, thread_name_prefix="aplus-write")
+        self._telling = OwnThreads(_THREADS, "aplus-tell")
+        self._asking = OwnThreads(_THREADS, "aplus-ask")
         self._table: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             Now: _soon(clock.now),
             Draw: _soon(clock.draw),
@@ -127,12 +144,17 @@ class AsyncPerformer:
 
     def close(self) -> None:
         """Let the threads end."""
-        self._executor.shutdown(wait=False)
+        self._reading.shutdown(wait=False)
+        self._writing.shutdown(wait=False)
+        self._telling.close()
+        self._asking.close()
 
-    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    async def _in_thread(
+        self, threads: OwnThreads | Executor, function: Callable[..., Any], *arguments: Any
+    ) -> Any:
         call = partial(contextvars.copy_context().run, function, *arguments)
         try:
-            done = asyncio.get_running_loop().run_in_executor(self._executor, call)
+            done = asyncio.wrap_future(threads.submit(call))
         except RuntimeError as error:
             raise StoreError(
                 f"the payments were closed while a request was being answered ({error})"
@@ -141,10 +163,14 @@ class AsyncPerformer:
 
     async def _call_store(self, effect: CallStore) -> Any:
         method = getattr(self._store, effect.method)
+        if effect.method not in STORE_READS:
+            refuse_inside(self._store, effect.method)
         if effect.method in self._async:
             return await _as_store_error_async(effect.method, method, *effect.arguments)
         if self._blocks:
-            return await self._in_thread(_as_store_error, effect.method, method, *effect.arguments)
+            threads = self._reading if effect.method in STORE_READS else self._writing
+            call = (_as_store_error, effect.method, method, *effect.arguments)
+            return await self._in_thread(threads, *call)
         return _as_store_error(effect.method, method, *effect.arguments)
 
     async def _call_hook(self, effect: CallHook) -> Any:
@@ -152,13 +178,15 @@ class AsyncPerformer:
         if effect.name in self._async:
             return await _as_hook_error_async(effect.name, hook, effect.details)
         call = partial(_as_hook_error, awaits=_as_it_is)
-        answer = await self._in_thread(call, effect.name, hook, effect.details)
+        threads = self._telling if effect.name in _TELLING else self._asking
+        answer = await self._in_thread(threads, call, effect.name, hook, effect.details)
         if inspect.isawaitable(answer):  # a decorator that is not async around a hook that is
             return await _as_hook_error_async(effect.name, _as_it_is, answer)
         return answer
 
     async def _record(self, effect: Record) -> Any:
         """Record with the hook inside: in the store's thread, or awaited while that waits."""
+        refuse_inside(self._store, "record")
         record = self._store.record
         arguments = (effect.payment_request_id, effect.observation)
         if "record" in self._async:
@@ -175,13 +203,16 @@ class AsyncPerformer:
         def inside(transition: Transition, connection: Any) -> None:
             for call in _calls(self._hooks, transition, connection):
                 hook = getattr(self._hooks, call.name)
-                _as_hook_error(call.name, hook, call.details, awaits=partial(_await_on, loop))
+                with recording(self._store, call.name, effect.payment_request_id):
+                    _as_hook_error(call.name, hook, call.details, awaits=partial(_await_on, loop))
 
-        return await self._in_thread(_as_store_error, "record", record, *arguments, inside)
+        call = (_as_store_error, "record", record, *arguments, inside)
+        return await self._in_thread(self._telling, *call)
 
     async def _inside(self, transition: Transition, connection: Any) -> None:
         for call in _calls(self._hooks, transition, connection):
-            await self._call_hook(call)
+            with recording(self._store, call.name, transition.after.payment_request_id):
+                await self._call_hook(call)
 
 
 def _calls(hooks: Any, transition: Transition, connection: Any) -> list[CallHook]:
@@ -317,4 +348,17 @@ def _hook_error(name: str, error: Exception) -> HookError:
     hide_values(error)  # of what the hook wrote by our connection
     # Our own errors hold no secret and say what to do; what others say is in the traceback.
     said = f": {error}" if isinstance(error, AplusError) else ""
-    return HookError(f"hook {name}: raised {type(error).__name__}{said}", hook=name)
+    where = _place_of(error)
+    return HookError(f"hook {name}: raised {type(error).__name__}{where}{said}", hook=name)
+
+
+def _place_of(error: Exception) -> str:
+    """Say in which line an error came up of the file that the hook is in."""
+    file, place = "", ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        module = frame.f_globals.get("__name__", "")
+        if not file and not module.startswith(("aplus_adapters.", "concurrent.", "asyncio.")):
+            file = frame.f_code.co_filename
+        if file == frame.f_code.co_filename:
+            place = f" in {Path(file).name} line {line}"
+    return place

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import evolve
 
-from aplus_adapters.errors import InconsistentRetry, UnknownPayment
+from aplus_adapters.errors import InconsistentRetry, StoreError, UnknownPayment
 from aplus_adapters.payments.retry import has_come
 from aplus_adapters.payments.states import admit_refund, advance
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MemoryStore"]
 
+_WAIT = 5.0  # seconds for the hook of another record of the same payment
 _LOOK_AGAIN = 0.002  # seconds until a payment that another holds is looked at again
 
 T = TypeVar("T", "Attempt", "Refund")
@@ -86,11 +88,16 @@ class MemoryStore:
         /,
     ) -> Transition:
         """Advance the attempt with `inside` in between: all of it happens or nothing."""
-        with self._lock_of(payment_request_id):
+        lock = self._lock_of(payment_request_id)
+        if not lock.acquire(timeout=_WAIT):
+            raise _busy(payment_request_id)
+        try:
             transition = self._advance(payment_request_id, observation)
             if transition.settles or transition.settles_refund:
                 inside(transition, None)
             return self._commit(transition)
+        finally:
+            lock.release()
 
     async def record_async(
         self,
@@ -101,7 +108,10 @@ class MemoryStore:
     ) -> Transition:
         """Do what `record` does with a hook that is awaited, without a thread."""
         lock = self._lock_of(payment_request_id)
-        while not lock.acquire(blocking=False):  # noqa: ASYNC110  # held by a thread or a task
+        until = time.monotonic() + _WAIT
+        while not lock.acquire(blocking=False):  # held by a thread or a task
+            if time.monotonic() > until:
+                raise _busy(payment_request_id)
             await asyncio.sleep(_LOOK_AGAIN)
         try:
             transition = self._advance(payment_request_id, observation)
@@ -134,8 +144,10 @@ class MemoryStore:
 
     def add_refund(self, refund: Refund, /) -> Refund:
         """Store a new refund of a paid attempt; give the stored one if its id is known."""
-        with self._lock_of(refund.payment_request_id), self._mutex:
-            attempt = self._attempts[refund.payment_request_id]
+        with self._mutex:  # what is decided on changes under it alone: no hook is waited for
+            attempt = self._attempts.get(refund.payment_request_id)
+            if attempt is None:
+                raise _unknown(refund.payment_request_id)
             mine = [
                 one
                 for one in self._refunds.values()
@@ -269,4 +281,11 @@ def _unknown(payment_request_id: str) -> UnknownPayment:
     return UnknownPayment(
         f"payment {payment_request_id[:64]!r}: found no such attempt in the store; "
         "do several shops share one client id or one notify URL?"
+    )
+
+
+def _busy(payment_request_id: str) -> StoreError:
+    return StoreError(
+        f"payment {payment_request_id}: its hook is still running after {_WAIT:g} s, and nothing "
+        "else can be recorded meanwhile; let the hook only write down what a job does later"
     )
