@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Rejected,
         SignatureError,
         StoreError,
+        TooManyAttempts,
         UnknownOrder,
         UnknownPayment,
     )
@@ -86,7 +87,7 @@ _HOMES = {
     "errors": (
         "AplusError ConfigurationError HookError InconsistentRetry InvalidValue MessageError "
         "NotSent NotificationError OrderChanged OutcomeUnknown Rejected SignatureError StoreError "
-        "UnknownOrder UnknownPayment"
+        "TooManyAttempts UnknownOrder UnknownPayment"
     ),
     "pay": "AplusPay",
     "payments.attempt": (
@@ -187,6 +188,7 @@ __all__ = [
     "Store",
     "StoreError",
     "Timestamp",
+    "TooManyAttempts",
     "Transition",
     "UnknownOrder",
     "UnknownPayment",

@@ -6,6 +6,7 @@
             UnknownOrder           the shop has no such order to pay
             OrderChanged           the order was paid with another amount than it has now
             InconsistentRetry      this paymentRequestId was already used with other content
+        TooManyAttempts        wait: this order was tried too often within an hour; nothing was sent
         NotSent                safe to send again: no byte reached Alipay+
         OutcomeUnknown         ask: the request may have been acted on, no trustworthy answer came
         Rejected               final: Alipay+ said F in a verified answer; carries the result
@@ -43,6 +44,7 @@ __all__ = [
     "Rejected",
     "SignatureError",
     "StoreError",
+    "TooManyAttempts",
     "UnknownOrder",
     "UnknownPayment",
 ]
@@ -66,6 +68,10 @@ class UnknownOrder(InvalidValue):
 
 class OrderChanged(InvalidValue):
     """The order was paid, but its amount is another one now: a person has to look at it."""
+
+
+class TooManyAttempts(AplusError):
+    """An order had more payment attempts within an hour than `Rules.attempts_per_hour`."""
 
 
 class InconsistentRetry(InvalidValue):

@@ -55,11 +55,16 @@ def follow_up(setup: Setup, attempt: Attempt) -> Flow[Attempt]:
 
 
 def close(setup: Setup, attempt: Attempt, *, wanted: bool = True) -> Flow[Attempt]:
-    """Close the attempt now, unless another worker holds its claim: inquire, then cancel.
+    """Close the attempt, unless another worker holds its claim: inquire, then cancel.
 
     `wanted` False closes it only if it has expired. The attempt is closed only when the answer's
-    state is final: otherwise ask again later.
+    state is final: otherwise ask again later. What is being closed already, or was asked about
+    after its expiry, is tried again only after its pause, however often this is called.
     """
+    moment = yield from now()
+    has_begun = attempt.state is State.CLOSING or attempt.disputed is not None
+    if (has_begun or not wanted) and not setup.is_due(attempt, moment):
+        return attempt
     return (yield from _claimed_step(setup, attempt, closing=wanted))
 
 

@@ -12,11 +12,20 @@ from aplus_adapters.errors import (
     InvalidValue,
     OrderChanged,
     StoreError,
+    TooManyAttempts,
     UnknownOrder,
 )
 from aplus_adapters.payments import follow_up
 from aplus_adapters.payments.attempt import Attempt, State
-from aplus_adapters.payments.effects import add, call_hook, get, new_request_id, now, sleep
+from aplus_adapters.payments.effects import (
+    add,
+    call_hook,
+    call_store,
+    get,
+    new_request_id,
+    now,
+    sleep,
+)
 from aplus_adapters.payments.hooks import OrderDetails, OrderToPay, Visitor
 from aplus_adapters.protocol.messages.order import Env, Order
 from aplus_adapters.protocol.messages.pay import PayRequest, SettlementStrategy, check_expiry
@@ -33,6 +42,7 @@ __all__ = ["initiate", "new_attempt", "return_address"]
 
 log = logging.getLogger("aplus_adapters")
 
+_USER_AGENT = 512  # characters of what any stranger sends, and every row keeps
 _PEEKS = (0.1, 0.2, 0.4, 0.8, 1.0, 1.5)  # seconds to wait for the worker that holds the claim
 
 
@@ -46,7 +56,8 @@ def initiate(setup: Setup, order_ref: str, visitor: Visitor) -> Flow[Attempt]:
     comes back CREATED: nothing is lost, the next `follow_up` sends the same bytes again.
 
     Raises UnknownOrder, InvalidValue for an order that cannot be paid and OrderChanged for one that
-    was paid with another amount, HookError, StoreError: all of them before anything is sent.
+    was paid with another amount, TooManyAttempts for one that was tried too often, HookError,
+    StoreError: all of them before anything is sent.
     """
     found = yield from call_hook("load_order", OrderDetails(order_ref=order_ref, visitor=visitor))
     if found is None:
@@ -71,11 +82,15 @@ def initiate(setup: Setup, order_ref: str, visitor: Visitor) -> Flow[Attempt]:
         visitor=visitor,
         moment=moment,
     )
-    attempt = yield from add(wanted)
+    attempt = yield from call_store("latest", order_ref)
+    if attempt is None or not attempt.occupies_order:
+        yield from _check_frequency(setup, attempt, moment)
+        attempt = yield from add(wanted)
     other_amount = attempt.amount != wanted.amount
     if _is_open(attempt) and (moment >= attempt.expires_at or other_amount):
         attempt = yield from follow_up.close(setup, attempt, wanted=other_amount)
         if not attempt.occupies_order:
+            yield from _check_frequency(setup, attempt, moment)
             attempt = yield from add(wanted)
     if attempt.state is State.SUCCEEDED and attempt.amount != wanted.amount:
         raise _changed(attempt, wanted)
@@ -84,6 +99,22 @@ def initiate(setup: Setup, order_ref: str, visitor: Visitor) -> Flow[Attempt]:
     if attempt.state is State.CREATED:
         attempt = yield from follow_up.follow_up(setup, attempt)
     return (yield from _await_code(setup, attempt))
+
+
+def _check_frequency(setup: Setup, latest: Attempt | None, moment: datetime) -> Flow[None]:
+    """Raise TooManyAttempts if an order had as many attempts as it may have within an hour."""
+    since, most = moment - timedelta(hours=1), setup.rules.attempts_per_hour
+    if latest is None or latest.created_at < since:
+        return
+    count = yield from call_store("count_attempts", latest.order_ref, since)
+    if count >= most:
+        error = TooManyAttempts(
+            f"order {latest.order_ref}: found {count} payment attempts within an hour, expected at "
+            f"most {most}; see why they end (the last one, {latest.payment_request_id}, is "
+            f"{latest.state}), or raise Rules.attempts_per_hour"
+        )
+        log.warning("%s", error, extra={"order_ref": latest.order_ref})
+        raise error
 
 
 def _is_open(attempt: Attempt) -> bool:
@@ -126,6 +157,7 @@ def new_attempt(
         )
     closes = None if order.expires_in is None else Timestamp.of(moment + order.expires_in)
     check_expiry(closes, moment)
+    browser = visitor.user_agent or "unknown"
     currency = order.settlement_currency or account.settlement_currency
     request = PayRequest(
         order=Order(
@@ -136,7 +168,7 @@ def new_attempt(
             goods=order.goods,
             shipping=order.shipping,
             buyer=order.buyer,
-            env=Env(terminal_type="WEB", user_agent=visitor.user_agent or "unknown"),
+            env=Env(terminal_type="WEB", user_agent=browser[:_USER_AGENT]),
         ),
         payment_request_id=payment_request_id,
         payment_amount=order.amount,

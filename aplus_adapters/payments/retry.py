@@ -85,7 +85,8 @@ class Rules:
     begun that could outlast it. An expired code that no inquiry brings an answer about is cancelled
     after `grace`. `cancel` are the seconds between cancellations that bring no S; when they are
     used up it is tried every `after_refusal` with an error in the log. What contradicts the stored
-    payment is asked about again `after_conflict`. `max_age` of a notification lets a re-send 24 h
+    payment is asked about again `after_conflict`. No order gets more than `attempts_per_hour`:
+    nobody's presses add up to rows and calls. `max_age` of a notification lets a re-send 24 h
     22 min late through.
 
     Raises InvalidValue for a pause over FAR (`after_conflict`: FARTHEST).
@@ -104,6 +105,7 @@ class Rules:
     after_refusal: timedelta = timedelta(seconds=60)
     after_conflict: timedelta = timedelta(minutes=10)
     expiry: timedelta = DEFAULT_EXPIRY
+    attempts_per_hour: int = 30
     max_age: timedelta = MAX_AGE
     max_ahead: timedelta = MAX_AHEAD
 

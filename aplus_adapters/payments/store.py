@@ -4,6 +4,7 @@
 |---------------------|---------------------------------------------------------------------------|
 | `add`               | durable before it returns; one attempt per order among those that occupy  |
 | `get`, `latest`     | what was committed last                                                   |
+| `count_attempts`    | how many attempts of an order were made since a moment                    |
 | `claim`             | of several callers with the same token exactly one gets True              |
 | `release`           | gives a claim back, if it still is the caller's                           |
 | `record`            | one transaction: lock, advance, store, `inside`, commit; all or nothing   |
@@ -42,6 +43,7 @@ STORE_METHODS = (
     "add",
     "get",
     "latest",
+    "count_attempts",
     "claim",
     "release",
     "record",
@@ -56,7 +58,16 @@ STORE_METHODS = (
     "unreported_conflicts",
 )
 STORE_READS = frozenset(
-    ("get", "latest", "due", "history", "refunds", "due_refunds", "unreported_conflicts")
+    (
+        "get",
+        "latest",
+        "count_attempts",
+        "due",
+        "history",
+        "refunds",
+        "due_refunds",
+        "unreported_conflicts",
+    )
 )
 """Those of STORE_METHODS that change nothing."""
 
@@ -78,6 +89,10 @@ class PaymentStore(Protocol):
 
     def latest(self, order_ref: str, /) -> Attempt | None:
         """Give the newest attempt of an order, None if there is none."""
+        ...
+
+    def count_attempts(self, order_ref: str, since: datetime, /) -> int:
+        """Return how many attempts of an order were made at this moment or later."""
         ...
 
     def claim(self, payment_request_id: str, token: int, until: datetime, /) -> bool:

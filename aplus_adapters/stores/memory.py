@@ -70,6 +70,14 @@ class MemoryStore:
         """Give the newest attempt of an order, None if there is none."""
         return self._attempts.get(self._newest.get(order_ref, ""))
 
+    def count_attempts(self, order_ref: str, since: datetime, /) -> int:
+        """Return how many attempts of an order were made at this moment or later."""
+        with self._mutex:
+            return sum(
+                attempt.order_ref == order_ref and attempt.created_at >= since
+                for attempt in self._attempts.values()
+            )
+
     def claim(self, payment_request_id: str, token: int, until: datetime, /) -> bool:
         """Take the claim of an open attempt whose `claim` still is `token`."""
         with self._mutex:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aplus_adapters.errors import ConfigurationError, StoreError, UnknownPayment
 
 try:
-    from sqlalchemy import and_, insert, or_, select, update
+    from sqlalchemy import and_, func, insert, or_, select, update
     from sqlalchemy.exc import IntegrityError
 except ImportError:
     raise ConfigurationError(
@@ -114,6 +114,20 @@ class SQLStore:
         """Give the newest attempt of an order, None if there is none."""
         query = select(payments).where(self._ours(payments), payments.c.order_ref == order_ref)
         return self._one("latest", query.order_by(payments.c.created_at.desc()).limit(1))
+
+    def count_attempts(self, order_ref: str, since: datetime, /) -> int:
+        """Return how many attempts of an order were made at this moment or later."""
+        query = (
+            select(func.count())
+            .select_from(payments)
+            .where(
+                self._ours(payments),
+                payments.c.order_ref == order_ref,
+                payments.c.created_at >= since,
+            )
+        )
+        with self._transaction("count_attempts") as connection:
+            return connection.execute(query).scalar_one()
 
     def claim(self, payment_request_id: str, token: int, until: datetime, /) -> bool:
         """Take the claim of an open attempt whose `claim` still is `token`."""

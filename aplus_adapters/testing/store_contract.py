@@ -105,6 +105,15 @@ class PaymentStoreContract:
         """An unknown id leaves no trace."""
         assert store.get("x") is None
         assert store.latest("x") is None
+
+    def test_attempts_of_an_order_are_counted_from_a_moment_on(self, store: Any) -> None:
+        """By `created_at`, in whatever state they are; another order's do not count."""
+        store.add(an_attempt(1))
+        store.record("pay1", an_observation(News.FAILED), nothing)
+        store.add(an_attempt(2, created_at=LATER))
+        store.add(an_attempt(3, "A-2"))
+        assert [store.count_attempts("A-1", since) for since in (NOON, LATER)] == [2, 1]
+        assert store.count_attempts("x", NOON) == 0
         assert list(store.history("x")) == []
         assert list(store.refunds("x")) == []
         assert not store.claim("x", 0, LATER)

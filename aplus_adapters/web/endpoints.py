@@ -15,6 +15,7 @@ from aplus_adapters.errors import (
     NotificationError,
     OrderChanged,
     StoreError,
+    TooManyAttempts,
     UnknownOrder,
 )
 from aplus_adapters.payments.effects import call_hook, get, now, sleep
@@ -98,6 +99,9 @@ def respond(
         response = problem(request, 404, str(error))
     except OrderChanged:  # which is logged where it is found, for the operator
         response = problem(request, 409, "this order has changed since it was paid; ask the shop")
+    except TooManyAttempts:
+        retry = ("Retry-After", "600")
+        response = problem(request, 429, "this order was tried too often; try again later", retry)
     except StoreError as error:
         log.exception("%s: %s", route.name, error)
         response = problem(request, 503, "please try again in a moment", ("Retry-After", "2"))

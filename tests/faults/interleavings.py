@@ -35,7 +35,16 @@ from aplus_adapters.web.view import view_of
 from conftest import NOON
 
 LIFE = timedelta(minutes=3)
-_READS = ("get", "latest", "refunds", "history", "due", "due_refunds", "unreported_conflicts")
+_READS = (
+    "get",
+    "latest",
+    "count_attempts",
+    "refunds",
+    "history",
+    "due",
+    "due_refunds",
+    "unreported_conflicts",
+)
 
 
 def evolve(instance, **changes):

@@ -317,6 +317,10 @@ def test_a_new_attempt_waits_until_the_expired_one_is_known_to_be_closed(
     gateway.script["inquiryPayment"] = [DOWN]
     assert start().payment_request_id == first.payment_request_id
     gateway.script["inquiryPayment"] = [inquired(first, CLOSED)]
+    calls = len(gateway.calls())
+    assert start().payment_request_id == first.payment_request_id
+    assert len(gateway.calls()) == calls, "the pause holds for presses as well"
+    clock.moment += pay.setup.rules.inquiry
     second = start()
     assert second.payment_request_id != first.payment_request_id
     assert second.state is State.PENDING
