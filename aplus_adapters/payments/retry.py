@@ -105,7 +105,7 @@ class Rules:
     after_refusal: timedelta = timedelta(seconds=60)
     after_conflict: timedelta = timedelta(minutes=10)
     expiry: timedelta = DEFAULT_EXPIRY
-    attempts_per_hour: int = 30
+    attempts_per_hour: int = 12
     max_age: timedelta = MAX_AGE
     max_ahead: timedelta = MAX_AHEAD
 
