@@ -6,7 +6,6 @@ import os
 import ssl
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aplus_adapters.errors import ConfigurationError, NotSent
@@ -79,9 +78,6 @@ def _certificates() -> str:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
         except OSError:
             return f"found {name} that is no readable file of certificates in PEM; " + _UNSET
-    for name, path in _set(("SSL_CERT_DIR",)):
-        if not Path(path).is_dir():
-            return f"found {name} that is no directory of certificates; " + _UNSET
     for name, _ in _set(("SSLKEYLOGFILE",)):
         return f"found {name} that cannot be written; " + _UNSET
     return "found certificates of this machine that cannot be read; install them again"

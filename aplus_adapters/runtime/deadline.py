@@ -19,6 +19,8 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from aplus_adapters.runtime.transports import innermost_transports, is_of_library
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -91,11 +93,11 @@ def guard(client: Any) -> bool:
     Transports of httpx that have no network, such as MockTransport, need no guard.
     """
     is_guarded = True
-    for transport in _transports(client):
+    for transport in innermost_transports(client):
         pool = getattr(transport, "_pool", None)
         if hasattr(pool, "_network_backend"):
             _guard_pool(pool)
-        elif pool is not None or not _is_of_library(transport):
+        elif pool is not None or not is_of_library(transport):
             is_guarded = False
     return is_guarded
 
@@ -113,33 +115,6 @@ def _guard_pool(pool: Any) -> None:
             inner = inner._connection  # noqa: SLF001
         if hasattr(inner, "_network_stream"):
             inner._network_stream = _Stream(inner._network_stream)  # noqa: SLF001
-
-
-def _transports(client: Any) -> Iterator[Any]:
-    """Return the innermost transports of a client, within transports of the shop's own too."""
-    rest = [getattr(client, "_transport", None), *getattr(client, "_mounts", {}).values()]
-    seen: set[int] = set()
-    while rest:
-        transport = rest.pop()
-        if transport is None or id(transport) in seen:
-            continue
-        seen.add(id(transport))
-        inner = [] if hasattr(transport, "_pool") else list(_inside(transport))
-        rest += inner
-        if not inner:
-            yield transport
-
-
-def _inside(transport: Any) -> Iterator[Any]:
-    for value in getattr(transport, "__dict__", {}).values():
-        values = value.values() if isinstance(value, dict) else value
-        for part in values if isinstance(value, list | tuple | dict) else (value,):
-            if hasattr(part, "handle_request"):
-                yield part
-
-
-def _is_of_library(transport: Any) -> bool:
-    return type(transport).__module__.partition(".")[0] in ("httpx", "httpx2")
 
 
 class _Backend:

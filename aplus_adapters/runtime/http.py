@@ -11,12 +11,14 @@ import math
 import os
 import sys
 import time
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from aplus_adapters.errors import ConfigurationError, NotSent, OutcomeUnknown
 from aplus_adapters.protocol.envelope import Answer
 from aplus_adapters.runtime.clients import make_client, preferred_library
 from aplus_adapters.runtime.deadline import NotConnected, deadline, guard, in_thread
+from aplus_adapters.runtime.transports import forget_connections
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -42,6 +44,7 @@ class Sender:
         self._library = _library_of(client, "Client")
         self._shops_own = client
         self._clients: dict[str, Any] = {}
+        self._lock = Lock()
         self._process = os.getpid()
 
     def send(self, request: SignedRequest, timeout: float) -> Answer:
@@ -49,6 +52,7 @@ class Sender:
 
         Raises NotSent, also as a ConfigurationError where no client can be made; OutcomeUnknown.
         """
+        self._leave_to_parent()
         client = self._client(request) if self._shops_own is None else self._shops_own
         try:
             if guard(client):
@@ -71,19 +75,18 @@ class Sender:
             return _answer(response, body)
 
     def _client(self, request: SignedRequest) -> Any:
-        self._leave_to_parent()
-        client = self._clients.get(request.client_id)
-        if client is None:
-            made = make_client(self._library, "Client", request.url)
-            client = self._clients.setdefault(request.client_id, made)
-            if client is not made:
-                made.close()
-        return client
+        with self._lock:  # as making a client takes the time of many calls
+            if request.client_id not in self._clients:
+                made = make_client(self._library, "Client", request.url)
+                self._clients[request.client_id] = made
+            return self._clients[request.client_id]
 
     def _leave_to_parent(self) -> None:
         """Use no connection of the process that this one was forked from."""
         if self._process != os.getpid():
-            self._process, self._clients = os.getpid(), {}
+            self._process, self._clients, self._lock = os.getpid(), {}, Lock()
+            if self._shops_own is not None:
+                forget_connections(self._shops_own)
 
     def close(self) -> None:
         """Close the clients that were made here."""
@@ -109,6 +112,7 @@ class AsyncSender:
 
         Raises NotSent, also as a ConfigurationError where no client can be made; OutcomeUnknown.
         """
+        self._leave_to_parent()
         client = await self._client(request) if self._shops_own is None else self._shops_own
         # The time-out below watches the time: an error beside it would have its clean-up cancelled.
         body = _Body(request, math.inf)
@@ -127,7 +131,6 @@ class AsyncSender:
             raise _translated(self._library, request, error) from error
 
     async def _client(self, request: SignedRequest) -> Any:
-        self._leave_to_parent()
         loop = asyncio.get_running_loop()
         mine = self._loops.get(loop)
         if mine is None:
@@ -144,6 +147,8 @@ class AsyncSender:
         """Use no connection of the process that this one was forked from."""
         if self._process != os.getpid():
             self._process, self._loops = os.getpid(), {}
+            if self._shops_own is not None:
+                forget_connections(self._shops_own)
 
     async def aclose(self) -> None:
         """Close the clients that were made here for the running loop."""
