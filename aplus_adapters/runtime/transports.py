@@ -17,7 +17,7 @@ __all__ = ["forget_connections", "innermost_transports", "is_of_library"]
 def forget_connections(client: Any) -> None:
     """Forget the connections that another process opened: both would talk over them at once."""
     for transport in innermost_transports(client):
-        pool = getattr(transport, "_pool", None)
+        pool: Any = getattr(transport, "_pool", None)
         for name in ("_connections", "_requests"):
             if hasattr(pool, name):
                 setattr(pool, name, [])
