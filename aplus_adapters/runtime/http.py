@@ -29,6 +29,7 @@ __all__ = ["AsyncSender", "Sender", "preferred_library"]
 
 MAX_ANSWER = 1 << 20  # bytes; a legal answer has a few thousand
 _CONNECT = 3.0  # seconds
+_TURN = 200  # chunks after which the event loop gets its turn
 _NOT_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol")
 
 
@@ -125,7 +126,8 @@ class AsyncSender:
                     body.add(response.content)
                 else:
                     async for chunk in response.aiter_raw():
-                        body.add(chunk)
+                        if body.add(chunk) % _TURN == 0:
+                            await asyncio.sleep(0)  # tiny chunks come without any wait
                 return _answer(response, body)
         except Exception as error:
             raise _translated(self._library, request, error) from error
@@ -187,14 +189,15 @@ class _Body:
         self._length = 0
         self._chunks: list[bytes] = []
 
-    def add(self, chunk: bytes) -> None:
-        """Keep a chunk; raise OutcomeUnknown for one that is too much or too late."""
+    def add(self, chunk: bytes) -> int:
+        """Keep a chunk, return how many there are; raise OutcomeUnknown at too much or too late."""
         self._length += len(chunk)
         self._chunks.append(chunk)
         if self._length > MAX_ANSWER:
             raise OutcomeUnknown(f"{self._path}: found an answer over {MAX_ANSWER} bytes")
         if time.monotonic() > self._ends:
             raise OutcomeUnknown(f"{self._path}: no whole answer within {self._timeout:g} s")
+        return len(self._chunks)
 
     def whole(self) -> bytes:
         """Return all of them."""
