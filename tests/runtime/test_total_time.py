@@ -125,7 +125,14 @@ def within_total(send):
     thread.join(GIVE_UP)
     assert not thread.is_alive(), "the call hangs"
     assert outcome["took"] < LATEST
-    return outcome.get("error")
+    error = outcome.pop("error", None)
+    if error is not None:
+        error.__traceback__ = error.__cause__ = error.__context__ = None
+    with warnings.catch_warnings():
+        # httpcore leaves a connection whose TLS handshake was cancelled to the garbage collector.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+    return error
 
 
 def blocking(request, client=None):
@@ -146,10 +153,6 @@ def awaiting(request, client=None):
             return await sender.send(request, TOTAL)
         finally:
             await sender.aclose()
-            with warnings.catch_warnings():
-                # httpcore leaves a connection whose TLS was cancelled to the garbage collector.
-                warnings.simplefilter("ignore", ResourceWarning)
-                gc.collect()
 
     return lambda: asyncio.run(main())
 
