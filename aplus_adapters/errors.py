@@ -7,7 +7,8 @@
             OrderChanged           the order was paid with another amount than it has now
             InconsistentRetry      this paymentRequestId was already used with other content
         TooManyAttempts        wait: this order was tried too often within an hour; nothing was sent
-        NotSent                safe to send again: no byte reached Alipay+
+        NotSent                safe to send again: no byte reached Alipay+ (a ConfigurationError too
+                               where no HTTP client can be made: mend what it names first)
         OutcomeUnknown         ask: the request may have been acted on, no trustworthy answer came
         Rejected               final: Alipay+ said F in a verified answer; carries the result
         SignatureError         believe nothing of the message that this came with

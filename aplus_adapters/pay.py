@@ -25,6 +25,7 @@ from aplus_adapters.runtime.clock import Clock, SystemClock
 from aplus_adapters.runtime.drivers import run, run_async
 from aplus_adapters.runtime.http import AsyncSender, Sender
 from aplus_adapters.runtime.recording import refuse_inside
+from aplus_adapters.runtime.transports import forget_connections
 from aplus_adapters.runtime.wiring import AsyncPerformer, Performer
 from aplus_adapters.web.page import PageDesign
 from aplus_adapters.web.shop import ShopFront
@@ -54,7 +55,10 @@ class AplusPay:
     `page` changes how that looks and what it says. Pages of other sites cannot make a buyer's
     browser post to the routes, except those of `trusted_origins` (such as `https://shop.example`,
     or `capacitor://localhost` for an app). `client` and `async_client` are the shop's own HTTP
-    clients (httpx or httpx2); by default one is made per account, with TLS verified.
+    clients (httpx or httpx2); by default one is made per account, with TLS verified. Each call ends
+    in its time with a client of yours too; where its transport uses another HTTP library, that call
+    goes on in a thread of its own. Let it have connections enough (`httpx.Limits`): what waits for
+    one is not sent.
 
     Raises ConfigurationError for anything that cannot work.
     """
@@ -137,6 +141,9 @@ class AplusPay:
         """Make everything anew in a forked worker: connections and threads are its master's."""
         if self._process != os.getpid():
             self._process, self._blocking, self._awaiting = os.getpid(), None, None
+            for client in (self._client, self._async_client):
+                if client is not None:
+                    forget_connections(client)
 
     def run(self, flow: Flow[T]) -> T:
         """Run a flow to its end, blocking."""

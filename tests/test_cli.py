@@ -61,6 +61,11 @@ def test_doctor_finds_a_working_configuration_well(settings):
         ({"APLUS_CLIENT_ID": ""}, "found no APLUS_CLIENT_ID", "correct the variable"),
         ({"APLUS_PRIVATE_KEY_FILE": "/no/such/file"}, "cannot read", ""),
         ({"APLUS_GATEWAY": "http://127.0.0.1:9"}, "could not connect", "check APLUS_GATEWAY"),
+        (
+            {"APLUS_GATEWAY": "https://127.0.0.1:9", "SSL_CERT_FILE": "/no/such"},
+            "found SSL_CERT_FILE",
+            "correct what it names",
+        ),
         ({"APLUS_GATEWAY": "http://gateway.example"}, "expected https://", ""),
         (
             {"APLUS_NOTIFY_URL": "127.0.0.1:5002/aplus/notify"},

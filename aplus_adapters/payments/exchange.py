@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from attrs import frozen
 
-from aplus_adapters.errors import MessageError, NotSent, OutcomeUnknown, SignatureError
+from aplus_adapters.errors import (
+    ConfigurationError,
+    MessageError,
+    NotSent,
+    OutcomeUnknown,
+    SignatureError,
+)
 from aplus_adapters.payments.effects import draw, now, send, sleep
 from aplus_adapters.protocol.envelope import Answer, SignedRequest, sign_request, verify_answer
 from aplus_adapters.protocol.results import Action, look_up
@@ -105,8 +111,8 @@ def _pause(
     retry: Retry, repetition: int, error: NotSent | OutcomeUnknown, started: datetime
 ) -> Flow[float | None]:
     """Give the seconds to wait before the next repetition, None if there is to be none."""
-    if repetition == len(retry.pauses):
-        return None
+    if repetition == len(retry.pauses) or isinstance(error, ConfigurationError):
+        return None  # what is wrong with the set-up stays wrong for the seconds of a retry
     pause = retry.pause(repetition, (yield from draw()))
     if isinstance(error, OutcomeUnknown) and error.retry_after is not None:
         pause = max(pause, error.retry_after)

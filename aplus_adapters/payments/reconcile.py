@@ -7,6 +7,7 @@ something has to take its claim in the store first, so that each is asked about 
 from __future__ import annotations
 
 import logging
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
@@ -61,9 +62,9 @@ def reconcile(setup: Setup, progress: Callable[[Round], None] = lambda _: None) 
 
     Attempts without an answer are sent again, byte for byte, open codes are inquired about, expired
     ones closed, refunds without an answer sent again, conflicts that the shop does not know of
-    reported. `progress` is called after each with the numbers so far. An error with one of them
-    (a store or hook that fails) is logged and counted and costs the others nothing. Raises
-    StoreError only if the store cannot even be searched.
+    reported. Attempts and refunds take turns. `progress` is called after each with the numbers so
+    far. An error with one of them (a store or hook that fails) is logged and counted and costs the
+    others nothing. Raises StoreError only if the store cannot even be searched.
     """
     started = yield from now()
     done = Round()
@@ -73,14 +74,20 @@ def reconcile(setup: Setup, progress: Callable[[Round], None] = lambda _: None) 
         done = yield from _count(done, _report(conflict, done))
         progress(done)
     seen: set[str] = set()
-    while attempts := (yield from _new(seen, "due", started, accounts)):
-        for attempt in attempts:
-            done = yield from _count(done, _ask(setup, attempt, done))
-            progress(done)
-    while refunds := (yield from _new(seen, "due_refunds", started, accounts)):
-        for refund in refunds:
-            done = yield from _count(done, _refund(setup, refund, done))
-            progress(done)
+    steps: dict[str, Callable[[Setup, Any, Round], Flow[Round]]]
+    steps = {"due": _ask, "due_refunds": _refund}
+    while steps:
+        found = []
+        for search, step_of in tuple(steps.items()):
+            items = yield from _new(seen, search, started, accounts)
+            if not items:
+                del steps[search]
+            found.append([(step_of, item) for item in items])
+        # In turn, so that no refund waits for the time-outs of many inquiries, nor the reverse.
+        for pair in zip_longest(*found):
+            for step_of, item in filter(None, pair):
+                done = yield from _count(done, step_of(setup, item, done))
+                progress(done)
     return done
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from aplus_adapters.errors import AplusError, NotSent, OutcomeUnknown
+from aplus_adapters.errors import AplusError, ConfigurationError, NotSent, OutcomeUnknown
 from aplus_adapters.protocol import signing
 from aplus_adapters.protocol.account import Account, Environment
 from aplus_adapters.protocol.envelope import Answer, sign_request, verify_answer
@@ -89,6 +89,8 @@ def _gateway(account: Account) -> Iterator[Check]:
         answer = sender.send(request, _TIMEOUT)
     except (NotSent, OutcomeUnknown) as error:
         remedy = "check APLUS_GATEWAY, the network, a proxy and the machine's certificates"
+        if isinstance(error, ConfigurationError):
+            remedy = "correct what it names, in the environment of the shop's processes too"
         yield Check("gateway", ok=False, found=str(error), remedy=remedy)
         return
     finally:

@@ -7,18 +7,21 @@ installed, and a client of either may be handed in.
 from __future__ import annotations
 
 import asyncio
+import math
+import os
 import sys
 import time
-import weakref
-from importlib import import_module
-from importlib.util import find_spec
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from aplus_adapters.errors import ConfigurationError, NotSent, OutcomeUnknown
 from aplus_adapters.protocol.envelope import Answer
+from aplus_adapters.runtime.clients import make_client, preferred_library
+from aplus_adapters.runtime.deadline import NotConnected, deadline, guard, in_thread
+from aplus_adapters.runtime.transports import forget_connections
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncGenerator, Iterator
 
     from aplus_adapters.protocol.envelope import SignedRequest
 
@@ -26,125 +29,200 @@ __all__ = ["AsyncSender", "Sender", "preferred_library"]
 
 MAX_ANSWER = 1 << 20  # bytes; a legal answer has a few thousand
 _CONNECT = 3.0  # seconds
+_TURN = 200  # chunks after which the event loop gets its turn
 _NOT_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol")
 
 
-def preferred_library() -> Any:
-    """Give the HTTP library for clients of our own: httpx2 if it is installed, otherwise httpx."""
-    return import_module("httpx2" if find_spec("httpx2") else "httpx")
-
-
 class Sender:
-    """Blocking: one pooled client per account, or the shop's own for all."""
+    """Blocking: one pooled client per account, or the shop's own for all.
+
+    A client of the shop's own is held to the total time as well. If its transport cannot be made
+    to keep it (one that uses another HTTP library), each call is made in a thread, which goes on
+    by itself when the time is over.
+    """
 
     def __init__(self, client: Any = None) -> None:
         self._library = _library_of(client, "Client")
         self._shops_own = client
         self._clients: dict[str, Any] = {}
+        self._lock = Lock()
+        self._process = os.getpid()
 
     def send(self, request: SignedRequest, timeout: float) -> Answer:
-        """Send once; `timeout` is seconds for the whole call. Raises NotSent, OutcomeUnknown."""
-        client = self._shops_own or self._client(request)
-        started = time.monotonic()
+        """Send once; `timeout` is seconds for the whole call.
+
+        Raises NotSent, also as a ConfigurationError where no client can be made; OutcomeUnknown.
+        """
+        self._leave_to_parent()
+        client = self._client(request) if self._shops_own is None else self._shops_own
         try:
-            with client.stream(**_arguments(self._library, request, timeout)) as response:
-                chunks: list[bytes] = _read_before(request, response)
-                for chunk in () if response.is_stream_consumed else response.iter_raw():
-                    chunks.append(chunk)
-                    _check(request, chunks, time.monotonic() - started, timeout)
-                return _answer(response, chunks)
+            if guard(client):
+                return self._send(client, request, timeout)
+            return in_thread(lambda: self._send(client, request, timeout), timeout)
         except Exception as error:
             raise _translated(self._library, request, error) from error
 
+    def _send(self, client: Any, request: SignedRequest, timeout: float) -> Answer:
+        body = _Body(request, timeout)
+        with (
+            deadline(timeout),
+            client.stream(**_arguments(self._library, request, timeout)) as response,
+        ):
+            if response.is_stream_consumed:  # of a MockTransport whose answer has `content`
+                body.add(response.content)
+            else:
+                for chunk in response.iter_raw():
+                    body.add(chunk)
+            return _answer(response, body)
+
     def _client(self, request: SignedRequest) -> Any:
-        client = self._clients.get(request.client_id)
-        if client is None:
-            made = self._library.Client(**_client_options(request))
-            client = self._clients.setdefault(request.client_id, made)
-        return client
+        with self._lock:  # as making a client takes the time of many calls
+            if request.client_id not in self._clients:
+                made = make_client(self._library, "Client", request.url)
+                self._clients[request.client_id] = made
+            return self._clients[request.client_id]
+
+    def _leave_to_parent(self) -> None:
+        """Use no connection of the process that this one was forked from."""
+        if self._process != os.getpid():
+            self._process, self._clients, self._lock = os.getpid(), {}, Lock()
+            if self._shops_own is not None:
+                forget_connections(self._shops_own)
 
     def close(self) -> None:
         """Close the clients that were made here."""
+        self._leave_to_parent()
         while self._clients:
             self._clients.popitem()[1].close()
 
 
 class AsyncSender:
-    """Awaiting: one pooled client per account and event loop, or the shop's own for all."""
+    """Awaiting: one pooled client per account and event loop, or the shop's own for all.
+
+    Those made here are closed with their loop, as `asyncio.run` ends it.
+    """
 
     def __init__(self, client: Any = None) -> None:
         self._library = _library_of(client, "AsyncClient")
         self._shops_own = client
-        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Any]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._loops: dict[asyncio.AbstractEventLoop, _OfLoop] = {}
+        self._process = os.getpid()
 
     async def send(self, request: SignedRequest, timeout: float) -> Answer:
-        """Send once; `timeout` is seconds for the whole call. Raises NotSent, OutcomeUnknown."""
-        client = self._shops_own or self._client(request)
+        """Send once; `timeout` is seconds for the whole call.
+
+        Raises NotSent, also as a ConfigurationError where no client can be made; OutcomeUnknown.
+        """
+        self._leave_to_parent()
+        client = await self._client(request) if self._shops_own is None else self._shops_own
+        # The time-out below watches the time: an error beside it would have its clean-up cancelled.
+        body = _Body(request, math.inf)
         try:
             async with (
                 asyncio.timeout(timeout),
                 client.stream(**_arguments(self._library, request, timeout)) as response,
             ):
-                chunks: list[bytes] = _read_before(request, response)
-                if not response.is_stream_consumed:
+                if response.is_stream_consumed:  # of a MockTransport whose answer has `content`
+                    body.add(response.content)
+                else:
                     async for chunk in response.aiter_raw():
-                        chunks.append(chunk)
-                        _check(request, chunks, 0.0, timeout)
-                return _answer(response, chunks)
+                        if body.add(chunk) % _TURN == 0:
+                            await asyncio.sleep(0)  # tiny chunks come without any wait
+                return _answer(response, body)
         except Exception as error:
             raise _translated(self._library, request, error) from error
 
-    def _client(self, request: SignedRequest) -> Any:
-        clients = self._clients.setdefault(asyncio.get_running_loop(), {})
-        if request.client_id not in clients:
-            made = self._library.AsyncClient(**_client_options(request))
-            clients[request.client_id] = made
-        return clients[request.client_id]
+    async def _client(self, request: SignedRequest) -> Any:
+        loop = asyncio.get_running_loop()
+        mine = self._loops.get(loop)
+        if mine is None:
+            for other in [other for other in list(self._loops) if other.is_closed()]:
+                self._loops.pop(other, None)
+            mine = self._loops[loop] = _OfLoop()
+            await mine.closer.__anext__()
+        if request.client_id not in mine.clients:
+            made = make_client(self._library, "AsyncClient", request.url)
+            mine.clients[request.client_id] = made
+        return mine.clients[request.client_id]
+
+    def _leave_to_parent(self) -> None:
+        """Use no connection of the process that this one was forked from."""
+        if self._process != os.getpid():
+            self._process, self._loops = os.getpid(), {}
+            if self._shops_own is not None:
+                forget_connections(self._shops_own)
 
     async def aclose(self) -> None:
         """Close the clients that were made here for the running loop."""
-        for client in self._clients.pop(asyncio.get_running_loop(), {}).values():
-            await client.aclose()
+        self._leave_to_parent()
+        mine = self._loops.pop(asyncio.get_running_loop(), None)
+        if mine is not None:
+            await mine.closer.aclose()
 
 
-def _client_options(request: SignedRequest) -> dict[str, Any]:
-    # A proxy of the environment must not get requests that are for this machine.
-    return {"follow_redirects": False, "trust_env": request.url.startswith("https://")}
+class _OfLoop:
+    """The clients of one event loop.
+
+    `closer` is an asynchronous generator, which is what every loop closes before it ends: the one
+    public way to be told of the end while connections can still be closed.
+    """
+
+    def __init__(self) -> None:
+        self.clients: dict[str, Any] = {}
+        self.closer = _closing(self.clients)
+
+
+async def _closing(clients: dict[str, Any]) -> AsyncGenerator[None]:
+    try:
+        yield
+    finally:
+        while clients:
+            await clients.popitem()[1].aclose()
+
+
+class _Body:
+    """The bytes of an answer, as far as they have come."""
+
+    def __init__(self, request: SignedRequest, timeout: float) -> None:
+        self._path, self._timeout = request.path, timeout
+        self._ends = time.monotonic() + timeout
+        self._length = 0
+        self._chunks: list[bytes] = []
+
+    def add(self, chunk: bytes) -> int:
+        """Keep a chunk, return how many there are; raise OutcomeUnknown at too much or too late."""
+        self._length += len(chunk)
+        self._chunks.append(chunk)
+        if self._length > MAX_ANSWER:
+            raise OutcomeUnknown(f"{self._path}: found an answer over {MAX_ANSWER} bytes")
+        if time.monotonic() > self._ends:
+            raise OutcomeUnknown(f"{self._path}: no whole answer within {self._timeout:g} s")
+        return len(self._chunks)
+
+    def whole(self) -> bytes:
+        """Return all of them."""
+        return b"".join(self._chunks)
 
 
 def _arguments(library: Any, request: SignedRequest, timeout: float) -> dict[str, Any]:
+    # Ends before the whole call does, so that it is known that nothing was sent.
+    before = 0.9 * timeout
     return {
         "method": "POST",
         "url": request.url,
         "content": request.body,
         # The signature covers the bytes of the answer: nothing may compress them on the way.
         "headers": [*request.headers, ("Accept-Encoding", "identity")],
-        "timeout": library.Timeout(timeout, connect=min(_CONNECT, timeout)),
+        "timeout": library.Timeout(timeout, connect=min(_CONNECT, before), pool=before),
         "follow_redirects": False,
     }
 
 
-def _read_before(request: SignedRequest, response: Any) -> list[bytes]:
-    """Return the body of a response that is read already: a MockTransport's with `content`."""
-    chunks = [response.content] if response.is_stream_consumed else []
-    _check(request, chunks, 0.0, 0.0)
-    return chunks
-
-
-def _check(request: SignedRequest, chunks: list[bytes], spent: float, timeout: float) -> None:
-    if sum(map(len, chunks)) > MAX_ANSWER:
-        raise OutcomeUnknown(f"{request.path}: found an answer over {MAX_ANSWER} bytes")
-    if spent > timeout:
-        raise OutcomeUnknown(f"{request.path}: no whole answer within {timeout:g} s")
-
-
-def _answer(response: Any, chunks: list[bytes]) -> Answer:
+def _answer(response: Any, body: _Body) -> Answer:
     return Answer(
         status=response.status_code,
         headers=tuple(response.headers.multi_items()),
-        body=b"".join(chunks),
+        body=body.whole(),
     )
 
 
@@ -152,7 +230,8 @@ def _translated(library: Any, request: SignedRequest, error: Exception) -> Excep
     if isinstance(error, OutcomeUnknown):
         return error
     name = type(error).__name__
-    if isinstance(error, tuple(getattr(library, kind) for kind in _NOT_SENT)):
+    not_sent = (NotConnected, *(getattr(library, kind) for kind in _NOT_SENT))
+    if isinstance(error, not_sent):
         return NotSent(
             f"{request.path}: could not connect to {_host(request)} ({name}: {str(error)[:200]}); "
             "nothing was sent, it will be safe to send again"

@@ -172,6 +172,19 @@ def test_reconcile_asks_about_what_is_due_and_nothing_else(pay, gateway, start, 
     )
 
 
+def test_in_a_round_no_refund_waits_for_more_than_one_inquiry(pay, gateway, paid, start, clock):
+    """Each inquiry without an answer takes its time-out: 30 of them are two minutes and a half."""
+    gateway.script["refund"] = [LOST]
+    refunds = [give_back(pay, paid, number, amount=Amount("USD", 100)) for number in range(2)]
+    last = [start(f"B-{number}") for number in range(30)][-1]
+    clock.moment = max(last.next_call_at, *(one.next_call_at for one in refunds))
+    gateway.script.update(refund=[done()], inquiryPayment=[LOST])
+    gateway.sent.clear()
+    rounds = pay.reconcile()
+    assert (rounds.asked, rounds.refunds, rounds.failed) == (30, 2, 0)
+    assert gateway.calls() == ["inquiryPayment", "refund"] * 2 + ["inquiryPayment"] * 28
+
+
 def test_reconcile_closes_what_has_expired(pay, gateway, start, clock):
     attempt = start()
     clock.moment = NOON + timedelta(minutes=4)

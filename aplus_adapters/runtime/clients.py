@@ -1,0 +1,94 @@
+"""Making HTTP clients, and saying which variable of the environment keeps one from being made."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from aplus_adapters.errors import ConfigurationError, NotSent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["ClientError", "make_client", "preferred_library"]
+
+_KEPT = 20  # idle connections
+_PROXIES = ("HTTPS_PROXY", "ALL_PROXY", "HTTP_PROXY")
+
+
+class ClientError(ConfigurationError, NotSent):
+    """No HTTP client can be made: the set-up is wrong, and nothing was sent."""
+
+
+def preferred_library() -> Any:
+    """Return the HTTP library for clients of our own: httpx2 if it is installed, else httpx."""
+    return import_module("httpx2" if find_spec("httpx2") else "httpx")
+
+
+def make_client(library: Any, kind: str, url: str) -> Any:
+    """Make a Client or AsyncClient for an address; raise ClientError that names the variable."""
+    try:
+        return getattr(library, kind)(
+            follow_redirects=False,
+            # A proxy of the environment must not get requests that are for this machine.
+            trust_env=url.startswith("https://"),
+            # No call waits for the connection of another: a refund goes out while inquiries hang.
+            # There are as many calls as the server has requests, and each ends in time.
+            limits=library.Limits(max_connections=None, max_keepalive_connections=_KEPT),
+        )
+    except Exception as error:
+        # Not `from error`: the library's own message may quote a proxy's address and its password.
+        raise ClientError(
+            f"HTTP client: cannot be made ({type(error).__name__}): {_reason(library, error)}; "
+            "nothing was sent"
+        ) from None
+
+
+def _reason(library: Any, error: Exception) -> str:
+    if isinstance(error, OSError):  # an ssl.SSLError is one
+        return _certificates()
+    for name, value in _set(_PROXIES):
+        if value.lower().startswith("socks") and find_spec("socksio") is None:
+            return (
+                f"found a SOCKS proxy in {name} without its package; run pip install "
+                f"'{library.__name__}[socks]', or unset the variable"
+            )
+        try:
+            library.HTTPTransport(proxy=value if "://" in value else f"http://{value}").close()
+        except Exception:
+            return (
+                f"found {name} that is no address of a proxy, expected one such as "
+                "http://proxy.example:3128; correct or unset it"
+            )
+    for name, _ in _set(("NO_PROXY",)):
+        return (
+            f"found {name} with an entry that {library.__name__} cannot read, expected host names "
+            "and addresses without brackets, such as localhost,::1; correct or unset it"
+        )
+    return "found settings of this machine, such as its proxies, that cannot be used"
+
+
+def _certificates() -> str:
+    """Say which of the variables about TLS is wrong, each tried alone."""
+    for name, path in _set(("SSL_CERT_FILE",)):
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+        except OSError:
+            return f"found {name} that is no readable file of certificates in PEM; " + _UNSET
+    for name, _ in _set(("SSLKEYLOGFILE",)):
+        return f"found {name} that cannot be written; " + _UNSET
+    return "found certificates of this machine that cannot be read; install them again"
+
+
+_UNSET = "correct or unset it"
+
+
+def _set(names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Return those of the variables that are set, in either case, as they are written."""
+    for name in names:
+        for spelling in (name.lower(), name):
+            if os.environ.get(spelling):
+                yield spelling, os.environ[spelling]
