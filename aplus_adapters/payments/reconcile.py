@@ -7,12 +7,14 @@ something has to take its claim in the store first, so that each is asked about 
 from __future__ import annotations
 
 import logging
+from functools import partial
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
 from aplus_adapters.errors import AplusError
+from aplus_adapters.payments.attempt import Conflict, Refund
 from aplus_adapters.payments.effects import call_store, draw, now
 from aplus_adapters.payments.follow_up import step, take_claim
 from aplus_adapters.payments.refund import follow_up_refund
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from aplus_adapters.payments.attempt import Attempt, Conflict, Refund
+    from aplus_adapters.payments.attempt import Attempt
     from aplus_adapters.payments.effects import Flow
     from aplus_adapters.payments.setup import Setup
 
@@ -67,46 +69,78 @@ def reconcile(setup: Setup, progress: Callable[[Round], None] = lambda _: None) 
     others nothing. Raises StoreError only if the store cannot even be searched.
     """
     started = yield from now()
-    done = Round()
     accounts = tuple(setup.accounts)
-    conflicts: Sequence[Conflict] = yield from call_store("unreported_conflicts", _BATCH, accounts)
-    for conflict in conflicts:
-        done = yield from _count(done, _report(conflict, done))
-        progress(done)
-    seen: set[str] = set()
-    steps: dict[str, Callable[[Setup, Any, Round], Flow[Round]]]
-    steps = {"due": _ask, "due_refunds": _refund}
-    while steps:
-        found = []
-        for search, step_of in tuple(steps.items()):
-            items = yield from _new(seen, search, started, accounts)
-            if not items:
-                del steps[search]
-            found.append([(step_of, item) for item in items])
-        # In turn, so that no refund waits for the time-outs of many inquiries, nor the reverse.
-        for pair in zip_longest(*found):
-            for step_of, item in filter(None, pair):
-                done = yield from _count(done, step_of(setup, item, done))
-                progress(done)
+    conflicts = _Search("unreported_conflicts", (), accounts, _report)
+    attempts = _Search("due", (started,), accounts, partial(_ask, setup))
+    refunds = _Search("due_refunds", (started,), accounts, partial(_refund, setup))
+    done = Round()
+    # Attempts and refunds in turn: none waits for the time-outs of many of the other kind.
+    for searches in ([conflicts], [attempts, refunds]):
+        done = yield from _work_through(searches, done, progress)
     return done
 
 
-def _new(
-    seen: set[str], search: str, started: datetime, accounts: tuple[str, ...]
-) -> Flow[list[Any]]:
-    """Give what is due and was not seen in this round, in a random order.
+def _work_through(
+    searches: list[_Search], done: Round, progress: Callable[[Round], None]
+) -> Flow[Round]:
+    """Do what these searches find, one of each in turn, until they find nothing more."""
+    while True:
+        batches = []
+        for search in searches:
+            batches.append((yield from search.following()))  # noqa: PERF401  # nothing yields there
+        if not any(batches):
+            return done
+        for turn in zip_longest(*batches):
+            for search, item in zip(searches, turn, strict=True):
+                if item is not None:
+                    done = yield from _count(done, search.step(item, done))
+                    progress(done)
 
-    Random, so that of several workers seldom two want the same.
+
+class _Search:
+    """Finds what is to be done in batches, each thing once in a round.
+
+    What could not be done is found again: then so many more are asked for, that nothing which fails
+    stands before what does not.
     """
-    found = yield from call_store(search, started, _BATCH, accounts)
-    keyed = []
-    for item in found:
-        key = item.payment_request_id if search == "due" else item.refund_request_id
-        if (search + key) not in seen:
-            seen.add(search + key)
-            keyed.append(((yield from draw()), key, item))
-    keyed.sort(key=lambda one: one[:2])
-    return [item for _, _, item in keyed]
+
+    def __init__(
+        self,
+        method: str,
+        moment: tuple[datetime, ...],
+        accounts: tuple[str, ...],
+        step: Callable[[Any, Round], Flow[Round]],
+    ) -> None:
+        self._method, self._moment, self._accounts = method, moment, accounts
+        self.step = step
+        self._seen: set[str] = set()
+        self._found_again = 0
+
+    def following(self) -> Flow[list[Any]]:
+        """Return what was not seen in this round, in a random order; nothing at the end.
+
+        Random, so that of several workers seldom two want the same.
+        """
+        while True:
+            limit = _BATCH + self._found_again
+            arguments = (*self._moment, limit, self._accounts)
+            items: Sequence[Any] = yield from call_store(self._method, *arguments)
+            new = [item for item in items if _key(item) not in self._seen]
+            self._found_again = len(items) - len(new)
+            self._seen.update(map(_key, new))
+            if new or len(items) < limit:
+                break
+        keyed = []
+        for item in new:
+            keyed.append(((yield from draw()), _key(item), item))  # noqa: PERF401
+        keyed.sort(key=lambda entry: entry[:2])
+        return [item for _, _, item in keyed]
+
+
+def _key(item: Attempt | Refund | Conflict) -> str:
+    if isinstance(item, Conflict):
+        return item.key
+    return item.refund_request_id if isinstance(item, Refund) else item.payment_request_id
 
 
 def _count(done: Round, work: Flow[Round]) -> Flow[Round]:

@@ -1,0 +1,54 @@
+"""One thing that fails costs the others nothing: rows, hooks, claims of others."""
+
+import pytest
+
+from aplus_adapters import Amount, MemoryStore, State
+from aplus_adapters.testing.store_values import an_attempt, an_observation, nothing
+from conftest import NOON
+from world import OPEN, PAID
+
+MANY = 130  # more than are read at once
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"], indirect=True)
+def test_conflicts_whose_hook_fails_keep_no_other_from_being_told(pay, account, shop):
+    for number in range(MANY):
+        later = {"client_id": account.client_id, "next_call_at": NOON.replace(minute=1)}
+        made = pay.store.add(an_attempt(number, f"A-{number}", **later))
+        wrong = an_observation(client_id=account.client_id, amount=Amount("JPY", 1))
+        pay.store.record(made.payment_request_id, wrong, nothing)
+    told = []
+
+    def broken_for_most(details):
+        number = int(details.attempt.order_ref.removeprefix("A-"))
+        if number < MANY - 10:
+            raise RuntimeError("the pager is down")
+        told.append(number)
+
+    shop.payment_conflict = broken_for_most
+    rounds = pay.reconcile()
+    assert sorted(told) == list(range(MANY - 10, MANY))
+    assert (rounds.conflicts, rounds.failed) == (10, MANY - 10)
+
+
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+def test_attempts_that_others_take_keep_no_other_from_being_asked_about(
+    pay, account, gateway, clock
+):
+    class Contended(MemoryStore):
+        """Where others are always faster with all but the last attempts."""
+
+        def claim(self, payment_request_id, token, until, /):
+            number = int(payment_request_id.removeprefix("pay"))
+            return number >= MANY - 10 and super().claim(payment_request_id, token, until)
+
+    pay.store = Contended()
+    pay.performer._store = pay.store
+    for number in range(MANY):
+        pay.store.add(an_attempt(number, f"A-{number}", client_id=account.client_id))
+    clock.moment = NOON.replace(hour=13)
+    gateway.script["inquiryPayment"] = [{"result": PAID, "paymentResult": OPEN}]
+    gateway.script["cancelPayment"] = [{"result": PAID}]
+    rounds = pay.reconcile()
+    assert (rounds.taken, rounds.asked) == (MANY - 10, 10)
+    assert pay.store.get(f"pay{MANY - 1}").state is State.CANCELLED
