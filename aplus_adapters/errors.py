@@ -159,6 +159,17 @@ def hide_values(error: BaseException) -> None:
             _shorten(found)
 
 
+def cause_of(error: BaseException) -> str:
+    """Return what a database or the system says is wrong, in one line; empty for other errors.
+
+    Call `hide_values` before.
+    """
+    cause = getattr(error, "orig", None) or error
+    if isinstance(cause, OSError) or any(map(_is_of_a_database, type(error).__mro__)):
+        return str(cause).strip().partition("\n")[0][:200]
+    return ""
+
+
 def _is_of_a_database(kind: type) -> bool:
     # What every driver derives its errors from (PEP 249), and asyncpg's own.
     return kind.__name__ in ("DatabaseError", "InterfaceError", "PostgresError") or (

@@ -24,6 +24,7 @@ from aplus_adapters.payments.settle import settle
 from aplus_adapters.protocol.messages.cancel import CancelRequest, CancelResponse
 from aplus_adapters.protocol.messages.inquiry import InquiryRequest, InquiryResponse
 from aplus_adapters.protocol.messages.pay import PayRequest, PayResponse
+from aplus_adapters.protocol.results import look_up
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -267,8 +268,9 @@ class _Step:
         answered = yield from self._call(body, CancelResponse, CancelRequest.path, _ONCE)
         observation = observe_cancel(answered, self._attempt, (yield from now()))
         if observation is None:
+            told = answered.message.result
             raise OutcomeUnknown(
-                f"cancelling {self._id}: found result {answered.message.result}, expected S"
+                f"cancelling {self._id}: found result {told}, expected S: {look_up(told).advice}"
             )
         return observation
 
@@ -326,7 +328,8 @@ def inquired(answered: Answered[InquiryResponse], attempt: Attempt, at: datetime
         raise OutcomeUnknown(f"inquiry of {request_id}: found an answer about another payment")
     observation = observe_inquiry(answered, attempt, at)
     if observation is None:
-        raise OutcomeUnknown(f"inquiry of {request_id}: found result {response.result}")
+        advice = look_up(response.result).advice
+        raise OutcomeUnknown(f"inquiry of {request_id}: found result {response.result}: {advice}")
     return observation
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from aplus_adapters.payments.setup import Setup
     from aplus_adapters.protocol.account import Account
 
-__all__ = ["Reply", "receive"]
+__all__ = ["Reply", "claimed_payment", "receive"]
 
 log = logging.getLogger("aplus_adapters")
 
@@ -65,10 +66,22 @@ def receive(setup: Setup, headers: tuple[tuple[str, str], ...], body: bytes) -> 
         log.warning("notification not acknowledged: %s", error, extra=_ids(found, request_id))
     except (StoreError, HookError) as error:
         status, answer = 503, NOT_ACKNOWLEDGED
-        log.exception("notification not acknowledged: %s", error, extra=_ids(found, request_id))
+        log.exception(
+            "payment %s: notification not acknowledged: %s; it is sent again, see to the hook or "
+            "the store until then",
+            request_id,
+            error,
+            extra=_ids(found, request_id),
+        )
     moment = yield from now()
     signed = acknowledge(account, answer, moment, found.get("agent-token"))
     return Reply(status=status, headers=signed, body=answer)
+
+
+def claimed_payment(body: bytes) -> str:
+    """Return the paymentRequestId that a body has which proves nothing: for the log alone."""
+    match = re.search(rb'"paymentRequestId"\s*:\s*"([\w.:-]{1,64})"', body)
+    return match[1].decode() if match else "unknown"
 
 
 def _account(setup: Setup, client_id: str | None) -> Account:

@@ -93,7 +93,7 @@ def _work_through(
         for turn in zip_longest(*batches):
             for search, item in zip(searches, turn, strict=True):
                 if item is not None:
-                    done = yield from _count(done, search.step(item, done))
+                    done = yield from _count(done, item, search.step(item, done))
                     progress(done)
 
 
@@ -143,12 +143,18 @@ def _key(item: Attempt | Refund | Conflict) -> str:
     return item.refund_request_id if isinstance(item, Refund) else item.payment_request_id
 
 
-def _count(done: Round, work: Flow[Round]) -> Flow[Round]:
+def _count(done: Round, item: Attempt | Refund | Conflict, work: Flow[Round]) -> Flow[Round]:
     """Do one piece of work; its error is counted and costs the others nothing."""
     try:
         return (yield from work)
     except AplusError as error:
-        log.exception("reconcile: %s", error)
+        about = item.attempt if isinstance(item, Conflict) else item
+        log.exception(
+            "payment %s: reconcile could not go on with it: %s; the next round tries again",
+            about.payment_request_id,
+            error,
+            extra={"payment_request_id": about.payment_request_id},
+        )
         return evolve(done, failed=done.failed + 1)
 
 

@@ -6,8 +6,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from aplus_adapters.errors import StoreError
+from aplus_adapters.payments.attempt import Source
 from aplus_adapters.payments.effects import CallStore, call_hook, record
 from aplus_adapters.payments.hooks import ConflictDetails
+from aplus_adapters.protocol.results import Audience, look_up
 
 if TYPE_CHECKING:
     from aplus_adapters.payments.attempt import (
@@ -60,15 +62,38 @@ def _record(payment_request_id: str, observation: Observation) -> Flow[Transitio
             "order_ref": transition.after.order_ref,
         },
     )
+    _advise(payment_request_id, observation)
     if transition.conflict is not None:
         yield from report_conflict(transition.conflict)
     return transition
 
 
+def _advise(payment_request_id: str, observation: Observation) -> None:
+    """Log what only the shop's people can mend: contract, keys, limits, balance."""
+    result, source = observation.result, observation.source
+    of_ours = source in (Source.PAY, Source.REFUND)
+    if result is None or result.result_status != "F" or not of_ours:
+        return
+    known = look_up(result)
+    if known.audience not in (Audience.OPERATOR, Audience.ENGINEER):
+        return
+    refund = observation.refund_request_id
+    log.error(
+        "payment %s: %s was refused: %s (%s); %s",
+        payment_request_id,
+        source if refund is None else f"refund {refund}",
+        result,
+        known.meaning,
+        known.advice,
+        extra={"payment_request_id": payment_request_id},
+    )
+
+
 def report_conflict(conflict: Conflict) -> Flow[None]:
     """Tell the shop of a conflict, then mark it as told: at least once, whatever crashes."""
     log.error(
-        "payment %s: conflict: %s",
+        "payment %s: conflict: %s; compare it with Alipay+'s records, then deliver or refund "
+        "(docs/conflicts.md)",
         conflict.attempt.payment_request_id,
         conflict.reason,
         extra={"payment_request_id": conflict.attempt.payment_request_id},

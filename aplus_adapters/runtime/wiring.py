@@ -24,6 +24,7 @@ from aplus_adapters.errors import (
     ConfigurationError,
     HookError,
     StoreError,
+    cause_of,
     hide_values,
 )
 from aplus_adapters.payments.effects import (
@@ -315,8 +316,10 @@ async def _as_store_error_async(
 
 def _store_error(name: str, error: Exception) -> StoreError:
     hide_values(error)
+    cause = cause_of(error)
     return StoreError(
-        f"store {name}: raised {type(error).__name__}; nothing is acknowledged until it works again"
+        f"store {name}: raised {type(error).__name__}{cause and f' ({cause})'}; nothing is "
+        "acknowledged until it works again"
     )
 
 

@@ -21,7 +21,7 @@ from aplus_adapters.errors import (
 from aplus_adapters.payments.effects import call_hook, get, now, sleep
 from aplus_adapters.payments.follow_up import follow_up
 from aplus_adapters.payments.hooks import AuthorizeDetails, RenderDetails, Rendering
-from aplus_adapters.payments.notify import receive
+from aplus_adapters.payments.notify import claimed_payment, receive
 from aplus_adapters.payments.pay import initiate
 from aplus_adapters.protocol import wire
 from aplus_adapters.web.http import (
@@ -93,7 +93,9 @@ def respond(
     try:
         response = yield from route.endpoint(front, request, parameter)
     except NotificationError as error:
-        log.warning("notification refused: %s", error)
+        claimed = claimed_payment(request.body)
+        ids = {"payment_request_id": claimed}
+        log.warning("notification refused: %s; it claims payment %s", error, claimed, extra=ids)
         response = problem(request, error.status, "notification refused")
     except UnknownOrder as error:
         response = problem(request, 404, str(error))
@@ -132,16 +134,18 @@ def _refuse_body(request: HttpRequest) -> HttpResponse | None:
         return problem(request, 400, "Content-Length: expected digits")
     if len(request.body) > MAX_BODY:
         return problem(request, 413, f"the body is larger than {MAX_BODY} bytes")
+    is_chunked = request.header("transfer-encoding") is not None
     # Longer than any int that is worth reading: it is not whole either.
-    if len(length) < 19 and len(request.body) >= int(length):
+    is_whole = len(length) < 19 and len(request.body) >= int(length)
+    if is_whole and (request.body or not is_chunked):
         return None
     if not request.body:
         log.warning(
-            "%r refused: Content-Length is %s but no byte is left to read: something in the "
-            "application (form parsing, a middleware, get_json) consumed the body before, or the "
-            "sender hung up; if it comes each time, let the route pass untouched",
+            "%r refused: %s but no byte is left to read: something in the application (form "
+            "parsing, a middleware, get_json) consumed it before, the server reads no chunks, or "
+            "the sender hung up; if it comes each time, let the route pass untouched",
             request.path[:200],
-            length[:20],
+            "it is chunked" if is_chunked else f"Content-Length is {length[:20]}",
         )
     return problem(request, 400, "the body was consumed or cut off before it could be read")
 
