@@ -1,0 +1,243 @@
+"""Databases as they are found: poolers, schemas, roles, settings, and those that are refused."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.orm import sessionmaker
+
+from aplus_adapters import ConfigurationError, SQLStore, State, StoreError
+from aplus_adapters.stores.schema import metadata
+from aplus_adapters.testing.ports import ReservedPort
+from aplus_adapters.testing.store_contract import an_attempt as attempt
+from aplus_adapters.testing.store_contract import an_observation as said
+from aplus_adapters.testing.store_contract import nothing
+
+
+def pay(store, number=1):
+    store.add(attempt(number, f"A-{number}"))
+    store.record(f"pay{number}", said(), nothing)
+    assert store.get(f"pay{number}").state is State.SUCCEEDED
+
+
+def ask(address, question):
+    engine = create_engine(address)
+    with engine.connect() as connection:
+        answer = connection.execute(text(question)).all()
+    engine.dispose()
+    return answer
+
+
+class PgBouncer:
+    """The real pooler in transaction mode, before one database."""
+
+    def __init__(self, address):
+        url = make_url(address)
+        self.folder = Path(tempfile.mkdtemp(prefix="aplus-pgbouncer-"))
+        self._port = ReservedPort()
+        settings = self.folder / "pgbouncer.ini"
+        settings.write_text(
+            f"[databases]\n{url.database} = host=127.0.0.1 port={url.port} user=postgres\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self._port.number}\n"
+            "unix_socket_dir =\nauth_type = any\npool_mode = transaction\ndefault_pool_size = 3\n"
+            "so_reuseport = 1\n"
+        )
+        command = [shutil.which("pgbouncer") or "/usr/sbin/pgbouncer", str(settings)]
+        if os.getuid() == 0:  # it refuses to run as root
+            shutil.chown(self.folder, "postgres")
+            settings.chmod(0o644)
+            command = ["runuser", "-u", "postgres", "--", *command]
+        self._port.release()
+        self._log = (self.folder / "log").open("wb")
+        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
+        self.address = url.set(port=self._port.number).render_as_string()
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                psycopg.connect(self.address.replace("+psycopg", "")).close()
+                return
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise AssertionError((self.folder / "log").read_text()) from None
+                time.sleep(0.1)
+
+    def close(self):
+        self._process.terminate()
+        self._process.wait()
+        self._log.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+@pytest.mark.parametrize("given", ["address", "engine"])
+def test_behind_pgbouncer_in_transaction_mode_payments_are_right(postgres, driver, given):
+    bouncer = PgBouncer(postgres.database())
+    address = bouncer.address.replace("+psycopg", f"+{driver}")
+    options = {"connect_args": {"prepare_threshold": None}} if driver == "psycopg" else {}
+    store = SQLStore(address if given == "address" else create_engine(address, **options))
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda number: pay(store, number), range(40)))
+    # What was set for a payment is not left behind for whoever gets the connection next.
+    shown = ask(bouncer.address, "SELECT current_setting('statement_timeout')")
+    assert shown == [("0",)]
+    store.engine.dispose()
+    bouncer.close()
+
+
+def test_the_addresss_own_options_hold(postgres):
+    with_options = (
+        postgres.database() + "?connect_timeout=4&options=-csearch_path%3Dmine%20"
+        "-cstatement_timeout%3D1500"
+    )
+    ask_schema = create_engine(with_options)
+    with ask_schema.begin() as connection:
+        connection.execute(text("CREATE SCHEMA mine"))
+    ask_schema.dispose()
+    store = SQLStore(with_options)
+    pay(store)
+    with store.engine.connect() as connection:
+        settings = connection.execute(
+            text("SELECT current_setting('statement_timeout'), current_setting('lock_timeout')")
+        ).one()
+        timeout = connection.connection.dbapi_connection.info.get_parameters()["connect_timeout"]
+    store.close()
+    assert (settings, timeout) == (("1500ms", "2500ms"), "4")
+    tables = ask(
+        with_options.partition("?")[0],
+        "SELECT DISTINCT schemaname FROM pg_tables WHERE tablename LIKE 'aplus_%'",
+    )
+    assert tables == [("mine",)]
+
+
+@pytest.mark.parametrize("wrap", [lambda engine: engine, sessionmaker])
+def test_translated_schemas_have_one_version_however_often_the_shop_starts(postgres, wrap):
+    address = postgres.database()
+    engine = create_engine(address)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE SCHEMA mine"))
+    moved = engine.execution_options(schema_translate_map={None: "mine"})
+    for number in range(3):
+        pay(SQLStore(wrap(moved)), number)
+    assert len(ask(address, "SELECT * FROM mine.aplus_schema")) == 1
+    engine.dispose()
+
+
+def test_a_role_that_may_make_no_tables_takes_payments_once_they_are_there(postgres):
+    address = postgres.database()
+    url = make_url(address)
+    name = f"clerk_{url.database}"
+    admin = create_engine(address)
+    with admin.begin() as connection:
+        connection.execute(text(f"CREATE ROLE {name} LOGIN"))
+    clerk = SQLStore(url.set(username=name).render_as_string())
+    with pytest.raises(StoreError, match=r"set_up\(\).*grant"):
+        clerk.get("pay1")
+    SQLStore(admin).set_up()
+    with admin.begin() as connection:
+        for kind in ("TABLES", "SEQUENCES"):
+            rights = "SELECT, INSERT, UPDATE" if kind == "TABLES" else "USAGE"
+            connection.execute(text(f"GRANT {rights} ON ALL {kind} IN SCHEMA public TO {name}"))
+    pay(clerk)
+    clerk.close()
+    with admin.begin() as connection:
+        connection.execute(text(f"DROP OWNED BY {name}"))
+        connection.execute(text(f"DROP ROLE {name}"))
+    admin.dispose()
+
+
+@pytest.mark.parametrize("given", ["address", "engine", "sessions"])
+def test_a_payment_is_on_the_disk_before_it_is_acknowledged_whatever_the_database_says(
+    postgres, given
+):
+    address = postgres.database()
+    engine = create_engine(address)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        name = make_url(address).database
+        connection.execute(text(f"ALTER DATABASE {name} SET synchronous_commit = off"))
+    engine.dispose()
+    store = SQLStore({"address": address, "engine": engine}.get(given) or sessionmaker(engine))
+    store.add(attempt())
+    shown = []
+
+    def look(_transition, connection):
+        query = text("SELECT current_setting('synchronous_commit')")
+        shown.append(connection.execute(query).scalar())
+
+    store.record("pay1", said(), look)
+    assert shown == ["on"]
+    with engine.connect() as connection:  # the shop's own work is as fast as it wants
+        look(None, connection)
+    assert shown == ["on", "off"]
+    store.close()
+    engine.dispose()
+
+
+@pytest.mark.process
+def test_eight_workers_migrate_while_a_payments_transaction_is_open(postgres):
+    address = postgres.database()
+    engine = create_engine(address)
+    SQLStore(engine).set_up()
+    old = next(table for table in metadata.sorted_tables if table.name == "aplus_schema")
+    with engine.begin() as connection:
+        connection.execute(old.delete())
+        for table in reversed(metadata.sorted_tables):
+            if table.name != "aplus_schema":
+                connection.execute(text(f"DROP TABLE {table.name}"))
+    script = f"from aplus_adapters import SQLStore; SQLStore({address!r}).set_up()"
+    with engine.connect() as holder:
+        holder.execute(text("LOCK TABLE aplus_schema IN ROW EXCLUSIVE MODE"))
+        holder.execute(text("SELECT pg_advisory_xact_lock(1)"))
+        workers = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(8)]
+        time.sleep(3)
+    assert [worker.wait(30) for worker in workers] == [0] * 8
+    assert len(ask(address, "SELECT * FROM aplus_schema")) == 1
+    pay(SQLStore(engine))
+    engine.dispose()
+
+
+ADDRESSES = {
+    "mysql+pymysql://x:secret@host/y": "kind mysql, expected sqlite or postgresql",
+    "mariadb+mysqlconnector://x:secret@host/y": "kind mariadb",
+    "oracle+oracledb://x:secret@host/y": "kind oracle",
+    "mssql+pyodbc://x:secret@host/y": "kind mssql",
+    "postgresql+asyncpg://x:secret@host/y": "awaiting driver postgresql.asyncpg",
+    "sqlite+aiosqlite:///y.db": "awaiting driver sqlite.aiosqlite",
+    "postgresql+pg8000://x:secret@host/y": "driver postgresql.pg8000",
+    "nonsense+x://x:secret@host/y": "cannot use the database address",
+    "x:secret@host": "found text that is none",
+}
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_what_payments_cannot_be_kept_in_is_refused_by_name_at_construction(address):
+    with pytest.raises(ConfigurationError, match=ADDRESSES[address]) as refused:
+        SQLStore(address)
+    assert "secret" not in str(refused.value)
+
+
+def test_psycopg2_that_would_block_every_greenlet_is_refused_at_start():
+    script = """
+from gevent import monkey
+monkey.patch_all()
+from aplus_adapters import SQLStore
+SQLStore("postgresql+psycopg://x/y").close()
+SQLStore("sqlite:///y.db").close()
+try:
+    SQLStore("postgresql+psycopg2://x/y")
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert "ConfigurationError" in done.stdout
+    assert "psycopg2 under gevent" in done.stdout
