@@ -44,7 +44,6 @@ _REPEATING = 2.0  # seconds in which a transaction is begun again; the last one 
 _MIGRATING = 15.0  # seconds for the transactions of older workers to leave the tables alone
 # They only read, and SQLite need not lock anybody out for them; every other method writes.
 _READS = {"get", "latest", "due", "history", "refunds", "due_refunds", "unreported_conflicts"}
-_READS.add("version")
 _WAITED = (
     f"waited {LOCK:g} s for what another open transaction holds. If that is the caller's own (a "
     "view that has written, a hook that writes by another connection than details.connection), "

@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,13 +31,17 @@ with store.engine.begin() as connection:
     connection.execute(text("SELECT 1"))
 
 
+def hook(_transition, _connection):
+    time.sleep(0.02)  # others go on meanwhile, greenlets too
+
+
 def buy(number):
-    """Pay as one buyer; give the process and the order that the buyer is shown at each step."""
+    """Pay as one buyer; give the process, what the buyer is shown, and whether that settled it."""
     mine = f"pay{number}"
     shown = [store.add(an_attempt(number, f"A-{number}"))]
-    shown.append(store.record(mine, an_observation(), lambda *_: None).after)
-    shown += [store.get(mine), store.latest(f"A-{number}")]
-    return [os.getpid(), sorted({one.order_ref for one in shown}), len(store.history(mine))]
+    transition = store.record(mine, an_observation(), hook)
+    shown += [transition.after, store.get(mine), store.latest(f"A-{number}")]
+    return [os.getpid(), sorted({one.order_ref for one in shown}), transition.settles]
 
 
 def application(environ, start_response):
