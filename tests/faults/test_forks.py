@@ -122,7 +122,8 @@ def buy_by_celery(environ, folder):
     queue, done, log = folder / "queue", folder / "answers", folder / "log"
     queue.mkdir()
     done.mkdir()
-    environ = {**environ, "QUEUE": str(queue), "ANSWERS": str(done)}
+    # No process of nox's finds anything in its own folder first.
+    environ = {**environ, "QUEUE": str(queue), "ANSWERS": str(done), "PYTHONPATH": str(HERE)}
     send = (
         "from forking_shop import buy_in_task\n"
         f"for number in range(1, {BUYERS} + 1): buy_in_task.delay(number)"
