@@ -11,6 +11,7 @@ import os
 import time
 import weakref
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, create_engine, event
@@ -41,6 +42,7 @@ _PROCESS = "aplus_process"  # who made the connection
 
 _LOADED_BY, _LOADED_AT = os.getpid(), time.time()
 _HOMES: weakref.WeakKeyDictionary[Engine, int] = weakref.WeakKeyDictionary()
+_LOCKS: dict[int, Lock] = {}
 # What a parent made is never closed either: closing tells the server, or SQLite's lock files.
 _INHERITED: list[object] = []
 
@@ -140,13 +142,20 @@ def keep_to_this_process(engine: Engine) -> None:
 
     In a new process the engine gets a new pool, whose locks no thread of the parent holds.
     """
-    home, here = _HOMES.get(engine), os.getpid()
-    if home == here:
+    here = os.getpid()
+    if _HOMES.get(engine) == here:
         return
-    _HOMES[engine] = here
-    if home is not None:
-        _renew(engine)
-        return
+    # By process: what was locked by a thread of the parent at a fork stays locked for ever.
+    with _LOCKS.setdefault(here, Lock()):
+        home = _HOMES.get(engine)
+        if home is None:
+            _listen(engine)
+        elif home != here:
+            _renew(engine)
+        _HOMES[engine] = here
+
+
+def _listen(engine: Engine) -> None:
     event.listen(engine, "connect", _connected)
     event.listen(engine, "checkout", _checked_out)
     event.listen(engine, "checkin", _checked_in)

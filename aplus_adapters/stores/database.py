@@ -28,6 +28,7 @@ from aplus_adapters.stores.drivers import (
     gave_up_waiting,
     long_statements,
     may_be_repeated,
+    refuse_blocking_gevent,
     sqlstate,
 )
 from aplus_adapters.stores.schema import is_current, metadata, migrate, payments
@@ -107,6 +108,7 @@ class Database:
                 "SQLStore.engine: found the shop's own sessions, expected an address or an Engine; "
                 "use what the sessions are bound to"
             )
+        refuse_blocking_gevent(self._engine)
         keep_to_this_process(self._engine)
         return self._engine
 

@@ -38,6 +38,7 @@ __all__ = [
     "has_transaction",
     "long_statements",
     "may_be_repeated",
+    "refuse_blocking_gevent",
     "restore",
     "settle_postgresql",
     "sqlstate",
@@ -111,20 +112,32 @@ def check_engine(engine: Engine) -> None:
             "has one), expected a pool that never lends one connection twice, because a payment's "
             "transaction would commit other people's work; use a file, or MemoryStore() in tests"
         )
-    if engine.dialect.driver == "psycopg2":
-        _refuse_blocking_gevent()
+    refuse_blocking_gevent(engine)
 
 
-def _refuse_blocking_gevent() -> None:
+def refuse_blocking_gevent(engine: Engine) -> None:
+    """Raise ConfigurationError for a driver that stops every greenlet while one buyer waits.
+
+    Asked at each use: with gunicorn --preload gevent comes when the store is there already.
+    """
     monkey = sys.modules.get("gevent.monkey")
     if monkey is None or not monkey.is_module_patched("socket"):
         return
-    if import_module("psycopg2.extensions").get_wait_callback() is None:
-        raise ConfigurationError(
-            "SQLStore: found psycopg2 under gevent, which blocks the whole process while one "
-            "buyer waits for a lock; use postgresql+psycopg, or call "
-            "psycogreen.gevent.patch_psycopg() before the store is made"
-        )
+    if engine.dialect.driver == "psycopg2":
+        if import_module("psycopg2.extensions").get_wait_callback() is None:
+            raise ConfigurationError(
+                "SQLStore: found psycopg2 under gevent, which blocks the whole process while one "
+                "buyer waits for a lock; use postgresql+psycopg, or call "
+                "psycogreen.gevent.patch_psycopg() before the store is made"
+            )
+    elif engine.dialect.driver == "psycopg":
+        waiting: Any = import_module("psycopg.waiting")
+        if waiting.wait is getattr(waiting, "wait_c", None):
+            raise ConfigurationError(
+                "SQLStore: found psycopg imported before gevent patched the process, expected "
+                "after it, because it blocks the whole process now while one buyer waits for a "
+                "lock; call gevent.monkey.patch_all() first, or leave gunicorn's --preload out"
+            )
 
 
 def has_transaction(driver: Any) -> bool:
