@@ -22,6 +22,15 @@ from aplus_adapters import SQLStore
 from aplus_adapters.testing.store_contract import an_attempt, an_observation
 
 address = os.environ["DATABASE"]
+if "+psycopg2" in address and "gevent.monkey" in sys.modules:  # what psycogreen does
+    from gevent.socket import wait_read, wait_write
+    from psycopg2 import extensions
+
+    def wait_for_greenlets(connection):
+        while (state := connection.poll()) != extensions.POLL_OK:
+            (wait_read if state == extensions.POLL_READ else wait_write)(connection.fileno())
+
+    extensions.set_wait_callback(wait_for_greenlets)
 engine = create_engine(address)
 store = SQLStore(engine if os.environ["GIVEN"] == "engine" else address)
 # The parent leaves connections in the pool, as a look at the database while starting does.
