@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+import types
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -94,6 +95,37 @@ def test_behind_pgbouncer_in_transaction_mode_payments_are_right(postgres, drive
     assert shown == [("0",)]
     store.engine.dispose()
     bouncer.close()
+
+
+@pytest.mark.parametrize("level", ["AUTOCOMMIT", "SERIALIZABLE"])
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_each_driver_keeps_all_of_a_payment_or_nothing(postgres, driver, level):
+    address = postgres.database().replace("+psycopg", f"+{driver}")
+    engine = create_engine(address, isolation_level=level)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE mine (x INTEGER)"))
+    store = SQLStore(engine)
+    store.add(attempt())
+
+    def broken(_transition, connection):
+        connection.execute(text("INSERT INTO mine VALUES (1)"))
+        raise RuntimeError("after the write")
+
+    with pytest.raises(RuntimeError):
+        store.record("pay1", said(), broken)
+    assert store.get("pay1").state is State.CREATED
+    assert ask(address, "SELECT * FROM mine") == []
+    beside = create_engine(address)
+    with beside.connect() as view, engine.connect() as own:
+        view.execute(text("UPDATE aplus_payments SET wallet = 'x'"))
+        with pytest.raises(StoreError, match="move this call of aplus_adapters"):
+            store.record("pay1", said(), nothing)
+        view.rollback()
+        own.execute(text("INSERT INTO mine VALUES (2)"))  # the engine is what it was before
+        assert ask(address, "SELECT x FROM mine") == ([(2,)] if level == "AUTOCOMMIT" else [])
+    pay(store)
+    beside.dispose()
+    engine.dispose()
 
 
 def test_the_addresss_own_options_hold(postgres):
@@ -229,6 +261,21 @@ ADDRESSES = {
     "nonsense+x://x:secret@host/y": "cannot use the database address",
     "x:secret@host": "found text that is none",
 }
+
+
+class MySQL(types.ModuleType):
+    """As much of a driver as an engine asks for when it is made."""
+
+    paramstyle, Error = "format", RuntimeError
+
+
+@pytest.mark.parametrize("wrap", [lambda engine: engine, sessionmaker])
+def test_the_shops_own_engine_of_another_database_is_refused_by_name(wrap):
+    engine = create_engine("mysql+pymysql://x:secret@host/y", module=MySQL("pymysql"))
+    with pytest.raises(ConfigurationError, match="kind mysql, expected sqlite or postgresql"):
+        SQLStore(wrap(engine))
+    with pytest.raises(ConfigurationError, match="kind mysql, expected sqlite or postgresql"):
+        SQLStore(sessionmaker(binds={schema.payments: engine})).get("pay1")
 
 
 @pytest.mark.parametrize("address", ADDRESSES)

@@ -3,6 +3,7 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
+from itertools import product
 
 import pytest
 from sqlalchemy import Column, Integer, String, create_engine, event, text
@@ -291,12 +292,23 @@ def record_eight_times(store, number):
     return [one.settles for one in made].count(True)
 
 
-@pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
-def test_eight_at_once_are_all_answered_on_every_isolation_level(postgres, level):
-    engine = create_engine(postgres.database(), isolation_level=level, pool_size=20)
+LEVELS = ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"]
+LEVELS = [
+    *product(LEVELS, ["engine"]),
+    ("SERIALIZABLE", "sessions"),
+    ("REPEATABLE READ", "address"),
+]
+
+
+@pytest.mark.parametrize(("level", "given"), LEVELS)
+def test_eight_at_once_are_all_answered_on_every_isolation_level(postgres, level, given):
+    address = postgres.database()
+    engine = create_engine(address, isolation_level=level, pool_size=20)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE mine (x INTEGER PRIMARY KEY)"))
-    store = SQLStore(engine)
+    spelt = level.replace(" ", "%5C%20")
+    options = f"{address}?options=-cdefault_transaction_isolation%3D{spelt}"
+    store = SQLStore({"engine": engine, "address": options}.get(given) or sessionmaker(engine))
     for number in range(3):
         assert record_eight_times(store, number) == 1
         assert len(store.history(f"pay{number}")) == 8
@@ -304,6 +316,7 @@ def test_eight_at_once_are_all_answered_on_every_isolation_level(postgres, level
         clicks = threads.map(lambda n: store.add(attempt(100 + n, "click")), range(16))
         assert len({one.payment_request_id for one in clicks}) == 1
     assert count(engine) == 3
+    store.close()
     engine.dispose()
 
 
