@@ -22,10 +22,9 @@ FILES = Path("/proc/self/fd")
 
 
 def in_child(work):
-    """Run it in a forked process; return its exit status, a signal's number if it hung."""
+    """Run it in a forked process; return its exit status, the signal that ended it if it hung."""
     child = os.fork()
     if not child:
-        signal.alarm(20)
         try:
             work()
             os._exit(0)
@@ -33,7 +32,11 @@ def in_child(work):
             traceback.print_exc()
         finally:
             os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    kill = threading.Timer(20, os.kill, (child, signal.SIGKILL))
+    kill.start()
+    status = os.waitpid(child, 0)[1]
+    kill.cancel()
+    return os.waitstatus_to_exitcode(status)
 
 
 GIVEN = {
