@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, UnboundE
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from aplus_adapters.errors import ConfigurationError, HookError, StoreError, hide_values
-from aplus_adapters.payments.store import STORE_METHODS
+from aplus_adapters.payments.store import STORE_METHODS, STORE_READS
 from aplus_adapters.stores.connections import keep_to_this_process, open_engine
 from aplus_adapters.stores.drivers import (
     LOCK,
@@ -43,8 +43,6 @@ C = TypeVar("C", bound=type)
 
 _REPEATING = 2.0  # seconds in which a transaction is begun again; the last one may wait for a lock
 _MIGRATING = 15.0  # seconds for the transactions of older workers to leave the tables alone
-# They only read, and SQLite need not lock anybody out for them; every other method writes.
-_READS = {"get", "latest", "due", "history", "refunds", "due_refunds", "unreported_conflicts"}
 _WAITED = (
     f"waited {LOCK:g} s for what another open transaction holds. If that is the caller's own (a "
     "view that has written, a hook that writes by another connection than details.connection), "
@@ -117,18 +115,19 @@ class Database:
         """Open a transaction that commits at the end of the block, or rolls back if that raises.
 
         Errors of the database become StoreError, but for an IntegrityError of our own tables, which
-        says something. The tables are made at the first use in each process.
+        says something. The tables are made at the first use in each process. `what` is the store's
+        method: for one that only reads SQLite need not lock anybody out.
         """
         with _translated(what):
             if self._sessions is None:
                 engine = self.engine
                 self._set_up(engine)
-                with _on_engine(engine, writes=what not in _READS) as connection:
+                with _on_engine(engine, writes=what not in STORE_READS) as connection:
                     yield connection
                 return
             with closing(_new_session(self._sessions)) as session:
                 self._set_up(_engine_of(session))
-                with _on_session(session, writes=what not in _READS):
+                with _on_session(session, writes=what not in STORE_READS):
                     yield session
 
     def set_up(self) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Session, scoped_session, sessionmake
 from sqlalchemy.pool import StaticPool
 
 from aplus_adapters import ConfigurationError, HookError, News, SQLStore, State, StoreError
-from aplus_adapters.payments.store import STORE_METHODS
+from aplus_adapters.payments.store import STORE_METHODS, STORE_READS
 from aplus_adapters.testing.store_contract import LATER, a_refund, nothing
 from aplus_adapters.testing.store_contract import an_attempt as attempt
 from aplus_adapters.testing.store_contract import an_observation as said
@@ -98,7 +98,7 @@ def every_call(store):
     with pytest.raises(StoreError):
         store.record("unknown", said(), nothing)
     reads = {
-        "get": ("pay1",), "latest": ("A-1",), "due": (LATER, 9, ["C"]), "history": ("pay1",),
+        "get": ("pay1",), "latest": ("A-1",), "count_attempts": ("A-1", LATER), "due": (LATER, 9, ["C"]), "history": ("pay1",),
         "refunds": ("pay1",), "due_refunds": (LATER, 9, ["C"]), "unreported_conflicts": (9, ["C"]),
     }  # fmt: skip
     for name, arguments in reads.items():
@@ -106,6 +106,7 @@ def every_call(store):
     (conflict,) = store.unreported_conflicts(9, ["C"])
     store.conflict_reported(conflict)
     writes = {"add", "claim", "release", "record", "add_refund", "claim_refund", "release_refund"}
+    assert {*reads} == STORE_READS
     assert {*reads, *writes, "conflict_reported"} == {*STORE_METHODS}
 
 
