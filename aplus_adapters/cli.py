@@ -13,7 +13,12 @@ try:
 except ImportError:
     sys.exit("aplus: click is not installed; run pip install 'aplus_adapters[cli]'")
 
-from aplus_adapters.commands import load_shop, reconcile_command, show_command
+from aplus_adapters.commands import (
+    load_shop,
+    reconcile_command,
+    schema_command,
+    show_command,
+)
 from aplus_adapters.errors import AplusError
 from aplus_adapters.protocol.keys import PrivateKey
 from aplus_adapters.protocol.results import CODES
@@ -181,7 +186,7 @@ def _remember(context: click.Context, _option: click.Parameter, value: str) -> N
     context.meta["shop"] = value
 
 
-for _make in (reconcile_command, show_command):
+for _make in (reconcile_command, schema_command, show_command):
     _command = _make(_shop)
     _command.params.append(
         click.Option(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from aplus_adapters.payments.effects import Flow
     from aplus_adapters.payments.reconcile import Round
 
-__all__ = ["load_shop", "reconcile_command", "show_command"]
+__all__ = ["load_shop", "reconcile_command", "schema_command", "show_command"]
 
 T = TypeVar("T")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?")
@@ -113,6 +113,31 @@ def show_command(
         for event in tell(attempt, history, refunds):
             line = f"{_time(event.at)}  {event.source:<13} {event.text}  ->  {event.outcome}"
             click.echo(click.style(line, fg="red") if event.is_conflict else line)
+
+    return command
+
+
+def schema_command(
+    find_pay: Callable[[], AplusPay],
+    context_of: Callable[[click.Context], Callable[[], AbstractContextManager[Any]]] = _no_context,
+) -> click.Command:
+    """Make the command that makes the store's tables; `context_of` as for reconcile."""
+
+    @click.command("schema")
+    def command() -> None:
+        """Make the payments' tables, or migrate those of an older version.
+
+        Otherwise the first use does so. Run it as a role that may make tables where the shop's own
+        may not.
+        """
+        store = find_pay().store
+        if not hasattr(store, "set_up"):
+            raise click.UsageError(
+                f"found {type(store).__name__}, expected a store with tables, such as SQLStore"
+            )
+        with context_of(click.get_current_context())():
+            store.set_up()
+        click.echo("the tables are there, in their present version")
 
     return command
 

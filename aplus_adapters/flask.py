@@ -20,7 +20,7 @@ except ImportError:
         "aplus_adapters.flask: Flask is not installed; run pip install 'aplus_adapters[flask]'"
     ) from None
 
-from aplus_adapters.commands import reconcile_command, show_command
+from aplus_adapters.commands import reconcile_command, schema_command, show_command
 from aplus_adapters.web.endpoints import (
     METHODS,
     ROUTES,
@@ -45,9 +45,9 @@ __all__ = ["create_blueprint"]
 def create_blueprint(pay: AplusPay, name: str = "aplus", **options: Any) -> Blueprint:
     """Make a blueprint that takes payments with `pay`; several may be registered by `name`.
 
-    Its routes are `ROUTES`, its commands `flask aplus reconcile` and `flask aplus show`.
-    `options` go to each `add_url_rule`, such as `host` where Flask matches hosts. Raises
-    ConfigurationError if a hook or the store is async: Flask has no event loop for it.
+    Its routes are `ROUTES`, its commands `flask aplus reconcile`, `schema` and `show`. `options` go
+    to each `add_url_rule`, such as `host` where Flask matches hosts. Raises ConfigurationError if a
+    hook or the store is async: Flask has no event loop for it.
     """
     _ = pay.performer  # an async hook is refused now, not at the first payment
     blueprint = _Payments(name, __name__)
@@ -62,7 +62,7 @@ def create_blueprint(pay: AplusPay, name: str = "aplus", **options: Any) -> Blue
             strict_slashes=True,  # the page's links are relative to its own address
             **options,
         )
-    for make in (reconcile_command, show_command):
+    for make in (reconcile_command, schema_command, show_command):
         blueprint.cli.add_command(make(lambda: pay, _context_of_app))
     return blueprint
 

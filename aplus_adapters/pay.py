@@ -110,7 +110,8 @@ class AplusPay:
         self.store, self.hooks = store, hooks
         self._client, self._async_client = client, async_client
         self._clock = clock or SystemClock()
-        self._lock = Lock()
+        # By process: one that a master's thread held at the fork would stay locked for ever.
+        self._locks: dict[int, Lock] = {}
         self._process = os.getpid()
         self._blocking: tuple[Performer, Sender] | None = None
         self._awaiting: tuple[AsyncPerformer, AsyncSender] | None = None
@@ -118,7 +119,7 @@ class AplusPay:
     @property
     def performer(self) -> Performer:
         """Give what does effects blocking; ConfigurationError if a hook or the store is async."""
-        with self._lock:
+        with self._lock():
             self._leave_to_master()
             if self._blocking is None:
                 sender = Sender(self._client)
@@ -129,13 +130,16 @@ class AplusPay:
     @property
     def async_performer(self) -> AsyncPerformer:
         """Give what does effects awaiting."""
-        with self._lock:
+        with self._lock():
             self._leave_to_master()
             if self._awaiting is None:
                 sender = AsyncSender(self._async_client)
                 made = AsyncPerformer(self.store, self.hooks, sender, self._clock)
                 self._awaiting = (made, sender)
             return self._awaiting[0]
+
+    def _lock(self) -> Lock:
+        return self._locks.setdefault(os.getpid(), Lock())
 
     def _leave_to_master(self) -> None:
         """Make everything anew in a forked worker: connections and threads are its master's."""
@@ -232,7 +236,7 @@ class AplusPay:
 
     def close(self) -> None:
         """Close the HTTP clients and threads of the blocking side; the store stays open."""
-        with self._lock:
+        with self._lock():
             self._leave_to_master()
             blocking, self._blocking = self._blocking, None
         if blocking is not None:
@@ -240,7 +244,7 @@ class AplusPay:
 
     async def aclose(self) -> None:
         """Close the HTTP clients and threads of the awaiting side; the store stays open."""
-        with self._lock:
+        with self._lock():
             self._leave_to_master()
             awaiting, self._awaiting = self._awaiting, None
         if awaiting is not None:

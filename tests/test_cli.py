@@ -1,6 +1,7 @@
 """The command line as a person uses it."""
 
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -110,3 +111,34 @@ def test_an_error_is_one_line_and_no_traceback(tmp_path, simulator):
     assert "cannot listen" in done.stderr
     assert "Traceback" not in done.stderr
     assert aplus("simulator", "--time-scale", "0").returncode == 2
+
+
+SHOP = """
+from aplus_adapters import Account, AplusPay, MemoryStore, SQLStore
+
+class Shop:
+    def load_order(self, details): ...
+    def payment_changed(self, details): ...
+    def payment_conflict(self, details): ...
+
+account = Account.from_env()
+pay = AplusPay(account=account, store=SQLStore({database!r}), hooks=Shop())
+forgetful = AplusPay(account=account, store=MemoryStore(), hooks=Shop())
+"""
+
+
+def test_schema_makes_the_tables_before_the_shop_is_started(settings, tmp_path):
+    file = tmp_path / "shop.db"
+    (tmp_path / "small_shop.py").write_text(SHOP.format(database=f"sqlite:///{file}"))
+    env = {**settings, "PYTHONPATH": str(tmp_path)}
+    refused = aplus("schema", "--shop", "small_shop:forgetful", env=env)
+    assert (refused.returncode, file.exists()) == (2, False)
+    assert "found MemoryStore, expected a store with tables" in refused.stderr
+    for _ in range(2):
+        done = aplus("schema", "--shop", "small_shop:pay", env=env)
+        assert done.returncode == 0, done.stderr
+        assert "the tables are there" in done.stdout
+    connection = sqlite3.connect(file)
+    versions = connection.execute("SELECT version FROM aplus_schema").fetchall()
+    connection.close()
+    assert versions == [(1,)]

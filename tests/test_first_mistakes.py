@@ -99,6 +99,7 @@ def no_tables(account, tmp_path, monkeypatch):
     from aplus_adapters import SQLStore
 
     store = SQLStore(f"sqlite:///{tmp_path}/shop.db")
+    store.set_up()
     with store.engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE aplus_payments")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import OrderedDict
 from threading import Lock
 from types import MappingProxyType
@@ -53,7 +54,7 @@ class _Calls:
         self._account, self._timeout, self._deadline = account, timeout, deadline
         self._clock = clock or SystemClock()
         self._seen: OrderedDict[str, bytes] = OrderedDict()
-        self._lock = Lock()
+        self._locks: dict[int, Lock] = {}  # by process: a fork leaves a lock as it was
 
     def _pay(self, request: PayRequest) -> Flow[PayResponse]:
         self._remember(f"paymentRequestId {request.payment_request_id}", request.encode())
@@ -78,7 +79,7 @@ class _Calls:
     def _remember(self, request_id: str, body: bytes) -> None:
         """Refuse an id that was used with other content, as far as this client remembers."""
         digest = hashlib.sha256(body).digest()
-        with self._lock:
+        with self._locks.setdefault(os.getpid(), Lock()):
             if self._seen.setdefault(request_id, digest) != digest:
                 raise InconsistentRetry(
                     f"{request_id}: already used with other content, expected the identical "

@@ -1,41 +1,83 @@
-"""Opening transactions: on an address, on the shop's Engine, or in the shop's own sessions.
+"""Transactions of the store's own, whatever the shop gave: an address, its Engine or its sessions.
 
-What is opened from an address has time-outs everywhere: for the connection, for locks, for
-statements, and for a server that is frozen and enforces none of these itself.
+A transaction here is never one that somebody else has begun, and nothing that somebody else has
+begun is committed or rolled back with it. What a database asks to be done again is done again.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
-import threading
+import random
 import time
 import weakref
-from contextlib import contextmanager
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from contextlib import closing, contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DisconnectionError, IntegrityError, SQLAlchemyError
+from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, UnboundExecutionError
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from aplus_adapters.errors import ConfigurationError, StoreError, hide_values
+from aplus_adapters.errors import ConfigurationError, HookError, StoreError, hide_values
+from aplus_adapters.payments.store import STORE_METHODS, STORE_READS
+from aplus_adapters.stores.connections import keep_to_this_process, open_engine
+from aplus_adapters.stores.drivers import (
+    LOCK,
+    begin,
+    check_before_commit,
+    check_engine,
+    gave_up_waiting,
+    long_statements,
+    may_be_repeated,
+    refuse_blocking_gevent,
+    sqlstate,
+)
+from aplus_adapters.stores.schema import is_current, metadata, migrate, payments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from sqlalchemy import Connection
-
-__all__ = ["Database", "Given"]
+__all__ = ["Database", "Given", "repeating"]
 
 Given = str | Engine | sessionmaker[Any] | scoped_session[Any]
+C = TypeVar("C", bound=type)
 
-_PATIENCE = 3  # seconds for a lock or a statement: an answer is due within 5
-_CONNECT = 2  # seconds, the least that PostgreSQL's client library takes
-_PING = 1.0  # seconds for a connection from the pool to prove that it is alive
-_LOOK = 0.25  # seconds between two looks of the watchdog
+_REPEATING = 2.0  # seconds in which a transaction is begun again; the last one may wait for a lock
+_MIGRATING = 15.0  # seconds for the transactions of older workers to leave the tables alone
+_WAITED = (
+    f"waited {LOCK:g} s for what another open transaction holds. If that is the caller's own (a "
+    "view that has written, a hook that writes by another connection than details.connection), "
+    "each waits for the other: move this call of aplus_adapters before that write or behind its "
+    "commit, and write in hooks by details.connection"
+)
+
+
+class _Repeat(StoreError):
+    """Nothing of the transaction was kept; doing it again is right."""
+
+
+def repeating(store: C) -> C:
+    """Return a store's class with its methods done again when the database asks for it.
+
+    A method is repeated whole, a hook inside it too: the transaction was rolled back before.
+    """
+    for name in STORE_METHODS:
+        setattr(store, name, _repeated(getattr(store, name)))
+    return store
+
+
+def _repeated(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def call(*arguments: Any) -> Any:
+        started = time.monotonic()
+        while True:
+            try:
+                return method(*arguments)
+            except _Repeat as error:
+                if time.monotonic() - started > _REPEATING:
+                    raise StoreError(str(error)) from error.__cause__
+            time.sleep(random.uniform(0.001, 0.02))  # noqa: S311  # no secret
+
+    return call
 
 
 class Database:
@@ -43,219 +85,241 @@ class Database:
 
     def __init__(self, given: Given) -> None:
         self._engine: Engine | None = None
-        self._sessions: sessionmaker[Any] | scoped_session[Any] | None = None
+        self._sessions: sessionmaker[Any] | None = None
+        # Engines whose tables are there: with sessions each application may have its own.
+        self._ready: weakref.WeakSet[Engine] = weakref.WeakSet()
+        self._ours = isinstance(given, str)
         if isinstance(given, str):
-            self._engine = _engine(given)
+            self._engine = open_engine(given)
         elif isinstance(given, Engine):
-            self._engine = given
+            self._engine = _checked(given)
         elif isinstance(given, sessionmaker | scoped_session):
-            self._sessions = given
+            self._sessions = _factory(given)
         else:
-            raise ConfigurationError(
-                f"SQLStore: found {type(given).__name__}, expected an address such as "
-                "sqlite:///payments.db, a SQLAlchemy Engine, a sessionmaker or a scoped_session"
-            )
+            raise ConfigurationError(_not_a_database(given))
 
     @property
     def engine(self) -> Engine:
-        """Give the engine; ConfigurationError if the shop gave its sessions instead."""
+        """Return the engine; ConfigurationError if the shop gave its sessions instead."""
         if self._engine is None:
             raise ConfigurationError(
                 "SQLStore.engine: found the shop's own sessions, expected an address or an Engine; "
                 "use what the sessions are bound to"
             )
+        refuse_blocking_gevent(self._engine)
+        keep_to_this_process(self._engine)
         return self._engine
 
     @contextmanager
     def transaction(self, what: str) -> Iterator[Connection | Session]:
         """Open a transaction that commits at the end of the block, or rolls back if that raises.
 
-        Errors of the database become StoreError, but for IntegrityError, which says something.
+        Errors of the database become StoreError, but for an IntegrityError of our own tables, which
+        says something. The tables are made at the first use in each process. `what` is the store's
+        method: for one that only reads SQLite need not lock anybody out.
         """
-        begin = self._begin_session if self._sessions is not None else self._begin_connection
-        try:
-            with begin() as connection:
-                yield connection
-        except IntegrityError:
-            raise
-        except SQLAlchemyError as error:
-            hide_values(error)
-            raise StoreError(
-                f"store {what}: the database raised {type(error).__name__} "
-                f"({str(error.args[0] if error.args else '')[:200]}), expected one that works, with"
-                " its tables; nothing is acknowledged until then"
-            ) from error
+        with _translated(what):
+            if self._sessions is None:
+                engine = self.engine
+                self._set_up(engine)
+                with _on_engine(engine, writes=what not in STORE_READS) as connection:
+                    yield connection
+                return
+            with closing(_new_session(self._sessions)) as session:
+                self._set_up(_engine_of(session))
+                with _on_session(session, writes=what not in STORE_READS):
+                    yield session
+
+    def set_up(self) -> None:
+        """Make or migrate the tables now. Raises StoreError, ConfigurationError."""
+        with _translated("set-up"):
+            if self._sessions is None:
+                self._set_up(self.engine)
+            else:
+                with closing(_new_session(self._sessions)) as session:
+                    self._set_up(_engine_of(session))
 
     def close(self) -> None:
         """Close the pooled connections, unless they are the shop's own."""
-        if self._engine is not None:
-            self._engine.dispose()
+        if self._engine is not None and self._ours:
+            self.engine.dispose()
 
-    @contextmanager
-    def _begin_connection(self) -> Iterator[Connection]:
-        with self.engine.begin() as connection:
-            yield connection
-
-    @contextmanager
-    def _begin_session(self) -> Iterator[Session]:
-        """Use the shop's session: a new one of a sessionmaker, the current one of a scoped_session.
-
-        What the shop has begun in its current session is committed first: this transaction is one
-        of its own, in which only the payment and what `payment_changed` writes become durable.
-        """
-        sessions = self._sessions
-        assert sessions is not None  # noqa: S101
-        keep = isinstance(sessions, scoped_session) and sessions.registry.has()
-        session: Session = sessions()
-        try:
-            if session.in_transaction():
-                session.commit()
-            yield session
-            session.commit()
-        except BaseException:
-            session.rollback()
-            raise
-        finally:
-            if isinstance(sessions, scoped_session) and not keep:
-                sessions.remove()
-            elif not keep:
-                session.close()
+    def _set_up(self, engine: Engine) -> None:
+        if engine not in self._ready:
+            _make_tables(engine)
+            self._ready.add(engine)
 
 
-def _engine(address: str) -> Engine:
-    try:
-        url = make_url(address)
-        name = url.get_backend_name()
-        if name == "sqlite" and url.database in (None, "", ":memory:"):
-            raise ConfigurationError(
-                "SQLStore: found an in-memory SQLite, expected a file such as "
-                "sqlite:///payments.db; use MemoryStore() to keep nothing"
-            )
-        engine = create_engine(
-            url,
-            pool_timeout=_PATIENCE,
-            connect_args=_connect_args(name),
-            hide_parameters=True,  # they are buyers' data, and errors are logged
-        )
-    except (ArgumentError, ImportError, ValueError) as error:
-        # What the address holds, such as a password, is shown by no error but an ImportError.
-        reason = f": {error}" if isinstance(error, ImportError) else ""
-        raise ConfigurationError(
-            f"SQLStore: cannot use the database address ({type(error).__name__}"
-            f"{reason[:200]}), expected one such as sqlite:///payments.db or "
-            "postgresql+psycopg://user@host/shop with its driver installed"
-        ) from None
-    if name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-    else:
-        _Watchdog().guard(engine)
-    if hasattr(os, "register_at_fork"):
-        # A forked worker must not talk over its parent's connections.
-        os.register_at_fork(after_in_child=partial(_forget, weakref.ref(engine)))
-    return engine
+def _make_tables(engine: Engine) -> None:
+    """Make or migrate the tables; nothing is locked, and no right is needed, if they are there.
 
-
-def _connect_args(name: str) -> dict[str, Any]:
-    if name == "sqlite":
-        return {"timeout": _PATIENCE}
-    if name == "postgresql":
-        milliseconds = _PATIENCE * 1000
-        options = f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
-        return {"connect_timeout": _CONNECT, "options": options}
-    return {}
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # Readers do not wait for writers; a commit survives the process's death and the machine's.
-    deadline = time.monotonic() + _PATIENCE
+    A migration must wait until nobody uses the tables, and whoever comes after it waits too. So it
+    gives up at once, lets the others through and tries again, for as long as that may take.
+    """
+    deadline = time.monotonic() + _MIGRATING
     while True:
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        except connection.OperationalError:  # another is switching, for which SQLite does not wait
+            with _on_engine(engine, writes=False) as connection:
+                if is_current(connection):
+                    return
+            with (
+                _on_engine(engine, writes=True) as connection,
+                long_statements(connection),
+            ):
+                migrate(connection)
+                return
+        except DBAPIError as error:
+            if not (gave_up_waiting(error) or may_be_repeated(error)):
+                raise
             if time.monotonic() > deadline:
                 raise
-            time.sleep(0.01)
-        else:
-            break
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
+        time.sleep(random.uniform(0.1, 0.3))  # noqa: S311  # no secret
 
 
-def _forget(engine: weakref.ref[Engine]) -> None:
-    found = engine()
-    if found is not None:
-        found.dispose(close=False)
+@contextmanager
+def _on_engine(engine: Engine, *, writes: bool) -> Iterator[Connection]:
+    with engine.connect() as connection, connection.begin() as transaction:
+        begin(connection, writes=writes)
+        yield connection
+        if not transaction.is_active:
+            raise StoreError(_ENDED)
+        check_before_commit(connection, writes=writes)
 
 
-class _Watchdog:
-    """Cuts a connection whose server has not answered in time: a frozen one never would."""
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._deadlines: dict[Any, float] = {}
-        self._process: int | None = None  # the one in which the thread runs
-        self._idle = False
-
-    def guard(self, engine: Engine) -> None:
-        """Watch every statement, commit and rollback of an engine, and each pooled connection."""
-
-        def begin(connection: Any, *_: Any) -> None:
-            self._watch(connection.connection.dbapi_connection, _PATIENCE)
-
-        def end(connection: Any, *_: Any) -> None:
-            self._leave(connection.connection.dbapi_connection)
-
-        def failed(context: Any) -> None:
-            if context.connection is not None and not context.connection.invalidated:
-                end(context.connection)
-
-        event.listen(engine, "before_cursor_execute", begin)
-        event.listen(engine, "after_cursor_execute", end)
-        event.listen(engine, "handle_error", failed)
-        event.listen(engine, "commit", begin)
-        event.listen(engine, "rollback", begin)
-        event.listen(engine, "checkin", lambda found, _record: self._leave(found))
-        event.listen(engine, "checkout", self._ping)
-
-    def _ping(self, found: Any, _record: Any, _proxy: Any) -> None:
-        self._watch(found, _PING)
-        try:
-            cursor = found.cursor()
-            cursor.execute("SELECT 1")
-            cursor.close()
-            found.rollback()
-        except Exception as error:
-            raise DisconnectionError(str(error)) from error  # the pool tries a new connection
-        finally:
-            self._leave(found)
-
-    def _watch(self, found: Any, seconds: float) -> None:
-        with self._condition:
-            self._deadlines[found] = time.monotonic() + seconds
-            if self._process != os.getpid():
-                self._process = os.getpid()
-                threading.Thread(target=self._run, daemon=True, name="aplus-watchdog").start()
-            elif self._idle:
-                self._condition.notify()
-
-    def _leave(self, found: Any) -> None:
-        with self._condition:
-            self._deadlines.pop(found, None)
-
-    def _run(self) -> None:
-        while True:
-            with self._condition:
-                self._idle = not self._deadlines
-                self._condition.wait(None if self._idle else _LOOK)
-                self._idle = False
-                moment = time.monotonic()
-                late = [found for found, when in self._deadlines.items() if when < moment]
-                for found in late:
-                    del self._deadlines[found]
-                    _cut(found)
+@contextmanager
+def _on_session(session: Session, *, writes: bool) -> Iterator[None]:
+    with session.begin() as transaction:
+        connection = session.connection(bind_arguments={"clause": payments})
+        begin(connection, writes=writes)
+        yield
+        if session.get_transaction() is not transaction or not transaction.is_active:
+            raise StoreError(_ENDED)
+        session.flush()  # what the hook has added; a commit would do it behind the check
+        check_before_commit(connection, writes=writes)
 
 
-def _cut(found: Any) -> None:
-    """End the connection under whoever waits for it; the driver then raises."""
-    with contextlib.suppress(Exception), socket.socket(fileno=os.dup(found.fileno())) as wire:
-        wire.shutdown(socket.SHUT_RDWR)
+_ENDED = (
+    "the payment's transaction was ended inside it, so that nothing of it may count; a hook must "
+    "not commit or roll back details.connection, the store does"
+)
+
+
+def _factory(given: sessionmaker[Any] | scoped_session[Any]) -> sessionmaker[Any]:
+    """Return what makes sessions; never the current one, in which the shop may have work."""
+    factory: Any = given.session_factory if isinstance(given, scoped_session) else given
+    kind = getattr(factory, "class_", Session)
+    if not issubclass(kind, Session):
+        raise ConfigurationError(_not_a_database(factory, f"sessionmaker of {kind.__name__}"))
+    bind = getattr(factory, "kw", {}).get("bind")
+    if bind is not None:
+        _checked(bind)
+    return factory  # type: ignore[no-any-return]
+
+
+def _new_session(factory: sessionmaker[Any]) -> Session:
+    session: Session = factory()
+    if session.in_transaction() or session.new or session.dirty or session.deleted:
+        raise ConfigurationError(
+            "SQLStore: the session factory returned a session with work in it, expected a new one "
+            "at each call; give SQLStore a sessionmaker, or the scoped_session around one"
+        )
+    return session
+
+
+def _engine_of(session: Session) -> Engine:
+    """Return the engine on which a session keeps payments; ConfigurationError if it is not one."""
+    try:
+        binds = {
+            session.get_bind(clause=clause)
+            for clause in (payments, select(payments), insert(payments), update(payments))
+        }
+    except UnboundExecutionError:
+        raise ConfigurationError(
+            "SQLStore: found sessions that are bound to no engine for other tables than the "
+            "shop's, expected sessionmaker(engine); or bind aplus_adapters' tables too"
+        ) from None
+    if len(binds) != 1:
+        raise ConfigurationError(
+            "SQLStore: found sessions that read from another engine than they write to, expected "
+            "one, in which a payment can be locked; give SQLStore the engine that writes"
+        )
+    return _checked(binds.pop())
+
+
+def _checked(bind: object) -> Engine:
+    if not isinstance(bind, Engine):
+        raise ConfigurationError(_not_a_database(bind, f"sessions bound to {type(bind).__name__}"))
+    check_engine(bind)
+    keep_to_this_process(bind)
+    return bind
+
+
+def _not_a_database(given: object, found: str = "") -> str:
+    name = type(given).__name__
+    hint = ""
+    if "sync" in name.lower() or "Async" in found:
+        hint = "; awaiting sessions and engines cannot be used yet, give it a blocking one"
+    elif isinstance(given, Session | Connection):
+        hint = "; one that is open belongs to whoever opened it, give what makes them"
+    elif hasattr(given, "session"):
+        hint = "; give it db.session"
+    return (
+        f"SQLStore: found {found or name}, expected an address such as "
+        f"sqlite:///payments.db, a SQLAlchemy Engine, a sessionmaker or a scoped_session{hint}"
+    )
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Turn errors of the database into StoreError; say which call to move where two wait."""
+    try:
+        yield
+    except HookError as error:
+        cause = _cause(error)
+        if cause is not None and may_be_repeated(cause):
+            raise _Repeat(str(error)) from error
+        if cause is not None and gave_up_waiting(cause):
+            raise HookError(f"{error}; it {_WAITED}", hook=error.hook) from cause
+        raise
+    except IntegrityError as error:
+        if _is_about_our_tables(error):
+            raise
+        raise _store_error(what, error) from error
+    except SQLAlchemyError as error:
+        raise _store_error(what, error) from error
+
+
+def _cause(error: BaseException) -> DBAPIError | None:
+    """Return the database's error for which a hook failed, if it did."""
+    cause: BaseException | None = error
+    for _ in range(5):
+        cause = cause and (cause.__cause__ or cause.__context__)
+        if isinstance(cause, DBAPIError):
+            return cause
+    return None
+
+
+def _is_about_our_tables(error: IntegrityError) -> bool:
+    """Return whether a statement of ours broke a constraint, and not one of the shop's."""
+    statement = error.statement or ""
+    return any(f" {name} " in statement or f'{name}"' in statement for name in metadata.tables)
+
+
+def _store_error(what: str, error: SQLAlchemyError) -> StoreError:
+    hide_values(error)
+    said = f"store {what}: the database raised {type(error).__name__}"
+    if isinstance(error, DBAPIError):
+        if may_be_repeated(error):
+            return _Repeat(f"{said} each time for {_REPEATING:g} s; nothing was stored")
+        if gave_up_waiting(error):
+            return StoreError(f"store {what}: {_WAITED}; nothing was stored")
+        if sqlstate(error) == "42501":
+            return StoreError(
+                f"{said}: this role may not do it; let one that may make tables call "
+                "SQLStore(...).set_up() once, and grant this one SELECT, INSERT and UPDATE on them"
+            )
+    reason = str(error.args[0] if error.args else "")[:200]
+    return StoreError(
+        f"{said} ({reason}), expected one that works, with its tables; nothing is acknowledged "
+        "until then"
+    )

@@ -31,9 +31,9 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
+    text,
     update,
 )
-from sqlalchemy.orm import Session
 
 from aplus_adapters.errors import StoreError
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SCHEMA_VERSION",
     "conflicts",
+    "is_current",
     "metadata",
     "migrate",
     "observations",
@@ -177,35 +178,47 @@ _MIGRATIONS: dict[int, Callable[[Connection], Any]] = {}
 """From each older version to the next one; each runs on a database with data in it."""
 
 
-def migrate(connection: Connection | Session) -> None:
-    """Make the tables, or bring those of an older version to the present one.
+def is_current(connection: Connection) -> bool:
+    """Return whether the tables are there in the present version.
 
-    Of several workers that start at once one does it and the others find it done. Raises StoreError
-    if the database was made by a newer version of this library.
+    Raises StoreError if the database was made by a newer version of this library.
     """
-    bare = connection.connection() if isinstance(connection, Session) else connection
-    _lock(bare)
-    if not inspect(bare).has_table(version.name):
-        metadata.create_all(bare)
-        bare.execute(insert(version).values(version=SCHEMA_VERSION))
-        return
-    found = bare.execute(select(version.c.version)).scalar_one()
-    if found > SCHEMA_VERSION:
+    # An engine's schema_translate_map moves statements by itself, but no question to the inspector.
+    moved = connection.get_execution_options().get("schema_translate_map") or {}
+    if not inspect(connection).has_table(version.name, schema=moved.get(None)):
+        return False
+    stored = connection.execute(select(func.max(version.c.version))).scalar_one()
+    if stored is not None and stored > SCHEMA_VERSION:
         raise StoreError(
-            f"database schema: found version {found}, expected at most {SCHEMA_VERSION}; "
+            f"database schema: found version {stored}, expected at most {SCHEMA_VERSION}; "
             "it was made by a newer aplus_adapters, upgrade this installation"
         )
-    for step in range(found, SCHEMA_VERSION):
-        _MIGRATIONS[step](bare)
-        bare.execute(update(version).values(version=step + 1))
+    return bool(stored == SCHEMA_VERSION)
+
+
+def migrate(connection: Connection) -> None:
+    """Make the tables, or bring those of an older version to the present one.
+
+    Of several workers that start at once one does it and the others find it done. It waits for no
+    lock longer than buyers of an older worker may be held up; the caller tries again. Raises
+    StoreError if the database was made by a newer version of this library.
+    """
+    _lock(connection)
+    if is_current(connection):
+        return
+    metadata.create_all(connection, tables=[version])
+    stored = connection.execute(select(func.max(version.c.version))).scalar_one()
+    if stored is None:
+        metadata.create_all(connection)
+        connection.execute(insert(version).values(version=SCHEMA_VERSION))
+        return
+    for step in range(stored, SCHEMA_VERSION):
+        _MIGRATIONS[step](connection)
+        connection.execute(update(version).values(version=step + 1))
 
 
 def _lock(connection: Connection) -> None:
     """Let nobody else make or migrate tables until this transaction ends."""
-    if connection.dialect.name == "postgresql":
+    if connection.dialect.name == "postgresql":  # on SQLite the transaction is the lock
+        connection.execute(text("SET LOCAL lock_timeout = 500"))
         connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-    elif connection.dialect.name == "sqlite":
-        driver: Any = connection.connection.dbapi_connection
-        if not driver.in_transaction:
-            # Python's driver begins no transaction for DDL: each table would commit by itself.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -24,7 +24,7 @@ from aplus_adapters.errors import InconsistentRetry
 from aplus_adapters.payments.attempt import Conflict
 from aplus_adapters.payments.retry import FAR, FARTHEST
 from aplus_adapters.payments.states import admit_refund, advance
-from aplus_adapters.stores.database import Database
+from aplus_adapters.stores.database import Database, repeating
 from aplus_adapters.stores.rows import (
     attempt_changes,
     attempt_of,
@@ -35,7 +35,7 @@ from aplus_adapters.stores.rows import (
     refund_of,
     refund_row,
 )
-from aplus_adapters.stores.schema import conflicts, migrate, observations, payments, refunds
+from aplus_adapters.stores.schema import conflicts, observations, payments, refunds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -52,16 +52,18 @@ __all__ = ["SQLStore"]
 _TRIES = 5  # an order's occupant may vanish between our INSERT and our SELECT, rarely twice
 
 
+@repeating
 class SQLStore:
     """Keeps attempts in a database that all workers and machines of the shop share.
 
     `database` is a SQLAlchemy address such as `sqlite:///payments.db` or
     `postgresql+psycopg://...`, or the shop's own Engine, sessionmaker or scoped_session (Flask-
-    SQLAlchemy's `db.session`): then the shop's time-outs hold, and with sessions `payment_changed`
-    is given the Session that commits the payment. `shop` (1 to 64 characters) is the name under
-    which this store keeps its payments: shops that share a database never see each other's. The
-    tables are made or migrated at once. Raises ConfigurationError for an unusable address or name,
-    StoreError if the database cannot be reached.
+    SQLAlchemy's `db.session`). With sessions `payment_changed` is given a Session that commits the
+    payment: a new one of the same kind, never the one that a view is using. `shop` (1 to 64
+    characters) is the name under which this store keeps its payments: shops that share a database
+    never see each other's. Nothing is connected here: the tables are made or migrated at the first
+    use, or by `set_up`. Raises ConfigurationError for what payments cannot be kept in and for an
+    unusable name.
     """
 
     def __init__(self, database: Given, *, shop: str = "shop") -> None:
@@ -72,12 +74,13 @@ class SQLStore:
         self._shop = shop
         self._database = Database(database)
         self._transaction = self._database.transaction
-        try:
-            with self._transaction("set-up") as connection:
-                migrate(connection)
-        except BaseException:
-            self.close()
-            raise
+
+    def set_up(self) -> None:
+        """Make the tables, or migrate those of an older version, now instead of at first use.
+
+        Raises StoreError if that cannot be done.
+        """
+        self._database.set_up()
 
     def add(self, attempt: Attempt, /) -> Attempt:
         """Store a new attempt unless one occupies its order; give the one that does now."""
@@ -261,7 +264,7 @@ class SQLStore:
 
     @property
     def engine(self) -> Engine:
-        """Give the engine, with its time-outs, for the shop's own tables in the same database."""
+        """Return the engine, with its time-outs, for the shop's own tables in the same database."""
         return self._database.engine
 
     def close(self) -> None:

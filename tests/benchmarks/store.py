@@ -59,6 +59,7 @@ class Side:
     def __init__(self, kind, address, rows):
         self.kind, self.rows, self.number = kind, rows, 0
         self.store = SQLStore(address)
+        self.store.set_up()
         self.seen = []
         numbers = NUMBERS[kind].format(rows=rows)
         body = "randomblob(700)" if kind == "sqlite" else "decode(repeat(md5(n::text), 22), 'hex')"

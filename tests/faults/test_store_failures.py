@@ -5,16 +5,19 @@ re-delivery. That bound is a promise to users, not a speed.
 """
 
 import contextlib
+import os
+import signal
 import sqlite3
 import threading
 import time
+import traceback
 from contextlib import contextmanager
 
 import httpx
 import pytest
 from sqlalchemy import create_engine, event, text
 
-from aplus_adapters import State
+from aplus_adapters import SQLStore, State, StoreError
 from aplus_adapters.payments.attempt import News, Observation, Source
 from postgres import Cluster, require
 from racing_shop import effects, make_pay
@@ -311,3 +314,49 @@ def test_an_observation_of_an_earlier_version_is_still_read(shop_on, tmp_path):
     last = shop.pay.store.history(shop.request_id)[-1]
     assert isinstance(last, Observation)
     assert (last.source, last.news) == (Source.INQUIRY, News.IN_PROCESS)
+
+
+def test_a_database_that_is_down_when_the_shop_starts_is_used_as_soon_as_it_is_there(cluster):
+    database = cluster.database()
+    cluster.stop()
+    store = SQLStore(database)
+    started = time.monotonic()
+    for _ in range(2):
+        with pytest.raises(StoreError, match="OperationalError"):
+            store.get("pay1")
+    assert time.monotonic() - started < 2 * PATIENCE
+    cluster.start()
+    assert store.get("pay1") is None
+    store.close()
+
+
+def test_a_forked_worker_has_a_watchdog_of_its_own(cluster):
+    """The thread that watched in the master does not live on in the worker."""
+    store = SQLStore(cluster.database())
+    assert store.get("pay1") is None  # the master's thread runs
+    ready, frozen = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        signal.alarm(20)  # who hangs is ended
+        try:
+            store.get("pay1")
+            os.write(ready[1], b"x")
+            os.read(frozen[0], 1)
+            started = time.monotonic()
+            with pytest.raises(StoreError):
+                store.get("pay1")
+            assert time.monotonic() - started < PATIENCE
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+    os.read(ready[0], 1)
+    cluster.freeze()
+    os.write(frozen[1], b"x")
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    cluster.thaw()
+    for end in (*ready, *frozen):
+        os.close(end)
+    store.close()
+    assert ended == 0

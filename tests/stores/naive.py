@@ -19,7 +19,7 @@ class ChecksThenRecords(SQLStore):
 
     def record(self, payment_request_id, observation, inside):
         mine = payments.c.payment_request_id == payment_request_id
-        with self._transaction("read") as connection:
+        with self._transaction("get") as connection:
             row = connection.execute(select(payments).where(mine)).mappings().one()
             transition = advance(attempt_of(row), observation)
         with self._transaction("write") as connection:

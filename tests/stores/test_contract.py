@@ -6,13 +6,11 @@ import sys
 
 import pytest
 from sqlalchemy import create_engine, text
-from sqlalchemy.orm import scoped_session, sessionmaker
 
 from aplus_adapters import (
     ConfigurationError,
     News,
     SQLStore,
-    State,
     StoreError,
     UnknownPayment,
 )
@@ -63,44 +61,6 @@ def test_the_shops_own_rows_commit_with_the_payment_or_not_at_all(database):
     store.record("pay1", said(), write)
     assert count(engine) == 1
     store.close()
-    engine.dispose()
-
-
-@pytest.mark.parametrize(
-    "wrap", [sessionmaker, lambda engine: scoped_session(sessionmaker(engine))]
-)
-def test_the_shops_own_session_commits_with_the_payment_or_not_at_all(database, wrap):
-    engine = make_table(database)
-    sessions = wrap(engine)
-    store = SQLStore(sessions)
-    store.add(attempt())
-    insert = text("INSERT INTO mine VALUES (1)")
-
-    def write(_transition, session, *, fail=False):
-        if isinstance(sessions, scoped_session):
-            assert sessions() is session  # what the shop uses everywhere is this very session
-        session.execute(insert)
-        if fail:
-            raise RuntimeError("after the write")
-
-    with pytest.raises(RuntimeError):
-        store.record("pay1", said(), lambda t, c: write(t, c, fail=True))
-    assert (count(engine), store.get("pay1").state) == (0, State.CREATED)
-    store.record("pay1", said(), write)
-    assert (count(engine), store.get("pay1").state) == (1, State.SUCCEEDED)
-    engine.dispose()
-
-
-def test_what_the_shop_has_begun_in_its_session_is_not_lost_and_not_mixed_in(database):
-    engine = make_table(database)
-    sessions = scoped_session(sessionmaker(engine))
-    store = SQLStore(sessions)
-    sessions().execute(text("INSERT INTO mine VALUES (1)"))
-    store.add(attempt())
-    with pytest.raises(StoreError):  # UnknownPayment rolls its own transaction back
-        store.record("other", said(), nothing)
-    assert count(engine) == 1
-    sessions.remove()
     engine.dispose()
 
 
@@ -165,19 +125,24 @@ def test_a_database_outlives_its_store(database):
 
 
 def test_many_processes_may_make_the_tables_at_once(database):
-    script = f"from aplus_adapters import SQLStore; SQLStore({database!r}).close()"
+    script = f"from aplus_adapters import SQLStore; SQLStore({database!r}).set_up()"
     processes = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(4)]
     assert [process.wait() for process in processes] == [0] * 4
 
 
 def test_a_newer_database_is_refused_with_what_to_do(database):
-    SQLStore(database).close()
+    store = SQLStore(database)
+    store.set_up()
     engine = create_engine(database)
     with engine.begin() as connection:
         connection.execute(text("UPDATE aplus_schema SET version = 99"))
     engine.dispose()
+    late = SQLStore(database)
     with pytest.raises(StoreError, match=r"version 99.*upgrade"):
-        SQLStore(database)
+        late.get("pay1")
+    store.get("pay1")  # who has found it in order goes on
+    store.close()
+    late.close()
 
 
 @pytest.mark.parametrize(
@@ -196,4 +161,4 @@ def test_a_useless_address_is_refused_with_what_to_do(address, found):
 
 def test_a_database_that_cannot_be_opened_is_our_error(tmp_path):
     with pytest.raises(StoreError, match="OperationalError"):
-        SQLStore(f"sqlite:///{tmp_path}/no/such/folder/x.db")
+        SQLStore(f"sqlite:///{tmp_path}/no/such/folder/x.db").get("pay1")

@@ -179,5 +179,5 @@ def test_every_error_that_another_came_from_is_shortened_and_the_shops_own_is_no
 )  # fmt: skip
 def test_no_error_of_a_database_address_shows_its_password(address):
     with pytest.raises(AplusError, match="expected") as error:
-        SQLStore(address)
+        SQLStore(address).set_up()
     assert "s3cr3t" not in "".join(traceback.format_exception(error.value))

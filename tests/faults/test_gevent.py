@@ -1,0 +1,86 @@
+"""gunicorn -k gevent: one blocked greenlet blocks them all, so nothing of ours may block."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+
+import pytest
+
+from conftest import new_database
+from test_forks import serving
+
+pytestmark = pytest.mark.process
+
+
+# psycopg2 is told to wait as psycogreen does it.
+KINDS = [("sqlite", "address"), ("postgresql", "engine"), ("psycopg2", "address")]
+if os.environ.get("APLUS_LONG"):
+    KINDS = [*product(["sqlite", "postgresql", "psycopg2"], ["address", "engine"])]
+
+
+@pytest.mark.parametrize(("kind", "given"), KINDS)
+def test_eight_greenlets_at_once_for_each_of_five_payments_are_right_in_time(
+    kind, given, tmp_path, request
+):
+    """Each hook lets the others go on while it holds the lock that they wait for."""
+    database = new_database("sqlite" if kind == "sqlite" else "postgresql", tmp_path, request)
+    if kind == "psycopg2":
+        database = database.replace("+psycopg:", "+psycopg2:")
+    environ = {**os.environ, "DATABASE": database, "GIVEN": given}
+    log = tmp_path / "log"
+
+    def notify(number):
+        started = time.monotonic()
+        reply = client.get(f"{base}{number}")
+        assert reply.status_code == 200, log.read_text()[-3000:]
+        return number, *reply.json()[1:], time.monotonic() - started
+
+    with serving("gevent", environ, log) as (client, base), ThreadPoolExecutor(40) as threads:
+        answers = list(threads.map(notify, [*range(1, 6)] * 8))
+    assert [refs for _, refs, *_ in answers] == [[f"A-{number}"] for number, *_ in answers]
+    assert Counter(n for n, _, settles, _ in answers if settles) == Counter(range(1, 6))
+    slowest = max(took for *_, took in answers)
+    print(f"gevent, {kind}, {given}: slowest of 40 answers after {slowest:.2f} s")
+    assert slowest < 5  # the promise to users, not a speed
+
+
+LATE = "store = SQLStore({})\nmonkey.patch_all()\nstore.get('pay1')"
+REFUSED = {
+    "psycopg2": (
+        "monkey.patch_all()\nSQLStore('postgresql+psycopg2://x/y')",
+        "psycopg2 under gevent",
+    ),
+    "psycopg2, gevent came later": (
+        LATE.format("'postgresql+psycopg2://x/y'"),
+        "psycopg2 under gevent",
+    ),
+    "psycopg, gevent came later": (
+        LATE.format("'postgresql+psycopg://x/y'"),
+        "psycopg imported before gevent.*--preload",
+    ),
+    "sessions, gevent came later": (
+        LATE.format("sessionmaker(create_engine('postgresql+psycopg://x/y'))"),
+        "psycopg imported before gevent.*--preload",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_driver_that_would_block_every_greenlet_is_refused_before_it_is_used(what):
+    code, message = REFUSED[what]
+    script = f"""
+from gevent import monkey
+from sqlalchemy import create_engine
+from sqlalchemy.orm import sessionmaker
+from aplus_adapters import SQLStore
+{code}
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert re.search(f"ConfigurationError: .*{message}", done.stderr), done.stderr[-2000:]
