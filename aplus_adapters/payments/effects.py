@@ -134,9 +134,9 @@ def send(request: SignedRequest, timeout: float) -> Flow[Answer]:
     return answer
 
 
-def add(attempt: Attempt) -> Flow[Attempt]:
+def add(attempt: Attempt, most: int, since: datetime) -> Flow[Attempt]:
     """Ask the store to keep a new attempt; gives the one that occupies the order now."""
-    stored: Attempt = yield CallStore("add", (attempt,))
+    stored: Attempt = yield CallStore("add", (attempt, most, since))
     return stored
 
 

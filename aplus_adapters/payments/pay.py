@@ -12,7 +12,6 @@ from aplus_adapters.errors import (
     InvalidValue,
     OrderChanged,
     StoreError,
-    TooManyAttempts,
     UnknownOrder,
 )
 from aplus_adapters.payments import follow_up
@@ -20,7 +19,6 @@ from aplus_adapters.payments.attempt import Attempt, State
 from aplus_adapters.payments.effects import (
     add,
     call_hook,
-    call_store,
     get,
     new_request_id,
     now,
@@ -82,16 +80,13 @@ def initiate(setup: Setup, order_ref: str, visitor: Visitor) -> Flow[Attempt]:
         visitor=visitor,
         moment=moment,
     )
-    attempt = yield from call_store("latest", order_ref)
-    if attempt is None or not attempt.occupies_order:
-        yield from _check_frequency(setup, attempt, moment)
-        attempt = yield from add(wanted)
+    most, since = setup.rules.attempts_per_hour, moment - timedelta(hours=1)
+    attempt = yield from add(wanted, most, since)
     other_amount = attempt.amount != wanted.amount
     if _is_open(attempt) and (moment >= attempt.expires_at or other_amount):
         attempt = yield from follow_up.close(setup, attempt, wanted=other_amount)
         if not attempt.occupies_order:
-            yield from _check_frequency(setup, attempt, moment)
-            attempt = yield from add(wanted)
+            attempt = yield from add(wanted, most, since)
     if attempt.state is State.SUCCEEDED and attempt.amount != wanted.amount:
         raise _changed(attempt, wanted)
     if attempt.payment_request_id == request_id:
@@ -99,22 +94,6 @@ def initiate(setup: Setup, order_ref: str, visitor: Visitor) -> Flow[Attempt]:
     if attempt.state is State.CREATED:
         attempt = yield from follow_up.follow_up(setup, attempt)
     return (yield from _await_code(setup, attempt))
-
-
-def _check_frequency(setup: Setup, latest: Attempt | None, moment: datetime) -> Flow[None]:
-    """Raise TooManyAttempts if an order had as many attempts as it may have within an hour."""
-    since, most = moment - timedelta(hours=1), setup.rules.attempts_per_hour
-    if latest is None or latest.created_at < since:
-        return
-    count = yield from call_store("count_attempts", latest.order_ref, since)
-    if count >= most:
-        error = TooManyAttempts(
-            f"order {latest.order_ref}: found {count} payment attempts within an hour, expected at "
-            f"most {most}; see why they end (the last one, {latest.payment_request_id}, is "
-            f"{latest.state}), or raise Rules.attempts_per_hour"
-        )
-        log.warning("%s", error, extra={"order_ref": latest.order_ref})
-        raise error
 
 
 def _is_open(attempt: Attempt) -> bool:

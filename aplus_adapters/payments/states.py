@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
-from aplus_adapters.errors import InconsistentRetry, InvalidValue, UnknownPayment
+from aplus_adapters.errors import (
+    InconsistentRetry,
+    InvalidValue,
+    TooManyAttempts,
+    UnknownPayment,
+)
 from aplus_adapters.payments.attempt import (
     Attempt,
     Conflict,
@@ -302,3 +307,11 @@ def admit_refund(attempt: Attempt, stored: Iterable[Refund], wanted: Refund) -> 
             f"{left}, what is left of {paid}; nothing was sent"
         )
     return None
+
+
+def too_many(order_ref: str, most: int) -> TooManyAttempts:
+    """Return the error for an order that has had all the attempts that it may have in an hour."""
+    return TooManyAttempts(
+        f"order {order_ref}: found {most} payment attempts within an hour, which are all that it "
+        "may have; see by `aplus show` why they end, or raise Rules.attempts_per_hour"
+    )

@@ -2,9 +2,9 @@
 
 | method              | promise                                                                   |
 |---------------------|---------------------------------------------------------------------------|
-| `add`               | durable before it returns; one attempt per order among those that occupy  |
+| `add`               | durable before it returns; one attempt per order among those that occupy, |
+|                     | and not more of them since a moment than are allowed                      |
 | `get`, `latest`     | what was committed last                                                   |
-| `count_attempts`    | how many attempts of an order were made since a moment                    |
 | `claim`             | of several callers with the same token exactly one gets True              |
 | `release`           | gives a claim back, if it still is the caller's                           |
 | `record`            | one transaction: lock, advance, store, `inside`, commit; all or nothing   |
@@ -43,7 +43,6 @@ STORE_METHODS = (
     "add",
     "get",
     "latest",
-    "count_attempts",
     "claim",
     "release",
     "record",
@@ -58,16 +57,7 @@ STORE_METHODS = (
     "unreported_conflicts",
 )
 STORE_READS = frozenset(
-    (
-        "get",
-        "latest",
-        "count_attempts",
-        "due",
-        "history",
-        "refunds",
-        "due_refunds",
-        "unreported_conflicts",
-    )
+    ("get", "latest", "due", "history", "refunds", "due_refunds", "unreported_conflicts")
 )
 """Those of STORE_METHODS that change nothing."""
 
@@ -75,11 +65,14 @@ STORE_READS = frozenset(
 class PaymentStore(Protocol):
     """Where attempts live. Share one between all workers that take payments for the same orders."""
 
-    def add(self, attempt: Attempt, /) -> Attempt:
-        """Store a new attempt unless one occupies its order; give the one that does now.
+    def add(
+        self, attempt: Attempt, most: int | None = None, since: datetime | None = None, /
+    ) -> Attempt:
+        """Store a new attempt unless one occupies its order; return the one that does now.
 
         An attempt occupies its order while `Attempt.occupies_order`: open, or with money that is
-        not refunded.
+        not refunded. Raises TooManyAttempts (`states.too_many`) if nothing occupies the order but
+        `most` attempts of it were made (`created_at`) at `since` or later; None is no limit.
         """
         ...
 
@@ -89,10 +82,6 @@ class PaymentStore(Protocol):
 
     def latest(self, order_ref: str, /) -> Attempt | None:
         """Give the newest attempt of an order, None if there is none."""
-        ...
-
-    def count_attempts(self, order_ref: str, since: datetime, /) -> int:
-        """Return how many attempts of an order were made at this moment or later."""
         ...
 
     def claim(self, payment_request_id: str, token: int, until: datetime, /) -> bool:

@@ -12,7 +12,7 @@ from attrs import evolve
 
 from aplus_adapters.errors import InconsistentRetry, StoreError, UnknownPayment
 from aplus_adapters.payments.retry import has_come
-from aplus_adapters.payments.states import admit_refund, advance
+from aplus_adapters.payments.states import admit_refund, advance, too_many
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable
@@ -43,23 +43,27 @@ class MemoryStore:
         self._mutex = threading.Lock()  # held for dictionary work only, never during a hook
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._attempts: dict[str, Attempt] = {}
-        self._newest: dict[str, str] = {}
+        self._of_order: defaultdict[str, list[str]] = defaultdict(list)  # the latest at the end
         self._history: defaultdict[str, list[Observation]] = defaultdict(list)
         self._conflicts: dict[str, Conflict] = {}
         self._reported: set[str] = set()
         self._refunds: dict[str, Refund] = {}
 
-    def add(self, attempt: Attempt, /) -> Attempt:
-        """Store a new attempt unless one occupies its order; give the one that does now."""
+    def add(
+        self, attempt: Attempt, most: int | None = None, since: datetime | None = None, /
+    ) -> Attempt:
+        """Store a new attempt unless one occupies its order; return the one that does now."""
         with self._mutex:
             same = self._attempts.get(attempt.payment_request_id)
             if same is not None:
                 return _same_request(same, attempt)
-            occupant = self._attempts.get(self._newest.get(attempt.order_ref, ""))
-            if occupant is not None and occupant.occupies_order:
-                return occupant
+            earlier = [self._attempts[one] for one in self._of_order[attempt.order_ref]]
+            if earlier and earlier[-1].occupies_order:
+                return earlier[-1]
+            if most is not None and sum(_is_since(one, since) for one in earlier) >= most:
+                raise too_many(attempt.order_ref, most)
             self._attempts[attempt.payment_request_id] = attempt
-            self._newest[attempt.order_ref] = attempt.payment_request_id
+            self._of_order[attempt.order_ref].append(attempt.payment_request_id)
             return attempt
 
     def get(self, payment_request_id: str, /) -> Attempt | None:
@@ -68,15 +72,8 @@ class MemoryStore:
 
     def latest(self, order_ref: str, /) -> Attempt | None:
         """Give the newest attempt of an order, None if there is none."""
-        return self._attempts.get(self._newest.get(order_ref, ""))
-
-    def count_attempts(self, order_ref: str, since: datetime, /) -> int:
-        """Return how many attempts of an order were made at this moment or later."""
-        with self._mutex:
-            return sum(
-                attempt.order_ref == order_ref and attempt.created_at >= since
-                for attempt in self._attempts.values()
-            )
+        of_order = self._of_order.get(order_ref)
+        return self._attempts[of_order[-1]] if of_order else None
 
     def claim(self, payment_request_id: str, token: int, until: datetime, /) -> bool:
         """Take the claim of an open attempt whose `claim` still is `token`."""
@@ -223,9 +220,10 @@ class MemoryStore:
             self._attempts[request_id] = after
             if after.occupies_order and not transition.before.occupies_order:
                 # Its money came after it was over: no new attempt, unless there is one already.
-                newest = self._attempts[self._newest[after.order_ref]]
-                if not newest.occupies_order:
-                    self._newest[after.order_ref] = request_id
+                of_order = self._of_order[after.order_ref]
+                if not self._attempts[of_order[-1]].occupies_order:
+                    of_order.remove(request_id)
+                    of_order.append(request_id)
             self._history[request_id].append(transition.observation)
             if transition.refund is not None and transition.settles_refund:
                 self._refunds[transition.refund.refund_request_id] = transition.refund
@@ -274,6 +272,10 @@ def _due(items: Iterable[T], now: datetime, limit: int, client_ids: Collection[s
     ]
     waiting.sort(key=lambda pair: pair[0])
     return [item for _, item in waiting[:limit]]
+
+
+def _is_since(attempt: Attempt, moment: datetime | None) -> bool:
+    return moment is None or attempt.created_at >= moment
 
 
 def _same_request(stored: Attempt, wanted: Attempt) -> Attempt:

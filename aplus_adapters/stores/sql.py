@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aplus_adapters.errors import ConfigurationError, StoreError, UnknownPayment
 
 try:
-    from sqlalchemy import and_, func, insert, or_, select, update
+    from sqlalchemy import and_, func, insert, literal, or_, select, update
     from sqlalchemy.exc import IntegrityError
 except ImportError:
     raise ConfigurationError(
@@ -23,7 +23,7 @@ from attrs import evolve
 from aplus_adapters.errors import InconsistentRetry
 from aplus_adapters.payments.attempt import Conflict
 from aplus_adapters.payments.retry import FAR, FARTHEST
-from aplus_adapters.payments.states import admit_refund, advance
+from aplus_adapters.payments.states import admit_refund, advance, too_many
 from aplus_adapters.stores.database import Database, repeating
 from aplus_adapters.stores.rows import (
     attempt_changes,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Engine, Table
+    from sqlalchemy import ColumnElement, Connection, Engine, Insert, Table
     from sqlalchemy.orm import Session
 
     from aplus_adapters.payments.attempt import Attempt, Observation, Refund, Transition
@@ -82,17 +82,20 @@ class SQLStore:
         """
         self._database.set_up()
 
-    def add(self, attempt: Attempt, /) -> Attempt:
-        """Store a new attempt unless one occupies its order; give the one that does now."""
+    def add(
+        self, attempt: Attempt, most: int | None = None, since: datetime | None = None, /
+    ) -> Attempt:
+        """Store a new attempt unless one occupies its order; return the one that does now."""
+        statement = self._insertion(attempt, most, since)
         for _ in range(_TRIES):
             try:
                 with self._transaction("add") as connection:
-                    connection.execute(
-                        insert(payments).values(shop=self._shop, **attempt_row(attempt))
-                    )
+                    result: Any = connection.execute(statement)
+                    is_new = result.rowcount == 1
+                if is_new:
                     return attempt
             except IntegrityError:
-                pass
+                is_new = True  # as far as the number of attempts goes
             with self._transaction("add") as connection:
                 by_id = payments.c.payment_request_id == attempt.payment_request_id
                 by_order = payments.c.occupied_order == attempt.order_ref
@@ -107,7 +110,24 @@ class SQLStore:
                 )
             if rows:
                 return attempt_of(same or next(iter(rows.values())))
+            if not is_new and most is not None:
+                raise too_many(attempt.order_ref, most)
         raise StoreError(f"order {attempt.order_ref}: its attempts change too fast; try again")
+
+    def _insertion(self, attempt: Attempt, most: int | None, since: datetime | None) -> Insert:
+        """Return the statement that inserts an attempt unless its order had `most` of them."""
+        row = {"shop": self._shop, **attempt_row(attempt)}
+        if most is None:
+            return insert(payments).values(row)
+        made = select(func.count()).where(
+            self._ours(payments), payments.c.order_ref == attempt.order_ref
+        )
+        if since is not None:
+            made = made.where(payments.c.created_at >= since)
+        values = [literal(value, payments.c[name].type) for name, value in row.items()]
+        return insert(payments).from_select(
+            list(row), select(*values).where(made.scalar_subquery() < most)
+        )
 
     def get(self, payment_request_id: str, /) -> Attempt | None:
         """Give the attempt, None if there is none."""
@@ -117,20 +137,6 @@ class SQLStore:
         """Give the newest attempt of an order, None if there is none."""
         query = select(payments).where(self._ours(payments), payments.c.order_ref == order_ref)
         return self._one("latest", query.order_by(payments.c.created_at.desc()).limit(1))
-
-    def count_attempts(self, order_ref: str, since: datetime, /) -> int:
-        """Return how many attempts of an order were made at this moment or later."""
-        query = (
-            select(func.count())
-            .select_from(payments)
-            .where(
-                self._ours(payments),
-                payments.c.order_ref == order_ref,
-                payments.c.created_at >= since,
-            )
-        )
-        with self._transaction("count_attempts") as connection:
-            return connection.execute(query).scalar_one()
 
     def claim(self, payment_request_id: str, token: int, until: datetime, /) -> bool:
         """Take the claim of an open attempt whose `claim` still is `token`."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import evolve
 
-from aplus_adapters.errors import InconsistentRetry, InvalidValue, UnknownPayment
+from aplus_adapters.errors import InconsistentRetry, InvalidValue, TooManyAttempts, UnknownPayment
 from aplus_adapters.payments.attempt import (
     News,
     Observation,
@@ -106,14 +106,14 @@ class PaymentStoreContract:
         assert store.get("x") is None
         assert store.latest("x") is None
 
-    def test_attempts_of_an_order_are_counted_from_a_moment_on(self, store: Any) -> None:
-        """By `created_at`, in whatever state they are; another order's do not count."""
-        store.add(an_attempt(1))
-        store.record("pay1", an_observation(News.FAILED), nothing)
-        store.add(an_attempt(2, created_at=LATER))
-        store.add(an_attempt(3, "A-2"))
-        assert [store.count_attempts("A-1", since) for since in (NOON, LATER)] == [2, 1]
-        assert store.count_attempts("x", NOON) == 0
+    def test_an_order_has_no_more_attempts_since_a_moment_than_it_may(self, store: Any) -> None:
+        """Those that are over count as well; another order's and earlier ones do not."""
+        for number, made_at in ((1, NOON), (2, LATER)):
+            store.add(an_attempt(number, created_at=made_at), 2, NOON)
+            assert store.add(an_attempt(3), 2, NOON).payment_request_id == f"pay{number}"
+            store.record(f"pay{number}", an_observation(News.FAILED), nothing)
+        expect(TooManyAttempts, store.add, an_attempt(3), 2, NOON)
+        assert store.add(an_attempt(3), 2, LATER) == store.get("pay3")
         assert list(store.history("x")) == []
         assert list(store.refunds("x")) == []
         assert not store.claim("x", 0, LATER)

@@ -101,7 +101,8 @@ def respond(
         response = problem(request, 404, str(error))
     except OrderChanged:  # which is logged where it is found, for the operator
         response = problem(request, 409, "this order has changed since it was paid; ask the shop")
-    except TooManyAttempts:
+    except TooManyAttempts as error:
+        log.warning("%s: %s", route.name, error)
         retry = ("Retry-After", "600")
         response = problem(request, 429, "this order was tried too often; try again later", retry)
     except StoreError as error:

@@ -120,21 +120,21 @@ def test_a_crash_inside_the_transaction_doubles_and_loses_nothing(tmp_path, keys
 class StartsAnewWhenUnanswered(MemoryStore):
     """Lets a second attempt begin while the first one has had no answer: a retry with a new id."""
 
-    def add(self, attempt):
+    def add(self, attempt, *limit):
         with self._mutex:
-            old = self._attempts.get(self._newest.get(attempt.order_ref, ""))
+            old = self.latest(attempt.order_ref)
             if old is not None and old.state is State.CREATED:
-                del self._newest[attempt.order_ref]
-        return super().add(attempt)
+                del self._of_order[attempt.order_ref]
+        return super().add(attempt, *limit)
 
 
 class ForgetsWhatItWasTold(MemoryStore):
     """Loses everything in a crash: nothing is durable before it is sent."""
 
-    def add(self, attempt):
-        stored = super().add(attempt)
+    def add(self, attempt, *limit):
+        stored = super().add(attempt, *limit)
         if stored.payment_request_id == attempt.payment_request_id:
-            self._newest.clear()
+            self._of_order.clear()
         return stored
 
 

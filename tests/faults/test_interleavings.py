@@ -23,11 +23,13 @@ PARTS, SCHEDULES = (10, 10_000) if LONG else (1, 2_000)
 SEED = int(os.environ.get("APLUS_SEED", time.time()))
 CALM = {"timeouts": 0, "crashes": 0, "ticks": (50,), "payments": 1, "notifications": 1}
 MISHAPS = {
-    "two buyers, two notifications": Budget(**{**CALM, "payments": 2, "notifications": 2}),
+    "two buyers, two notifications": Budget(
+        **{**CALM, "ticks": (), "payments": 2, "notifications": 2}
+    ),
     "an answer is lost": Budget(**{**CALM, "timeouts": 1}),
     "a process dies": Budget(**{**CALM, "crashes": 1}),
     "a replica lags": Budget(**{**CALM, "lags": 1}),
-    "a request comes twice": Budget(**{**CALM, "copies": 1}),
+    "a request comes twice": Budget(**{**CALM, "ticks": (), "copies": 1}),
     "the code expires": Budget(**{**CALM, "ticks": (50, 190)}),
     "the claims and the code are over": Budget(**{**CALM, "ticks": (190, 400)}),
 }

@@ -409,7 +409,7 @@ def test_what_the_shops_code_raises_arrives_as_our_error_with_its_cause(start, s
 
 
 def test_what_a_store_raises_arrives_as_our_error(pay, start, monkeypatch):
-    monkeypatch.setattr(pay.store, "add", lambda _attempt: 1 / 0)
+    monkeypatch.setattr(pay.store, "add", lambda *_: 1 / 0)
     with pytest.raises(StoreError, match="ZeroDivisionError"):
         start()
 

@@ -118,9 +118,9 @@ class Blocking(MemoryStore):
         self.go_on = threading.Event()
         self.go_on.set()
 
-    def add(self, attempt, /):
+    def add(self, attempt, /, *limit):
         assert self.go_on.wait(20)
-        return super().add(attempt)
+        return super().add(attempt, *limit)
 
 
 def test_many_hooks_that_read_at_once_do_not_use_up_all_threads(account):

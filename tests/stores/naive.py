@@ -52,7 +52,7 @@ class ChecksThenClaims(SQLStore):
 class ChecksThenAdds(SQLStore):
     """Looks for an open attempt and inserts another if it sees none; no unique index helps it."""
 
-    def add(self, attempt):
+    def add(self, attempt, *_limit):
         found = self.latest(attempt.order_ref)
         if found is not None and found.occupies_order:
             return found

@@ -98,7 +98,7 @@ def every_call(store):
     with pytest.raises(StoreError):
         store.record("unknown", said(), nothing)
     reads = {
-        "get": ("pay1",), "latest": ("A-1",), "count_attempts": ("A-1", LATER), "due": (LATER, 9, ["C"]), "history": ("pay1",),
+        "get": ("pay1",), "latest": ("A-1",), "due": (LATER, 9, ["C"]), "history": ("pay1",),
         "refunds": ("pay1",), "due_refunds": (LATER, 9, ["C"]), "unreported_conflicts": (9, ["C"]),
     }  # fmt: skip
     for name, arguments in reads.items():
