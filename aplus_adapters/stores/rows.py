@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from aplus_adapters.errors import AplusError
 from aplus_adapters.payments.attempt import (
     Attempt,
+    Conflict,
     News,
     Observation,
     OrderCode,
@@ -21,18 +24,24 @@ from aplus_adapters.protocol.messages.result import Result
 from aplus_adapters.protocol.timestamps import Timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 __all__ = [
     "attempt_changes",
     "attempt_of",
     "attempt_row",
+    "conflict_of",
     "dump_observation",
     "load_observation",
+    "readable",
     "refund_changes",
     "refund_of",
     "refund_row",
 ]
+
+log = logging.getLogger("aplus_adapters")
+
+T = TypeVar("T")
 
 
 def attempt_row(attempt: Attempt) -> dict[str, Any]:
@@ -195,6 +204,27 @@ def load_observation(text: str) -> Observation:
         refund_request_id=found.get("refundRequestId"),
         refund_id=found.get("refundId"),
     )
+
+
+def conflict_of(row: Mapping[Any, Any]) -> Conflict:
+    """Return the conflict of a row of an attempt with the conflict's own columns."""
+    observation = load_observation(row["details"])
+    return Conflict(attempt=attempt_of(row), observation=observation, reason=row["reason"])
+
+
+def readable(rows: Iterable[Mapping[Any, Any]], item_of: Callable[[Any], T]) -> Iterator[T]:
+    """Give what rows hold; one that cannot be read is logged and costs the others nothing."""
+    for row in rows:
+        try:
+            yield item_of(row)
+        except (AplusError, ValueError, TypeError, LookupError, AttributeError) as error:
+            log.error(  # its text and traceback may hold what buyers have sent
+                "payment %s: its row cannot be read (%s) and nothing is done about it; was it "
+                "written by a newer version, or by hand? Update this worker, or mend the row",
+                row["payment_request_id"],
+                type(error).__name__,
+                extra={"payment_request_id": row["payment_request_id"]},
+            )
 
 
 def _dump_order_code(code: OrderCode | None) -> str | None:

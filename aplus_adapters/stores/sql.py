@@ -6,7 +6,7 @@ conditional UPDATE, transitions under the row's lock.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aplus_adapters.errors import ConfigurationError, StoreError, UnknownPayment
 
@@ -21,7 +21,6 @@ except ImportError:
 from attrs import evolve
 
 from aplus_adapters.errors import InconsistentRetry
-from aplus_adapters.payments.attempt import Conflict
 from aplus_adapters.payments.retry import FAR, FARTHEST
 from aplus_adapters.payments.states import admit_refund, advance, too_many
 from aplus_adapters.stores.database import Database, repeating
@@ -29,8 +28,10 @@ from aplus_adapters.stores.rows import (
     attempt_changes,
     attempt_of,
     attempt_row,
+    conflict_of,
     dump_observation,
     load_observation,
+    readable,
     refund_changes,
     refund_of,
     refund_row,
@@ -41,14 +42,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Engine, Insert, Table
+    from sqlalchemy import ColumnElement, Connection, Engine, Insert, Select, Table
     from sqlalchemy.orm import Session
 
-    from aplus_adapters.payments.attempt import Attempt, Observation, Refund, Transition
+    from aplus_adapters.payments.attempt import (
+        Attempt,
+        Conflict,
+        Observation,
+        Refund,
+        Transition,
+    )
     from aplus_adapters.stores.database import Given
 
 __all__ = ["SQLStore"]
 
+T = TypeVar("T")
 _TRIES = 5  # an order's occupant may vanish between our INSERT and our SELECT, rarely twice
 
 
@@ -180,9 +188,7 @@ class SQLStore:
 
     def due(self, now: datetime, limit: int, client_ids: Collection[str], /) -> list[Attempt]:
         """Return up to `limit` open attempts that may be called about now, oldest first."""
-        query = self._due(payments, now, limit, client_ids)
-        with self._transaction("due") as connection:
-            return [attempt_of(row) for row in connection.execute(query).mappings()]
+        return self._search("due", self._due(payments, now, client_ids), attempt_of, limit)
 
     def history(self, payment_request_id: str, /) -> list[Observation]:
         """Give every observation of the attempt, in order."""
@@ -222,7 +228,8 @@ class SQLStore:
         """Give every refund of the attempt in the order in which they were added."""
         mine = refunds.c.payment_request_id == payment_request_id
         query = select(refunds).where(self._ours(refunds), mine).order_by(refunds.c.id)
-        return self._refunds("refunds", query)
+        with self._transaction("refunds") as connection:
+            return [refund_of(row) for row in connection.execute(query).mappings()]
 
     def claim_refund(self, refund_request_id: str, token: int, until: datetime, /) -> bool:
         """Take the claim of an open refund whose `claim` still is `token`."""
@@ -236,7 +243,8 @@ class SQLStore:
         self, now: datetime, limit: int, client_ids: Collection[str], /
     ) -> list[Refund]:
         """Return up to `limit` open refunds that may be called about now, longest waiting first."""
-        return self._refunds("due_refunds", self._due(refunds, now, limit, client_ids))
+        query = self._due(refunds, now, client_ids)
+        return self._search("due_refunds", query, refund_of, limit)
 
     def conflict_reported(self, conflict: Conflict, /) -> None:
         """Mark a conflict as told to the shop."""
@@ -256,17 +264,8 @@ class SQLStore:
             .where(self._ours(conflicts), conflicts.c.unreported == "y")
             .where(payments.c.client_id.in_(client_ids))
             .order_by(conflicts.c.id)
-            .limit(limit)
         )
-        with self._transaction("unreported_conflicts") as connection:
-            return [
-                Conflict(
-                    attempt=attempt_of(row),
-                    observation=load_observation(row["details"]),
-                    reason=row["reason"],
-                )
-                for row in connection.execute(query).mappings()
-            ]
+        return self._search("unreported_conflicts", query, conflict_of, limit)
 
     @property
     def engine(self) -> Engine:
@@ -282,10 +281,6 @@ class SQLStore:
             row = connection.execute(query).mappings().first()
         return None if row is None else attempt_of(row)
 
-    def _refunds(self, what: str, query: Any) -> list[Refund]:
-        with self._transaction(what) as connection:
-            return [refund_of(row) for row in connection.execute(query).mappings()]
-
     def _ours(self, table: Table) -> ColumnElement[bool]:
         """Return the condition that a row is of this store's shop."""
         return table.c.shop == self._shop
@@ -293,14 +288,29 @@ class SQLStore:
     def _payment(self, payment_request_id: str) -> tuple[ColumnElement[bool], ...]:
         return self._ours(payments), payments.c.payment_request_id == payment_request_id
 
-    def _due(self, table: Table, now: datetime, limit: int, client_ids: Collection[str]) -> Any:
+    def _search(
+        self, what: str, query: Select[Any], item_of: Callable[[Any], T], limit: int
+    ) -> list[T]:
+        """Return up to `limit` of what a query finds; what cannot be read makes room for others."""
+        items: list[T] = []
+        offset = 0
+        with self._transaction(what) as connection:
+            while len(items) < limit:
+                rows = connection.execute(query.limit(limit).offset(offset)).mappings().all()
+                items += readable(rows, item_of)
+                offset += len(rows)
+                if len(rows) < limit:
+                    break
+        return items[:limit]
+
+    def _due(self, table: Table, now: datetime, client_ids: Collection[str]) -> Select[Any]:
         when = table.c.next_call_at
         # As `payments.retry.has_come` says it.
         has_come = or_(when <= now, when > now + FARTHEST)
         if table is payments:
             has_come = or_(has_come, and_(when > now + FAR, payments.c.disputed.is_(None)))
         query = select(table).where(has_come, self._ours(table), table.c.client_id.in_(client_ids))
-        return query.order_by(when).limit(limit)
+        return query.order_by(when)
 
     def _claim(self, what: str, table: Table, key: str, token: int, until: datetime) -> bool:
         values = {"claim": token + 1, "claimed_until": until, "next_call_at": until}

@@ -52,3 +52,29 @@ def test_attempts_that_others_take_keep_no_other_from_being_asked_about(
     rounds = pay.reconcile()
     assert (rounds.taken, rounds.asked) == (MANY - 10, 10)
     assert pay.store.get(f"pay{MANY - 1}").state is State.CANCELLED
+
+
+@pytest.mark.parametrize("column", ["state", "result", "order_code", "currency"])
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+def test_rows_that_cannot_be_read_keep_no_other_from_being_asked_about(
+    pay, account, gateway, clock, caplog, column
+):
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    bad = MANY - 10
+    for number in range(MANY):
+        pay.store.add(an_attempt(number, f"A-{number}", client_id=account.client_id))
+    broken = ", ".join(f"'pay{number}'" for number in range(bad))
+    with pay.store.engine.begin() as connection:
+        connection.execute(
+            sqlalchemy.text(
+                f"UPDATE aplus_payments SET {column} = '?' WHERE payment_request_id IN ({broken})"
+            )
+        )
+    clock.moment = NOON.replace(hour=13)
+    gateway.script["inquiryPayment"] = [{"result": PAID, "paymentResult": OPEN}]
+    gateway.script["cancelPayment"] = [{"result": PAID}]
+    rounds = pay.reconcile()
+    assert (rounds.asked, rounds.settled, rounds.failed) == (10, 10, 0)
+    named = [one for one in caplog.records if "cannot be read" in one.getMessage()]
+    assert len({one.payment_request_id for one in named}) == bad
+    assert {one.levelname for one in named} == {"ERROR"}
