@@ -4,13 +4,13 @@ import pytest
 
 from aplus_adapters import Amount, MemoryStore, State
 from aplus_adapters.testing.store_values import an_attempt, an_observation, nothing
-from conftest import NOON
+from conftest import DATABASES, NOON
 from world import OPEN, PAID
 
 MANY = 130  # more than are read at once
 
 
-@pytest.mark.parametrize("store", ["memory", "sqlite"], indirect=True)
+@pytest.mark.parametrize("store", ["memory", *DATABASES[:1]], indirect=True)
 def test_conflicts_whose_hook_fails_keep_no_other_from_being_told(pay, account, shop):
     for number in range(MANY):
         later = {"client_id": account.client_id, "next_call_at": NOON.replace(minute=1)}
@@ -55,7 +55,7 @@ def test_attempts_that_others_take_keep_no_other_from_being_asked_about(
 
 
 @pytest.mark.parametrize("column", ["state", "result", "order_code", "currency"])
-@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("store", DATABASES[:1], indirect=True)
 def test_rows_that_cannot_be_read_keep_no_other_from_being_asked_about(
     pay, account, gateway, clock, caplog, column
 ):

@@ -9,11 +9,12 @@ from attrs import evolve
 
 from aplus_adapters import Amount, AplusError, NotificationError
 from aplus_adapters.payments.notify import claimed_payment
+from conftest import DATABASES
 from test_flows import asked, inquired, notified
 from test_refund_and_reconcile import give_back
 from world import FORGED, OPEN, PAID
 
-pytestmark = pytest.mark.parametrize("store", ["memory", "sqlite"], indirect=True)
+pytestmark = pytest.mark.parametrize("store", ["memory", *DATABASES[:1]], indirect=True)
 REQUEST_ID = "pay0000000000000000000000000000000000000001"
 STRANGE = REQUEST_ID.replace("pay", "strange")
 
