@@ -188,20 +188,31 @@ class _Step:
     def cancel(self) -> Flow[Attempt]:
         """Send cancelPayment for a closing attempt, and record what it brings.
 
-        What could not be cancelled is inquired about: its end may have come otherwise.
+        What could not be cancelled is inquired about: its end may have come otherwise. That
+        Alipay+ does not know a code which was shown counts only if the inquiry says so as well: one
+        answer alone may come from a part of Alipay+ that lags behind.
         """
         pause = self._cancel_pause((yield from now()))
         try:
-            self._attempt = yield from self._cancelled()
+            cancelled = yield from self._cancelled()
+            if cancelled is not None and not self._is_doubtful(cancelled):
+                self._attempt = yield from self._record(cancelled, None)
             if self._attempt.state.is_final:
                 return self._attempt
             observation = yield from self._inquire()
         except (NotSent, OutcomeUnknown) as error:
             return (yield from self._later(pause, error))
+        if cancelled is not None and self._is_doubtful(cancelled):
+            log.info("payment %s: cancelPayment does not know it", self._id, extra=self._ids())
+            if observation.news is News.ABSENT:
+                observation = cancelled
         return (yield from self._record(observation, pause))
 
-    def _cancelled(self) -> Flow[Attempt]:
-        """Send cancelPayment, if need be twice; return the attempt, with its claim still held.
+    def _is_doubtful(self, cancelled: Observation) -> bool:
+        return cancelled.news is News.ABSENT and self._attempt.order_code is not None
+
+    def _cancelled(self) -> Flow[Observation | None]:
+        """Send cancelPayment, if need be twice; return what it says, None if that is nothing.
 
         What Alipay+ does not know, and never gave a code for, is sent to it first: then there is
         something to cancel, and a copy of the request that is still on its way finds it cancelled.
@@ -213,12 +224,12 @@ class _Step:
             if is_unknown and moment < self._attempt.expires_at:
                 self._attempt = yield from self._record((yield from self._send_pay()), None)
                 if self._attempt.state.is_final:
-                    return self._attempt
+                    return None
                 observation = yield from self._send_cancel()
-            return (yield from self._record(observation, None))
         except (NotSent, OutcomeUnknown) as error:
             log.warning("payment %s: %s; it is asked about", self._id, error, extra=self._ids())
-            return self._attempt
+            return None
+        return observation
 
     def _call(self, body: bytes, response: type[R], path: str, retry: Retry) -> Flow[Answered[R]]:
         """Call Alipay+, if the call ends within the claim: who is late leaves it to others."""

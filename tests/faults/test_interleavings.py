@@ -29,6 +29,9 @@ MISHAPS = {
     "an answer is lost": Budget(**{**CALM, "timeouts": 1}),
     "a process dies": Budget(**{**CALM, "crashes": 1}),
     "a replica lags": Budget(**{**CALM, "lags": 1}),
+    "an answer is lost, a replica lags, and the code is over": Budget(
+        **{**CALM, "ticks": (400,), "timeouts": 1, "lags": 1}
+    ),
     "a request comes twice": Budget(**{**CALM, "ticks": (), "copies": 1}),
     "the code expires": Budget(**{**CALM, "ticks": (50, 190)}),
     "the claims and the code are over": Budget(**{**CALM, "ticks": (190, 400)}),

@@ -204,3 +204,31 @@ def _raising(trouble):
         raise trouble
 
     return record
+
+
+@pytest.mark.parametrize("asked", [LOST, DOWN, FORGED], ids=["lost", "down", "forged"])
+def test_one_answer_that_lags_does_not_close_a_code_that_was_shown(
+    pay, gateway, start, clock, asked
+):
+    """The order is paid; one part of Alipay+ does not know it, another is not reached."""
+    attempt = start()
+    rules = pay.setup.rules
+    clock.moment = attempt.expires_at + rules.grace + timedelta(minutes=5)
+    gateway.script["inquiryPayment"] = [asked]
+    gateway.script["cancelPayment"] = [{"result": GONE}]
+    assert start().payment_request_id == attempt.payment_request_id
+    assert pay.store.get(attempt.payment_request_id).state is State.CLOSING
+    clock.moment += timedelta(minutes=1)
+    gateway.script["inquiryPayment"] = [inquired(attempt, PAID)]
+    gateway.script["cancelPayment"] = [{"result": DENIED}]
+    pay.reconcile()
+    assert pay.store.get(attempt.payment_request_id).success_reported
+
+
+def test_what_neither_call_knows_is_closed_once_its_code_is_over(pay, gateway, start, clock):
+    attempt = start()
+    clock.moment = attempt.expires_at + pay.setup.rules.grace
+    gateway.script["inquiryPayment"] = [{"result": GONE}]
+    gateway.script["cancelPayment"] = [{"result": GONE}]
+    assert start().payment_request_id != attempt.payment_request_id
+    assert pay.store.get(attempt.payment_request_id).state is State.FAILED
