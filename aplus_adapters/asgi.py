@@ -86,7 +86,7 @@ class AplusMiddleware:
 
 
 def _below_root(scope: Scope) -> str:
-    """Give the path without the root path: servers differ in whether it contains it."""
+    """Return the path without the root path: servers differ in whether it contains it."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "").rstrip("/")
     return path[len(root) :] if root and path.startswith(f"{root}/") else path

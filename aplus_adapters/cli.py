@@ -71,8 +71,8 @@ def main() -> None:
     is_flag=True,
     help="Take booleans, numbers and epoch milliseconds where the API page demands strings.",
 )
-def simulator(  # noqa: PLR0917  # click passes them by name
-    port: int, directory: Path, time_scale: float, notify_url: str, as_json: bool, lenient: bool
+def simulator(
+    *, port: int, directory: Path, time_scale: float, notify_url: str, as_json: bool, lenient: bool
 ) -> None:
     """Run a local Alipay+: gateway, wallet pages and notifications, on this machine only."""
     if time_scale <= 0:

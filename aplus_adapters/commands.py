@@ -91,7 +91,7 @@ def show_command(
     @click.command("show")
     @click.argument("payment")
     def command(payment: str) -> None:
-        """Tell a payment's story: every observation, when, from where, and what it changed.
+        """Print a payment's story: every observation, when, from where, and what it changed.
 
         PAYMENT is a payment request id, or an order, whose latest payment is told.
         """
@@ -182,7 +182,7 @@ class _Progress:
 
 @contextmanager
 def _driver(pay: AplusPay) -> Iterator[Callable[[Flow[Any]], Any]]:
-    """Give what runs flows: blocking, or on a loop in a thread if the shop has async hooks."""
+    """Yield what runs flows: blocking, or on a loop in a thread if the shop has async hooks."""
     try:
         _ = pay.performer
     except ConfigurationError:
@@ -205,7 +205,7 @@ def _driver(pay: AplusPay) -> Iterator[Callable[[Flow[Any]], Any]]:
 
 @contextmanager
 def _stopping() -> Iterator[threading.Event]:
-    """Give an event that SIGTERM and Ctrl-C set: the round that runs is finished first."""
+    """Yield an event that SIGTERM and Ctrl-C set: the round that runs is finished first."""
     stop = threading.Event()
 
     def ask(_signal: int, _frame: FrameType | None) -> None:
@@ -226,7 +226,7 @@ def _time(moment: datetime) -> str:
 
 
 def load_shop(address: str) -> AplusPay:
-    """Give the AplusPay (or what a function without arguments makes) at `module:name`.
+    """Return the AplusPay (or what a function without arguments makes) at `module:name`.
 
     Raises ConfigurationError that says what was found instead.
     """

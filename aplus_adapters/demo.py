@@ -80,7 +80,7 @@ class Demo:
 
     @property
     def environ(self) -> dict[str, str]:
-        """Give the environment in which the shop and its commands run."""
+        """Return the environment in which the shop and its commands run."""
         return {
             **os.environ,
             **self.simulator.environ,

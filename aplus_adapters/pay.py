@@ -118,7 +118,7 @@ class AplusPay:
 
     @property
     def performer(self) -> Performer:
-        """Give what does effects blocking; ConfigurationError if a hook or the store is async."""
+        """Return what does effects blocking; ConfigurationError if a hook or the store is async."""
         with self._lock():
             self._leave_to_master()
             if self._blocking is None:
@@ -129,7 +129,7 @@ class AplusPay:
 
     @property
     def async_performer(self) -> AsyncPerformer:
-        """Give what does effects awaiting."""
+        """Return what does effects awaiting."""
         with self._lock():
             self._leave_to_master()
             if self._awaiting is None:
@@ -158,7 +158,7 @@ class AplusPay:
         return await run_async(flow, self.async_performer)
 
     async def stream(self, next_chunk: Callable[[], Flow[bytes]]) -> AsyncIterator[bytes]:
-        """Give what the flows of `next_chunk` give, one after another, until one gives nothing."""
+        """Yield what the flows of `next_chunk` give, one after another, until one gives nothing."""
         while chunk := await self.run_async(next_chunk()):
             yield chunk
 

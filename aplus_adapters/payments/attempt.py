@@ -43,7 +43,7 @@ class State(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Tell whether nothing leaves this state any more."""
+        """Return whether nothing leaves this state any more."""
         return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
 
@@ -56,7 +56,7 @@ class RefundState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Tell whether nothing leaves this state any more."""
+        """Return whether nothing leaves this state any more."""
         return self is not RefundState.CREATED
 
 
@@ -157,7 +157,7 @@ class Attempt:
 
     @property
     def request(self) -> PayRequest:
-        """Give the pay request that was stored."""
+        """Return the pay request that was stored."""
         return PayRequest.decode(self.request_body)
 
 
@@ -259,11 +259,11 @@ class Transition:
 
     @property
     def settles(self) -> bool:
-        """Tell whether the attempt became final by it: the shop has to be told."""
+        """Return whether the attempt became final by it: the shop has to be told."""
         return self.after.state.is_final and not self.before.state.is_final
 
     @property
     def settles_refund(self) -> bool:
-        """Tell whether the refund became final by it."""
+        """Return whether the refund became final by it."""
         before, after = self.refund_before, self.refund
         return after is not None and before is not None and after.state is not before.state

@@ -40,7 +40,7 @@ class Response(Protocol):
 
     @property
     def result(self) -> Result:
-        """Give the result of the call."""
+        """Return the result of the call."""
         ...
 
     @classmethod
@@ -110,7 +110,7 @@ def exchange(
 def _pause(
     retry: Retry, repetition: int, error: NotSent | OutcomeUnknown, started: datetime
 ) -> Flow[float | None]:
-    """Give the seconds to wait before the next repetition, None if there is to be none."""
+    """Return the seconds to wait before the next repetition, None if there is to be none."""
     if repetition == len(retry.pauses) or isinstance(error, ConfigurationError):
         return None  # what is wrong with the set-up stays wrong for the seconds of a retry
     pause = retry.pause(repetition, (yield from draw()))
@@ -163,7 +163,7 @@ def _hint(response: type[Any], answer: Answer) -> str | None:
 
 
 def _trace(answer: Answer) -> dict[str, str]:
-    """Give what Alipay+'s support asks for first."""
+    """Return what Alipay+'s support asks for first."""
     for name, value in answer.headers:
         if name.lower() == "tracerid":
             return {"tracerid": value[:128]}

@@ -152,7 +152,7 @@ class ConflictDetails:
 
     @property
     def attempt(self) -> Attempt:
-        """Give the attempt as it stays."""
+        """Return the attempt as it stays."""
         return self.conflict.attempt
 
 

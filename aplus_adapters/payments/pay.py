@@ -177,7 +177,7 @@ def new_attempt(
 
 
 def return_address(account: Account, payment_request_id: str) -> str:
-    """Give the public address of a payment's page: beside the notification endpoint.
+    """Return the public address of a payment's page: beside the notification endpoint.
 
     Without a paymentRedirectUrl buyers often end on an error page after they paid.
     """
@@ -188,7 +188,7 @@ def return_address(account: Account, payment_request_id: str) -> str:
 
 
 def _absolute(account: Account, url: str) -> str:
-    """Give a path of the shop's own as an address on the host of the notification endpoint."""
+    """Return a path of the shop's own as an address on the host of the notification endpoint."""
     own_path = url.startswith("/") and not url.startswith("//")
     return urljoin(account.notify_url, url) if own_path else url
 

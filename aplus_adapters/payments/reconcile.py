@@ -87,7 +87,7 @@ def _work_through(
     while True:
         batches = []
         for search in searches:
-            batches.append((yield from search.following()))  # noqa: PERF401  # nothing yields there
+            batches += [(yield from search.following())]
         if not any(batches):
             return done
         for turn in zip_longest(*batches):
@@ -132,7 +132,7 @@ class _Search:
                 break
         keyed = []
         for item in new:
-            keyed.append(((yield from draw()), _key(item), item))  # noqa: PERF401
+            keyed += [((yield from draw()), _key(item), item)]
         keyed.sort(key=lambda entry: entry[:2])
         return [item for _, _, item in keyed]
 

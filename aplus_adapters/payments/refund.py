@@ -97,7 +97,7 @@ def refund(
 
 
 def _left(attempt: Attempt, refund_request_id: str) -> Flow[Amount]:
-    """Give what was not given back yet; what this very refund is about if it is there already."""
+    """Return what was not given back yet; what this very refund is about if it is there already."""
     stored: list[Refund] = yield from call_store("refunds", attempt.payment_request_id)
     paid = attempt.paid_amount or attempt.amount
     left = paid.value

@@ -42,7 +42,7 @@ class Retry:
         return self.deadline if self.pauses else 0.0
 
     def pause(self, repetition: int, draw: float) -> float:
-        """Give the seconds before a repetition (0 is the first); `draw` is random in [0, 1)."""
+        """Return the seconds before a repetition (0 is the first); `draw` is random in [0, 1)."""
         return self.pauses[repetition] * (1 + self.jitter * (2 * draw - 1))
 
     def __str__(self) -> str:

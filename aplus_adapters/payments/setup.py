@@ -28,7 +28,7 @@ class Setup:
 
     @property
     def default_account(self) -> Account:
-        """Give the account that takes payments unless the order names another."""
+        """Return the account that takes payments unless the order names another."""
         return next(iter(self.accounts.values()))
 
     def is_free(self, item: Attempt | Refund, moment: datetime) -> bool:
@@ -45,7 +45,7 @@ class Setup:
         return is_ours and self.is_free(item, moment) and has_come(item, moment)
 
     def account(self, client_id: str | None) -> Account:
-        """Give the account of a client id (None: the default); ConfigurationError if unknown."""
+        """Return the account of a client id (None: the default); ConfigurationError if unknown."""
         if client_id is None:
             return self.default_account
         if client_id not in self.accounts:

@@ -77,11 +77,11 @@ class PaymentStore(Protocol):
         ...
 
     def get(self, payment_request_id: str, /) -> Attempt | None:
-        """Give the attempt, None if there is none."""
+        """Return the attempt, None if there is none."""
         ...
 
     def latest(self, order_ref: str, /) -> Attempt | None:
-        """Give the newest attempt of an order, None if there is none."""
+        """Return the newest attempt of an order, None if there is none."""
         ...
 
     def claim(self, payment_request_id: str, token: int, until: datetime, /) -> bool:
@@ -124,7 +124,7 @@ class PaymentStore(Protocol):
         ...
 
     def history(self, payment_request_id: str, /) -> Sequence[Observation]:
-        """Give every observation of the attempt in the order in which they were recorded."""
+        """Return every observation of the attempt in the order in which they were recorded."""
         ...
 
     def add_refund(self, refund: Refund, /) -> Refund:
@@ -135,7 +135,7 @@ class PaymentStore(Protocol):
         ...
 
     def refunds(self, payment_request_id: str, /) -> Sequence[Refund]:
-        """Give every refund of the attempt in the order in which they were added."""
+        """Return every refund of the attempt in the order in which they were added."""
         ...
 
     def claim_refund(self, refund_request_id: str, token: int, until: datetime, /) -> bool:

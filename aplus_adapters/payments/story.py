@@ -32,7 +32,7 @@ class Event:
 def tell(
     attempt: Attempt, history: Sequence[Observation], refunds: Sequence[Refund]
 ) -> list[Event]:
-    """Give the events of an attempt in their order, by running its history through the state table.
+    """Return the events of an attempt in order, by running its history through the state table.
 
     `history` and `refunds` are what the store gives for the attempt.
     """

@@ -88,11 +88,11 @@ class Amount:
 
     @property
     def exponent(self) -> int:
-        """Give the number of decimals of the currency; InvalidValue if ISO 4217 has no such."""
+        """Return the number of decimals of the currency; InvalidValue if ISO 4217 has no such."""
         return _exponent(self.currency)
 
     def format(self) -> str:
-        """Give the decimal text of the value, without the currency.
+        """Return the decimal text of the value, without the currency.
 
         >>> Amount("USD", 5).format(), Amount("JPY", 5).format(), Amount("KWD", 5).format()
         ('0.05', '5', '0.005')
@@ -132,7 +132,7 @@ class Amount:
             )
 
     def to_wire(self) -> dict[str, str]:
-        """Give the JSON object that stands for the amount in a message.
+        """Return the JSON object that stands for the amount in a message.
 
         >>> Amount("USD", 1234).to_wire()
         {'currency': 'USD', 'value': '1234'}

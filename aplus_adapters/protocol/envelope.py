@@ -147,7 +147,7 @@ def verify_notification(
     max_age: timedelta = MAX_AGE,
     max_ahead: timedelta = MAX_AHEAD,
 ) -> PaymentNotification:
-    """Give the notification if Alipay+ signed it for this account, otherwise NotificationError.
+    """Return the notification if Alipay+ signed it for this account, otherwise NotificationError.
 
     `headers` are all pairs as they arrived, `body` the raw bytes, `now` is aware. Request-Time may
     be at most `max_age` old and at most `max_ahead` in the future, both inclusive. Nothing of the
@@ -188,7 +188,7 @@ def verify_notification(
 def acknowledge(
     account: Account, body: bytes, now: datetime, agent_token: str | None = None
 ) -> tuple[tuple[str, str], ...]:
-    """Give the headers that make `body` our signed acknowledgement at the time `now` (aware).
+    """Return the headers that make `body` our signed acknowledgement at the time `now` (aware).
 
     Response-Time is cut to whole seconds, so that equal acknowledgements within a second are equal
     byte for byte: RSA with PKCS#1 v1.5 is deterministic, and one signature serves them all.
@@ -202,7 +202,7 @@ def acknowledge(
 def read_headers(
     headers: Iterable[tuple[str, str]], error: type[SignatureError | NotificationError]
 ) -> dict[str, str]:
-    """Give the protocol's headers by lower-case name.
+    """Return the protocol's headers by lower-case name.
 
     Raises `error` for one that comes twice or has an underscore twin.
     """

@@ -87,7 +87,7 @@ class PrivateKey:
 
     @property
     def public_key(self) -> PublicKey:
-        """Give the public half, which is uploaded to the developer center."""
+        """Return the public half, which is uploaded to the developer center."""
         return PublicKey(self._key.public_key())
 
     def to_pem(self) -> str:
@@ -139,7 +139,7 @@ class PublicKey:
         return cls(key)
 
     def verify(self, signature: bytes, content: bytes) -> bool:
-        """Tell whether `signature` is this key's over `content`."""
+        """Return whether `signature` is this key's over `content`."""
         try:
             self._key.verify(signature, content, _PADDING, _HASH)
         except InvalidSignature:
@@ -226,7 +226,7 @@ class KeyRing:
 
     @property
     def fingerprints(self) -> dict[str, tuple[str, ...]]:
-        """Give the fingerprints of the keys by keyVersion."""
+        """Return the fingerprints of the keys by keyVersion."""
         return {version: tuple(k.fingerprint for k in keys) for version, keys in self._keys.items()}
 
 

@@ -296,7 +296,7 @@ _BY_STATUS = {
 
 
 def look_up(result: Result) -> ResultCode:
-    """Give what is known of a result: its code's row, or by its status for an unknown code.
+    """Return what is known of a result: its code's row, or by its status for an unknown code.
 
     The status of the message wins over the table's: a code that arrives with another status than
     the documented one is handled by that status. A status that the protocol does not have counts as

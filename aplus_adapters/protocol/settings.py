@@ -22,7 +22,7 @@ _WORDS = {"true": True, "false": False}
 
 
 def read_settings(environ: Mapping[str, str], prefix: str) -> dict[str, Any]:
-    """Give the arguments for an Account; see `Account.from_env` for the variables.
+    """Return the arguments for an Account; see `Account.from_env` for the variables.
 
     Raises ConfigurationError that names every missing variable at once, or the one that is wrong.
     """
@@ -108,7 +108,7 @@ def _check_version(version: str, variable: str) -> None:
 
 
 def _versions(found: Mapping[str, str]) -> list[str]:
-    """Give the key versions that variables such as PUBLIC_KEY_2 or PUBLIC_KEY_2_FILE name."""
+    """Return the key versions that variables such as PUBLIC_KEY_2 or PUBLIC_KEY_2_FILE name."""
     matches = (re.fullmatch(r"PUBLIC_KEY_((?!FILE$).+?)(?:_FILE)?", name) for name in found)
     return sorted({match[1] for match in matches if match})
 
@@ -118,7 +118,7 @@ def _spellings(name: str) -> tuple[str, str]:
 
 
 def _key(found: Mapping[str, str], prefix: str, name: str) -> tuple[str | bytes, str]:
-    """Give the key's text or bytes, and what to call it in an error."""
+    """Return the key's text or bytes, and what to call it in an error."""
     if name in found:
         return found[name], prefix + name
     variable, value = f"{prefix}{name}_FILE", found[f"{name}_FILE"]

@@ -35,7 +35,7 @@ class SignatureHeader(NamedTuple):
 
 
 def signed_content(path: str, client_id: str, time: str, body: bytes) -> bytes:
-    r"""Give the bytes that a signature covers.
+    r"""Return the bytes that a signature covers.
 
     `path` has its leading slash and neither host nor query string, `time` is the header's own text.
 
@@ -46,7 +46,7 @@ def signed_content(path: str, client_id: str, time: str, body: bytes) -> bytes:
 
 
 def sign(key: PrivateKey, key_version: str, content: bytes, *, urlsafe: bool = False) -> str:
-    """Give the value of the `Signature` header over `content`.
+    """Return the value of the `Signature` header over `content`.
 
     The value is percent-encoded base64, as the official SDKs send it; with `urlsafe` it is
     base64url without padding, as the documentation's formula says.
@@ -100,7 +100,7 @@ def _items(text: str) -> dict[str, str]:
 
 
 def _check(items: dict[str, str]) -> str:
-    """Give the keyVersion of all items but the signature."""
+    """Return the keyVersion of all items but the signature."""
     algorithm = items.get("algorithm", "")
     if not algorithm.isascii() or algorithm.upper() != "RSA256":
         raise SignatureError(

@@ -37,7 +37,7 @@ def dumps(message: dict[str, Any]) -> bytes:
 
 
 def text_of(message: dict[str, Any]) -> str:
-    """Give the JSON text of a message; InvalidValue if it holds what JSON does not have."""
+    """Return the JSON text of a message; InvalidValue if it holds what JSON does not have."""
     try:
         return _encoder.encode(message)
     except (TypeError, ValueError, RecursionError):
@@ -48,7 +48,7 @@ def text_of(message: dict[str, Any]) -> str:
 
 
 def encoded(text: str) -> bytes:
-    """Give the bytes of a JSON text; InvalidValue for text that UTF-8 cannot hold."""
+    """Return the bytes of a JSON text; InvalidValue for text that UTF-8 cannot hold."""
     try:
         return text.encode()
     except UnicodeEncodeError:

@@ -16,7 +16,7 @@ class Clock(Protocol):
     """Where time and randomness come from; tests pass their own."""
 
     def now(self) -> datetime:
-        """Give the time as an aware datetime."""
+        """Return the time as an aware datetime."""
         ...
 
     def sleep(self, seconds: float) -> None:
@@ -28,11 +28,11 @@ class Clock(Protocol):
         ...
 
     def draw(self) -> float:
-        """Give a random float in [0, 1)."""
+        """Return a random float in [0, 1)."""
         ...
 
     def new_request_id(self) -> str:
-        """Give a new paymentRequestId that cannot be guessed, at most 64 characters."""
+        """Return a new paymentRequestId that cannot be guessed, at most 64 characters."""
         ...
 
 
@@ -40,7 +40,7 @@ class SystemClock:
     """The machine's clock, and ids of 160 random bits."""
 
     def now(self) -> datetime:
-        """Give the time in UTC."""
+        """Return the time in UTC."""
         return datetime.now(UTC)
 
     def sleep(self, seconds: float) -> None:
@@ -52,9 +52,9 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
     def draw(self) -> float:
-        """Give a random float in [0, 1)."""
+        """Return a random float in [0, 1)."""
         return random.random()  # noqa: S311  # jitter, not a secret
 
     def new_request_id(self) -> str:
-        """Give `pay` and 40 hexadecimal digits."""
+        """Return `pay` and 40 hexadecimal digits."""
         return f"pay{secrets.token_hex(20)}"

@@ -57,16 +57,16 @@ class Order:
 
     @property
     def amount(self) -> Amount:
-        """Give what is to be paid."""
+        """Return what is to be paid."""
         return Amount.from_wire(self.request["paymentAmount"])
 
     @property
     def refunded(self) -> int:
-        """Give what was given back so far, in minor units."""
+        """Return what was given back so far, in minor units."""
         return sum(int(refund["refundAmount"]["value"]) for refund in self.refunds)
 
     def summary(self) -> dict[str, Any]:
-        """Give everything of the order as JSON for tests and people."""
+        """Return everything of the order as JSON for tests and people."""
         return {
             "paymentRequestId": self.payment_request_id,
             "paymentId": self.payment_id,
@@ -142,7 +142,7 @@ class Books:
         return order
 
     def find(self, payment_request_id: str | None, payment_id: str | None) -> Order:
-        """Give an order by either id; ORDER_NOT_EXIST if there is none."""
+        """Return an order by either id; ORDER_NOT_EXIST if there is none."""
         order = self.orders.get(payment_request_id or "") or self.by_payment_id.get(
             payment_id or ""
         )
@@ -199,7 +199,7 @@ class Books:
         self.save(order)
 
     def overdue(self, now: datetime) -> list[Order]:
-        """Give the open orders whose time is over."""
+        """Return the open orders whose time is over."""
         return [
             order
             for order in self.orders.values()

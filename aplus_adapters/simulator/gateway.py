@@ -60,7 +60,7 @@ class Gateway:
         self._lenient = lenient
 
     def answer(self, call: Call, now: datetime) -> tuple[dict[str, Any], bool]:
-        """Give the JSON that answers a call, and whether the answer is signed.
+        """Return the JSON that answers a call, and whether the answer is signed.
 
         What was not authentic is answered unsigned, as the real gateway does.
         """
@@ -87,7 +87,7 @@ class Gateway:
         return evolve(call, legal=wire.dumps(raw))
 
     def sign(self, path: str, body: bytes, now: datetime) -> dict[str, str]:
-        """Give the headers that make `body` Alipay+'s answer to a call of `path`."""
+        """Return the headers that make `body` Alipay+'s answer to a call of `path`."""
         time = Timestamp.of(now).text
         content = signing.signed_content(path, CLIENT_ID, time, body)
         return {
@@ -185,7 +185,7 @@ class Gateway:
 
 
 def payment_result(order: Order) -> dict[str, str]:
-    """Give the `paymentResult` of an order as it is."""
+    """Return the `paymentResult` of an order as it is."""
     codes = {
         OrderState.OPEN: ("U", "PAYMENT_IN_PROCESS"),
         OrderState.PAID: ("S", "SUCCESS"),
@@ -199,7 +199,7 @@ def payment_result(order: Order) -> dict[str, str]:
 
 
 def payment_details(order: Order) -> dict[str, Any]:
-    """Give what notification and inquiry tell of an order beside its result."""
+    """Return what notification and inquiry tell of an order beside its result."""
     content: dict[str, Any] = {
         "acquirerId": ACQUIRER_ID,
         "paymentRequestId": order.payment_request_id,

@@ -49,7 +49,7 @@ class Notifier:
         self._client = httpx.AsyncClient(timeout=_PATIENCE, trust_env=False)
 
     def due(self, now: datetime) -> list[Order]:
-        """Give the orders whose notification is to be sent now and is not on its way."""
+        """Return the orders whose notification is to be sent now and is not on its way."""
         return [
             order
             for order in self._books.orders.values()

@@ -63,7 +63,7 @@ class Simulator:
         self.wallet = Wallet(self.books, _now, self.emit)
 
     def application(self) -> Starlette:
-        """Give the ASGI application."""
+        """Return the ASGI application."""
         every = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
         wallet = self.wallet
         return Starlette(

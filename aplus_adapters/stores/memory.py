@@ -67,11 +67,11 @@ class MemoryStore:
             return attempt
 
     def get(self, payment_request_id: str, /) -> Attempt | None:
-        """Give the attempt, None if there is none."""
+        """Return the attempt, None if there is none."""
         return self._attempts.get(payment_request_id)
 
     def latest(self, order_ref: str, /) -> Attempt | None:
-        """Give the newest attempt of an order, None if there is none."""
+        """Return the newest attempt of an order, None if there is none."""
         of_order = self._of_order.get(order_ref)
         return self._attempts[of_order[-1]] if of_order else None
 
@@ -144,7 +144,7 @@ class MemoryStore:
             return _due(self._attempts.values(), now, limit, client_ids)
 
     def history(self, payment_request_id: str, /) -> list[Observation]:
-        """Give every observation of the attempt, in order."""
+        """Return every observation of the attempt, in order."""
         return list(self._history.get(payment_request_id, ()))
 
     def add_refund(self, refund: Refund, /) -> Refund:
@@ -165,7 +165,7 @@ class MemoryStore:
             return stored
 
     def refunds(self, payment_request_id: str, /) -> list[Refund]:
-        """Give every refund of the attempt in the order in which they were added."""
+        """Return every refund of the attempt in the order in which they were added."""
         with self._mutex:
             every = self._refunds.values()
             return [one for one in every if one.payment_request_id == payment_request_id]

@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 
 def attempt_row(attempt: Attempt) -> dict[str, Any]:
-    """Give all columns of an attempt."""
+    """Return all columns of an attempt."""
     return {
         "payment_request_id": attempt.payment_request_id,
         "order_ref": attempt.order_ref,
@@ -59,7 +59,7 @@ def attempt_row(attempt: Attempt) -> dict[str, Any]:
 
 
 def attempt_changes(attempt: Attempt) -> dict[str, Any]:
-    """Give the columns that change in an attempt's life."""
+    """Return the columns that change in an attempt's life."""
     return {
         "occupied_order": attempt.order_ref if attempt.occupies_order else None,
         "state": attempt.state.value,
@@ -80,7 +80,7 @@ def attempt_changes(attempt: Attempt) -> dict[str, Any]:
 
 
 def attempt_of(row: Mapping[Any, Any]) -> Attempt:
-    """Give the attempt of a row."""
+    """Return the attempt of a row."""
     return Attempt(
         payment_request_id=row["payment_request_id"],
         order_ref=row["order_ref"],
@@ -106,7 +106,7 @@ def attempt_of(row: Mapping[Any, Any]) -> Attempt:
 
 
 def refund_row(refund: Refund) -> dict[str, Any]:
-    """Give all columns of a refund."""
+    """Return all columns of a refund."""
     return {
         "refund_request_id": refund.refund_request_id,
         "payment_request_id": refund.payment_request_id,
@@ -121,7 +121,7 @@ def refund_row(refund: Refund) -> dict[str, Any]:
 
 
 def refund_changes(refund: Refund) -> dict[str, Any]:
-    """Give the columns that change in a refund's life."""
+    """Return the columns that change in a refund's life."""
     return {
         "state": refund.state.value,
         "next_call_at": refund.next_call_at,
@@ -134,7 +134,7 @@ def refund_changes(refund: Refund) -> dict[str, Any]:
 
 
 def refund_of(row: Mapping[Any, Any]) -> Refund:
-    """Give the refund of a row."""
+    """Return the refund of a row."""
     return Refund(
         refund_request_id=row["refund_request_id"],
         payment_request_id=row["payment_request_id"],
@@ -213,7 +213,7 @@ def conflict_of(row: Mapping[Any, Any]) -> Conflict:
 
 
 def readable(rows: Iterable[Mapping[Any, Any]], item_of: Callable[[Any], T]) -> Iterator[T]:
-    """Give what rows hold; one that cannot be read is logged and costs the others nothing."""
+    """Yield what rows hold; one that cannot be read is logged and costs the others nothing."""
     for row in rows:
         try:
             yield item_of(row)

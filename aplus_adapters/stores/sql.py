@@ -138,11 +138,11 @@ class SQLStore:
         )
 
     def get(self, payment_request_id: str, /) -> Attempt | None:
-        """Give the attempt, None if there is none."""
+        """Return the attempt, None if there is none."""
         return self._one("get", select(payments).where(*self._payment(payment_request_id)))
 
     def latest(self, order_ref: str, /) -> Attempt | None:
-        """Give the newest attempt of an order, None if there is none."""
+        """Return the newest attempt of an order, None if there is none."""
         query = select(payments).where(self._ours(payments), payments.c.order_ref == order_ref)
         return self._one("latest", query.order_by(payments.c.created_at.desc()).limit(1))
 
@@ -191,7 +191,7 @@ class SQLStore:
         return self._search("due", self._due(payments, now, client_ids), attempt_of, limit)
 
     def history(self, payment_request_id: str, /) -> list[Observation]:
-        """Give every observation of the attempt, in order."""
+        """Return every observation of the attempt, in order."""
         query = (
             select(observations.c.details)
             .where(
@@ -225,7 +225,7 @@ class SQLStore:
             ) from None
 
     def refunds(self, payment_request_id: str, /) -> list[Refund]:
-        """Give every refund of the attempt in the order in which they were added."""
+        """Return every refund of the attempt in the order in which they were added."""
         mine = refunds.c.payment_request_id == payment_request_id
         query = select(refunds).where(self._ours(refunds), mine).order_by(refunds.c.id)
         with self._transaction("refunds") as connection:

@@ -49,7 +49,7 @@ class AdapterContract:
     """The promises; a subclass gives a method `application`, or a fixture `served` of its own."""
 
     def application(self, pay: AplusPay) -> Any:
-        """Give the application to prove: WSGI or ASGI, with the routes of `pay` below /aplus."""
+        """Return the application to prove: WSGI or ASGI, with the routes of `pay` below /aplus."""
         raise pytest.UsageError(
             f"{type(self).__name__}: found no method application(self, pay), expected one "
             f"that gives a WSGI or ASGI application for {type(pay).__name__}"
@@ -73,7 +73,7 @@ class AdapterContract:
 
     @pytest.fixture
     def order(self) -> str:
-        """Give an order that nobody has paid yet."""
+        """Return an order that nobody has paid yet."""
         return f"A-{next(_number)}"
 
     def test_a_browser_pays_by_a_form_and_sees_the_code(

@@ -45,7 +45,7 @@ class NotingShop:
     """Sells every order but "missing"; notes what it is told in the payments' own transaction."""
 
     def load_order(self, details: OrderDetails) -> OrderToPay | None:
-        """Give the order; "broken" is a bug of the shop."""
+        """Return the order; "broken" is a bug of the shop."""
         if details.order_ref == "broken":
             raise RuntimeError("the shop's own bug")
         if details.order_ref == "missing":
@@ -125,7 +125,7 @@ async def _as_coroutine(awaitable: Awaitable[Any]) -> Any:
 def reach(
     app: Any, pay: AplusPay, address: str = "http://shop.example", root_path: str = ""
 ) -> Iterator[httpx.Client | AsgiClient]:
-    """Give a client of a WSGI or ASGI application, as if it were at `address`; closes `pay`.
+    """Return a client of a WSGI or ASGI application, as if it were at `address`; closes `pay`.
 
     `address` may end in the path below which the routes are mounted, `root_path` is what an ASGI
     server would be told of it.
@@ -167,12 +167,12 @@ class ServedShop:
 
     @property
     def is_async(self) -> bool:
-        """Tell whether it is reached as an ASGI application."""
+        """Return whether it is reached as an ASGI application."""
         return isinstance(self.client, AsgiClient)
 
     @property
     def is_wsgi_transport(self) -> bool:
-        """Tell whether it is reached as a WSGI application, without a server."""
+        """Return whether it is reached as a WSGI application, without a server."""
         return not self.is_async and isinstance(self.client._transport, httpx.WSGITransport)  # noqa: SLF001
 
     def pay(self, order_ref: str) -> dict[str, Any]:
@@ -183,13 +183,13 @@ class ServedShop:
         return found
 
     def attempt(self, payment_request_id: str) -> Attempt:
-        """Give an attempt that exists."""
+        """Return an attempt that exists."""
         attempt = self.store.get(payment_request_id)
         assert attempt is not None
         return attempt
 
     def changes(self, order_ref: str) -> list[str]:
-        """Give what the shop was told of an order."""
+        """Return what the shop was told of an order."""
         connection = sqlite3.connect(self.database)
         try:
             query = "SELECT state FROM changes WHERE ref = ?"
@@ -206,5 +206,5 @@ class ServedShop:
         return response
 
     def acknowledged(self, response: httpx.Response) -> bool:
-        """Tell whether a response is a true acknowledgement."""
+        """Return whether a response is a true acknowledgement."""
         return self.alipayplus.accepts(response.status_code, response.headers, response.content)

@@ -25,11 +25,11 @@ class AlipayPlus:
         self.account, self._key, self._version = account, private_key, key_version
 
     def with_key(self, private_key: PrivateKey) -> AlipayPlus:
-        """Give one that signs with another key: what it signs must not be believed."""
+        """Return one that signs with another key: what it signs must not be believed."""
         return AlipayPlus(self.account, private_key, self._version)
 
     def notification(self, attempt: Attempt, status: str = "S", **changes: Any) -> bytes:
-        """Give the body of a notification about an attempt.
+        """Return the body of a notification about an attempt.
 
         `status` is S or F; `changes` replace fields by their wire names, None takes one away.
         """
@@ -51,7 +51,7 @@ class AlipayPlus:
     def sign(
         self, body: bytes, *, at: datetime | None = None, path: str | None = None
     ) -> dict[str, str]:
-        """Give the headers of a notification with this body, sent `at` (aware; now by default)."""
+        """Return the headers of a notification with this body, sent `at` (aware; default now)."""
         time = Timestamp.of(at or datetime.now(UTC)).text
         client_id = self.account.client_id
         content = signing.signed_content(path or self.account.signed_path, client_id, time, body)
@@ -63,7 +63,7 @@ class AlipayPlus:
         }
 
     def accepts(self, status: int, headers: Mapping[str, str], body: bytes) -> bool:
-        """Tell whether a response is an acknowledgement to Alipay+: 200, result S, signed."""
+        """Return whether a response is an acknowledgement to Alipay+: 200, result S, signed."""
         names = {name.lower(): value for name, value in headers.items()}
         if status != 200 or wire.loads(body)["result"]["resultStatus"] != "S":
             return False

@@ -60,7 +60,7 @@ class SimulatorProcess:
         return self
 
     def wait_for(self, event: str, timeout: float = 10.0) -> dict[str, Any]:
-        """Give the next event of a kind, forgetting those before; `timeout` is seconds."""
+        """Return the next event of a kind, forgetting those before; `timeout` is seconds."""
         while True:
             try:
                 found = self.events.get(timeout=timeout)
@@ -83,17 +83,17 @@ class SimulatorProcess:
 
     @property
     def environ(self) -> dict[str, str]:
-        """Give the APLUS_* variables of a shop that pays here; put its own APLUS_NOTIFY_URL in."""
+        """Return the APLUS_* variables of a shop that pays here; add its own APLUS_NOTIFY_URL."""
         lines = shlex.split((self.folder / "shop.env").read_text())
         return dict(line.split("=", 1) for line in lines)
 
     def orders(self) -> list[dict[str, Any]]:
-        """Give the books: every order with its requests, refunds and notifications."""
+        """Return the books: every order with its requests, refunds and notifications."""
         found: list[dict[str, Any]] = self._get("/simulator/orders")
         return found
 
     def order(self, payment_request_id: str) -> dict[str, Any]:
-        """Give one order of the books, empty if it does not exist."""
+        """Return one order of the books, empty if it does not exist."""
         found: dict[str, Any] = self._get(f"/simulator/orders/{payment_request_id}")
         return found
 

@@ -41,7 +41,7 @@ WORKERS = 8
 
 
 def an_attempt(number: int = 1, order_ref: str = "A-1", **changes: Any) -> Attempt:
-    """Give a legal attempt over 4200 JPY, not stored yet."""
+    """Return a legal attempt over 4200 JPY, not stored yet."""
     made = Attempt(
         payment_request_id=f"pay{number}",
         order_ref=order_ref,
@@ -57,7 +57,7 @@ def an_attempt(number: int = 1, order_ref: str = "A-1", **changes: Any) -> Attem
 
 
 def an_observation(news: News = News.SUCCEEDED, **changes: Any) -> Observation:
-    """Give what a notification says of that attempt."""
+    """Return what a notification says of that attempt."""
     made = Observation(
         source=Source.NOTIFICATION,
         news=news,
@@ -73,7 +73,7 @@ def an_observation(news: News = News.SUCCEEDED, **changes: Any) -> Observation:
 
 
 def a_refund(number: int = 1, value: int = 1000, **changes: Any) -> Refund:
-    """Give a legal refund of that attempt, not stored yet."""
+    """Return a legal refund of that attempt, not stored yet."""
     made = Refund(
         refund_request_id=f"refund{number}",
         payment_request_id="pay1",

@@ -69,12 +69,12 @@ class Route:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Give the methods that it answers; OPTIONS is answered everywhere."""
+        """Return the methods that it answers; OPTIONS is answered everywhere."""
         return ("GET", "HEAD") if self.method == "GET" else (self.method,)
 
     @property
     def parameter(self) -> str | None:
-        """Give the name of the parameter in the path, None if there is none."""
+        """Return the name of the parameter in the path, None if there is none."""
         _, brace, rest = self.path.partition("{")
         return rest.partition("}")[0] if brace else None
 
@@ -201,7 +201,7 @@ def _payment(front: ShopFront, request: HttpRequest, parameter: str) -> Flow[Htt
 
 
 def _rendering(details: RenderDetails) -> Flow[Rendering | None]:
-    """Give the shop's own rendering; where its code fails, the buyer still has to see the code."""
+    """Return the shop's own rendering; where its code fails, the buyer still sees the code."""
     try:
         rendering = yield from call_hook("render_order_code", details)
     except HookError as error:
@@ -326,7 +326,7 @@ def mounted_twice(where: str) -> str:
 
 
 def find_route(path: str, prefix: str = "") -> tuple[Route, str] | None:
-    """Give the route of a path and the value of its parameter, None if none below `prefix` fits.
+    """Return the route of a path and the value of its parameter, None if none below `prefix` fits.
 
     For adapters without a router; `path` is decoded, `prefix` with or without slashes around it.
     """
@@ -361,7 +361,7 @@ def _started(
 def _find(
     front: ShopFront, request: HttpRequest, payment_request_id: str
 ) -> Flow[Attempt | HttpResponse]:
-    """Give the payment if it exists and this visitor may see it; both refusals look the same."""
+    """Return the payment if it exists and this visitor may see it; both refusals look the same."""
     attempt = None
     if 1 <= len(payment_request_id) <= 64 and payment_request_id.isalnum():
         attempt = yield from get(payment_request_id)

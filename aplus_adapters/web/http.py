@@ -51,18 +51,18 @@ class HttpRequest:
     can_stream: bool = False
 
     def header(self, name: str) -> str | None:
-        """Give the first value of a header, None if it did not come."""
+        """Return the first value of a header, None if it did not come."""
         wanted = name.lower()
         return next((value for key, value in self.headers if key.lower() == wanted), None)
 
     @property
     def media_type(self) -> str:
-        """Give the content type without its parameters, in lower case."""
+        """Return the content type without its parameters, in lower case."""
         return (self.header("content-type") or "").partition(";")[0].strip().lower()
 
     @property
     def wants_json(self) -> bool:
-        """Tell whether the client asks for JSON rather than for a page."""
+        """Return whether the client asks for JSON rather than for a page."""
         accept = (self.header("accept") or "").lower()
         return "json" in accept and "text/html" not in accept
 
@@ -116,7 +116,7 @@ def problem(
 
 
 def decode_headers(raw: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
-    """Give ASGI's pairs of bytes as text, byte for byte."""
+    """Return ASGI's pairs of bytes as text, byte for byte."""
     return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in raw)
 
 

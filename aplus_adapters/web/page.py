@@ -69,7 +69,7 @@ class PageState(StrEnum):
 
     @property
     def is_over(self) -> bool:
-        """Tell whether the page need not ask any more."""
+        """Return whether the page need not ask any more."""
         return self not in (PageState.WAITING, PageState.RETRYING, PageState.CHECKING)
 
 
@@ -122,7 +122,7 @@ class PageDesign:
 
     @property
     def all_texts(self) -> Mapping[str, Mapping[str, str]]:
-        """Give every language with every text, ours and the shop's."""
+        """Return every language with every text, ours and the shop's."""
         return self._merged
 
 
@@ -187,7 +187,7 @@ def render_page(
 def _values(
     view: PageView, language: str, design: PageDesign, events_url: str
 ) -> dict[str, object]:
-    """Give all that a template may use."""
+    """Return all that a template may use."""
     texts = design.all_texts[language]
     paid = view.state is PageState.PAID
     shows_code = view.state is PageState.WAITING and _time_left(view) != 0
@@ -216,14 +216,14 @@ def _values(
 
 
 def _time_left(view: PageView) -> int | None:
-    """Give the milliseconds until the code expires, None if it does not."""
+    """Return the milliseconds until the code expires, None if it does not."""
     if view.expires_at is None:
         return None
     return max(0, (view.expires_at - view.now) // timedelta(milliseconds=1))
 
 
 def _times(view: PageView) -> dict[str, int | None]:
-    """Give the template's times: `now` and `expires` are epoch milliseconds of the server's clock.
+    """Return the template's times: `now` and `expires` are epoch milliseconds by the server.
 
     Without script the page asks again after `refresh` seconds: at the latest when the code ends.
     """
@@ -240,7 +240,7 @@ def _times(view: PageView) -> dict[str, int | None]:
 
 
 def asset(name: str, design: PageDesign = _OURS) -> tuple[bytes, str]:
-    """Give content and content type of `page.css` or `page.js`; KeyError for any other name."""
+    """Return content and content type of `page.css` or `page.js`; KeyError for any other name."""
     kind = _ASSETS[name]
     own = (read("dark.css") if design.dark else "") + design.css if name == "page.css" else ""
     return (read(name) + own).encode("utf-8", "replace"), kind

@@ -54,7 +54,7 @@ def check_logo(logo: str) -> None:
 
 
 def _logo(logo: str, side: int) -> str:
-    """Give the elements that put the picture on a white plate in the middle.
+    """Return the elements that put the picture on a white plate in the middle.
 
     `side` is the symbol's in modules. A fifth of it hides 4 % of the symbol, far within the 30 %
     that level H restores; the odd size keeps the plate on the grid.

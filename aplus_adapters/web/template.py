@@ -31,12 +31,12 @@ def render(own: str | None, values: Mapping[str, object]) -> str:
 
 @cache
 def read(name: str) -> str:
-    """Give the text of one of the page's own files."""
+    """Return the text of one of the page's own files."""
     return files("aplus_adapters.web").joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def missing_packages() -> list[str]:
-    """Give the names of the packages that the page needs and that are not installed."""
+    """Return the names of the packages that the page needs and that are not installed."""
     return [name for name in ("jinja2", "segno") if find_spec(name) is None]
 
 

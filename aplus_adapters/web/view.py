@@ -55,7 +55,7 @@ def page_state(attempt: Attempt, now: datetime) -> PageState:
 
 
 def view_of(attempt: Attempt, now: datetime, shop_name: str | None) -> PageView:
-    """Give everything that the page shows; links are relative to it, so that no mount matters."""
+    """Return everything that the page shows; links are relative to it, so that no mount matters."""
     state = page_state(attempt, now)
     request = attempt.request
     code = attempt.order_code.text if attempt.order_code else None
@@ -87,7 +87,7 @@ def view_of(attempt: Attempt, now: datetime, shop_name: str | None) -> PageView:
 
 
 def status_json(view: PageView, attempt: Attempt) -> dict[str, Any]:
-    """Give what a till or a single-page app needs; absent things are null."""
+    """Return what a till or a single-page app needs; absent things are null."""
     return {
         "paymentRequestId": view.payment_request_id,
         "orderRef": view.order_ref,
@@ -106,5 +106,5 @@ def status_json(view: PageView, attempt: Attempt) -> dict[str, Any]:
 
 
 def _return_url(attempt: Attempt, url: str | None) -> str | None:
-    """Give the shop's own address to go back to; not the page itself."""
+    """Return the shop's own address to go back to; not the page itself."""
     return None if url is None or url.endswith(f"/{attempt.payment_request_id}") else url

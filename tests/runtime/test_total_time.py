@@ -56,38 +56,29 @@ class Wire:
             thread.join(GIVE_UP)
 
 
-def drip(connection, stop, piece, every=0.05):
-    while not stop.wait(every):
+def drip(connection, stop, piece):
+    while not stop.wait(0.05):
         connection.sendall(piece)
 
 
-def headers(connection, stop):
-    connection.recv(65536)
-    connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
-    drip(connection, stop, b"a")
+def dripping(piece, start=b""):
+    """Return a server's behaviour: it begins with `start`, then a piece comes now and then."""
+
+    def behave(connection, stop):
+        connection.recv(65536)
+        connection.sendall(start)
+        drip(connection, stop, piece)
+
+    return behave
 
 
-def status_line(connection, stop):
-    connection.recv(65536)
-    connection.sendall(b"HTTP/1.1 200 ")
-    drip(connection, stop, b"O")
-
-
-def continues(connection, stop):
-    connection.recv(65536)
-    drip(connection, stop, b"HTTP/1.1 100 Continue\r\n\r\n")
+headers = dripping(b"a", b"HTTP/1.1 200 OK\r\nX: ")
 
 
 def early_hints(connection, stop):
     connection.recv(65536)
     while not stop.is_set():  # without a pause
         connection.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
-
-
-def body(connection, stop):
-    connection.recv(65536)
-    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-    drip(connection, stop, b"a")
 
 
 def one_byte_chunks(connection, stop):
@@ -103,8 +94,13 @@ def silence(connection, stop):
 
 
 ENDLESS = {
-    one.__name__: one
-    for one in (headers, status_line, continues, early_hints, body, one_byte_chunks, silence)
+    "headers": headers,
+    "status_line": dripping(b"O", b"HTTP/1.1 200 "),
+    "continues": dripping(b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "body": dripping(b"a", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"),
+    "early_hints": early_hints,
+    "one_byte_chunks": one_byte_chunks,
+    "silence": silence,
 }
 
 

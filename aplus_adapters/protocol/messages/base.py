@@ -90,7 +90,7 @@ class Message:
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def to_json(self) -> str:
-        """Give the JSON text: every scalar a string, absent fields left out, `extra` last.
+        """Return the JSON text: every scalar a string, absent fields left out, `extra` last.
 
         Raises InvalidValue if `extra` names a field again or holds what JSON cannot.
         """
@@ -113,11 +113,11 @@ class Message:
         return wire.text_of(dict(self.extra))[1:-1]
 
     def encode(self) -> bytes:
-        """Give the exact bytes of the message that are signed and sent."""
+        """Return the exact bytes of the message that are signed and sent."""
         return wire.encoded(self.to_json())
 
     def to_wire(self) -> dict[str, Any]:
-        """Give the JSON object as Python dictionaries, lists and strings."""
+        """Return the JSON object as Python dictionaries, lists and strings."""
         return wire.loads(self.encode())
 
     @classmethod

@@ -112,7 +112,7 @@ class OrderCodeForm(Message):
     extend_info: str | None = None
 
     def value(self, display_type: str) -> str | None:
-        """Give the code value of one display type, or None; the order of details means nothing."""
+        """Return the code value of one display type, or None; the order of details is no matter."""
         for detail in self.code_details:
             if detail.display_type == display_type:
                 return detail.code_value
