@@ -36,7 +36,7 @@ class AplusMiddleware:
 
     def __init__(self, app: App, pay: AplusPay, prefix: str = "/aplus") -> None:
         _ = pay.async_performer
-        if isinstance(app, AplusMiddleware) and app._prefix.strip("/") == prefix.strip("/"):  # noqa: SLF001  # our own
+        if isinstance(app, AplusMiddleware) and app._prefix.strip("/") == prefix.strip("/"):  # noqa: SLF001  # of this very class
             raise ConfigurationError(mounted_twice(prefix))
         pay.front.compare_mount(notify_path(prefix))
         self._app, self._pay, self._prefix = app, pay, prefix

@@ -89,7 +89,8 @@ class Rules:
     nobody's presses add up to rows and calls. `max_age` of a notification lets a re-send 24 h
     22 min late through.
 
-    Raises InvalidValue for a pause over FAR (`after_conflict`: FARTHEST).
+    Raises InvalidValue for a pause over FAR (`after_conflict`: FARTHEST), a claim that is shorter
+    than a call, and no attempt at all.
     """
 
     pay: Retry = Retry(pauses=(0.5, 1.0), deadline=10.0)
@@ -124,6 +125,10 @@ class Rules:
                     f"Rules {name}: found {getattr(self, name)}, expected more than 0 and less "
                     f"than {limit}"
                 )
+        if self.attempts_per_hour < 1:
+            raise InvalidValue(
+                f"Rules attempts_per_hour: found {self.attempts_per_hour}, expected 1 or more"
+            )
         longest = max(self.timeout, self.inquiry_timeout, self.pay.longest)
         if self.claim.total_seconds() < longest:
             raise InvalidValue(

@@ -91,6 +91,8 @@ def _file(kind: str) -> dict[str, Any]:
 
 _NOT_FOUND = _problem("There is no such payment, or it is not this visitor's")
 _AGAIN = _problem("The payments cannot be reached at the moment; try again")
+_CHANGED = _problem("The order was paid with another amount than it has now")
+_TOO_OFTEN = _problem("The order was tried too often within an hour; Retry-After says when again")
 _BROKEN = _problem("The shop has to mend something; its log says what")
 _PAGE = {
     "description": "To the payment's page",
@@ -121,8 +123,10 @@ OPERATIONS: dict[str, dict[str, Any]] = {
             400: _problem("The body cannot be read"),
             403: _problem("The order is not this visitor's to pay"),
             404: _problem("There is no such order to pay"),
+            409: _CHANGED,
             413: _problem("The body is too large"),
             415: _problem("The body is neither a form nor JSON"),
+            429: _TOO_OFTEN,
             500: _BROKEN,
             503: _AGAIN,
         },
@@ -191,6 +195,8 @@ OPERATIONS: dict[str, dict[str, Any]] = {
             200: _json("The payment, for clients that ask for JSON", _STARTED),
             303: _PAGE,
             404: _NOT_FOUND,
+            409: _CHANGED,
+            429: _TOO_OFTEN,
             500: _BROKEN,
             503: _AGAIN,
         },

@@ -6,7 +6,15 @@ from datetime import timedelta
 import pytest
 from attrs import evolve
 
-from aplus_adapters import Amount, OrderToPay, State, TooManyAttempts, Visitor
+from aplus_adapters import (
+    Amount,
+    InvalidValue,
+    OrderToPay,
+    Rules,
+    State,
+    TooManyAttempts,
+    Visitor,
+)
 from aplus_adapters.payments.follow_up import close, follow_up
 from aplus_adapters.payments.pay import initiate
 from test_flows import inquired
@@ -135,3 +143,8 @@ def test_an_order_that_expires_early_is_no_reason_to_try_more_often(pay, gateway
         start()
     with pytest.raises(TooManyAttempts):
         start()
+
+
+def test_rules_let_an_order_have_at_least_one_attempt():
+    with pytest.raises(InvalidValue, match="attempts_per_hour: found 0, expected 1 or more"):
+        Rules(attempts_per_hour=0)
