@@ -10,6 +10,7 @@ import pytest
 from aplus_adapters import (
     Amount,
     AplusPay,
+    Conflict,
     HookError,
     InvalidValue,
     MemoryStore,
@@ -17,7 +18,7 @@ from aplus_adapters import (
     StoreError,
 )
 from aplus_adapters.payments.effects import call_hook, call_store, get, record
-from aplus_adapters.payments.hooks import OrderDetails, Visitor
+from aplus_adapters.payments.hooks import ConflictDetails, OrderDetails, Visitor
 from aplus_adapters.stores import memory
 from aplus_adapters.testing.store_values import a_refund, an_attempt, an_observation
 from conftest import AsyncShop, Shop
@@ -197,6 +198,10 @@ def test_a_notification_waits_for_no_buyer_whose_order_is_slow_to_load(account):
         await asyncio.sleep(0.05)
         told = pay.run_async(record(attempt.payment_request_id, an_observation()))
         assert (await asyncio.wait_for(told, 5)).settles
+        conflict = Conflict(attempt=attempt, observation=an_observation(), reason="another amount")
+        reported = call_hook("payment_conflict", ConflictDetails(conflict=conflict))
+        await asyncio.wait_for(pay.run_async(reported), 5)
+        assert shop.conflicts == [conflict]
         shop.loaded.set()
         await asyncio.gather(*buyers)
         await pay.aclose()
