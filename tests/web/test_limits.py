@@ -1,12 +1,13 @@
 """What a buyer is answered when an order may not be tried again now, in each kind of adapter."""
 
+import asyncio
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 from flask import Flask
 from starlette.applications import Starlette
 from starlette.routing import Mount
-from starlette.testclient import TestClient
 
 from aplus_adapters import Amount, AplusPay, MemoryStore, Rules, State
 from aplus_adapters.flask import create_blueprint
@@ -43,9 +44,15 @@ def press_in_flask(pay, path):
 
 def press_in_starlette(pay, path):
     app = Starlette(routes=[Mount("/aplus", routes=create_routes(pay))], lifespan=pay.lifespan)
-    with TestClient(app) as client:
-        answer = client.post(f"/aplus{path}", json={"order_ref": "A-1"}, headers=JSON)
-        return answer.status_code, answer.headers, answer.json()
+
+    async def press():
+        transport = httpx.ASGITransport(app)
+        async with pay.lifespan(), httpx.AsyncClient(transport=transport) as client:
+            address = f"http://shop.example/aplus{path}"
+            return await client.post(address, json={"order_ref": "A-1"}, headers=JSON)
+
+    answer = asyncio.run(press())
+    return answer.status_code, answer.headers, answer.json()
 
 
 @pytest.mark.parametrize("press", [press_in_flask, press_in_starlette])
