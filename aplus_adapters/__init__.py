@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aplus_adapters.aplus_pay import AplusPay
     from aplus_adapters.errors import (
         AplusError,
         ConfigurationError,
@@ -28,19 +29,7 @@ if TYPE_CHECKING:
         UnknownOrder,
         UnknownPayment,
     )
-    from aplus_adapters.pay import AplusPay
-    from aplus_adapters.payments.attempt import (
-        Attempt,
-        Conflict,
-        News,
-        Observation,
-        OrderCode,
-        Refund,
-        RefundState,
-        Source,
-        State,
-        Transition,
-    )
+    from aplus_adapters.payments.flows.reconcile import Round
     from aplus_adapters.payments.hooks import (
         AuthorizeDetails,
         ConflictDetails,
@@ -53,12 +42,22 @@ if TYPE_CHECKING:
         Rendering,
         Visitor,
     )
-    from aplus_adapters.payments.reconcile import Round
-    from aplus_adapters.payments.retry import Retry, Rules
+    from aplus_adapters.payments.model import (
+        Attempt,
+        Conflict,
+        News,
+        Observation,
+        OrderCode,
+        Refund,
+        RefundState,
+        Source,
+        State,
+        Transition,
+    )
+    from aplus_adapters.payments.policy import Retry, Rules
     from aplus_adapters.payments.store import PaymentStore
     from aplus_adapters.protocol.account import Account, Environment
     from aplus_adapters.protocol.amounts import Amount
-    from aplus_adapters.protocol.envelope import acknowledge, verify_notification
     from aplus_adapters.protocol.keys import KeyRing, PrivateKey, PublicKey
     from aplus_adapters.protocol.messages.cancel import CancelRequest, CancelResponse
     from aplus_adapters.protocol.messages.inquiry import InquiryRequest, InquiryResponse
@@ -77,6 +76,7 @@ if TYPE_CHECKING:
     from aplus_adapters.protocol.messages.pay import PayRequest, PayResponse, SettlementStrategy
     from aplus_adapters.protocol.messages.refund import RefundRequest, RefundResponse
     from aplus_adapters.protocol.messages.result import Result
+    from aplus_adapters.protocol.signed_messages import acknowledge, verify_notification
     from aplus_adapters.protocol.timestamps import Timestamp
     from aplus_adapters.runtime.client import AsyncClient, Client
     from aplus_adapters.stores.memory import MemoryStore
@@ -89,21 +89,21 @@ _HOMES = {
         "NotSent NotificationError OrderChanged OutcomeUnknown Rejected SignatureError StoreError "
         "TooManyAttempts UnknownOrder UnknownPayment"
     ),
-    "pay": "AplusPay",
-    "payments.attempt": (
+    "aplus_pay": "AplusPay",
+    "payments.model": (
         "Attempt Conflict News Observation OrderCode Refund RefundState Source State Transition"
     ),
     "payments.hooks": (
         "AuthorizeDetails ConflictDetails Hooks OrderDetails OrderToPay PaymentDetails "
         "RefundDetails RenderDetails Rendering Visitor"
     ),
-    "payments.reconcile": "Round",
-    "payments.retry": "Retry Rules",
+    "payments.flows.reconcile": "Round",
+    "payments.policy": "Retry Rules",
     "payments.store": "PaymentStore",
     "protocol.account": "Account Environment",
     "protocol.amounts": "Amount",
     "protocol.keys": "KeyRing PrivateKey PublicKey",
-    "protocol.envelope": "acknowledge verify_notification",
+    "protocol.signed_messages": "acknowledge verify_notification",
     "protocol.messages.cancel": "CancelRequest CancelResponse",
     "protocol.messages.inquiry": "InquiryRequest InquiryResponse",
     "protocol.messages.notification": "PaymentNotification",

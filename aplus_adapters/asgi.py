@@ -14,7 +14,7 @@ from aplus_adapters.web.http import HttpRequest, collect, decode_headers
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 
-    from aplus_adapters.pay import AplusPay
+    from aplus_adapters.aplus_pay import AplusPay
 
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

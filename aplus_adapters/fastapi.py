@@ -24,7 +24,7 @@ from aplus_adapters.web.openapi import OPERATIONS
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from aplus_adapters.pay import AplusPay
+    from aplus_adapters.aplus_pay import AplusPay
 
 __all__ = ["create_router"]
 

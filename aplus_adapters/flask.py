@@ -20,7 +20,7 @@ except ImportError:
         "aplus_adapters.flask: Flask is not installed; run pip install 'aplus_adapters[flask]'"
     ) from None
 
-from aplus_adapters.commands import reconcile_command, schema_command, show_command
+from aplus_adapters.cli.commands import reconcile_command, schema_command, show_command
 from aplus_adapters.web.endpoints import (
     METHODS,
     ROUTES,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from click import Context
     from flask.blueprints import BlueprintSetupState
 
-    from aplus_adapters.pay import AplusPay
+    from aplus_adapters.aplus_pay import AplusPay
 
 __all__ = ["create_blueprint"]
 

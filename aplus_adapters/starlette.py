@@ -25,7 +25,7 @@ from aplus_adapters.web.http import HttpRequest, collect, decode_headers
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from aplus_adapters.pay import AplusPay
+    from aplus_adapters.aplus_pay import AplusPay
 
 __all__ = ["create_routes", "make_view"]
 

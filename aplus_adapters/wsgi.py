@@ -15,7 +15,7 @@ from aplus_adapters.web.http import MAX_BODY, HttpRequest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from aplus_adapters.pay import AplusPay
+    from aplus_adapters.aplus_pay import AplusPay
 
     Environ = dict[str, Any]
     App = Callable[[Environ, Any], Iterable[bytes]]

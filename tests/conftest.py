@@ -183,7 +183,7 @@ def store(request, tmp_path):
 
 @pytest.fixture(scope="session")
 def simulator(tmp_path_factory):
-    from aplus_adapters.testing.simulator import SimulatorProcess
+    from aplus_adapters.simulator.process import SimulatorProcess
 
     with SimulatorProcess(tmp_path_factory.mktemp("simulator"), time_scale=1000) as running:
         yield running

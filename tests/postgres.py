@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from aplus_adapters.testing.ports import ReservedPort
+from aplus_adapters.simulator.ports import ReservedPort
 
 _DEBIAN = "/usr/lib/postgresql"
 

@@ -325,7 +325,7 @@ def test_two_shops_in_one_application_are_no_mistake(account, caplog):
 
 
 def test_a_missing_page_extra_is_said_at_start(account, caplog, monkeypatch):
-    monkeypatch.setattr("aplus_adapters.pay.missing_packages", lambda: ["jinja2", "segno"])
+    monkeypatch.setattr("aplus_adapters.aplus_pay.missing_packages", lambda: ["jinja2", "segno"])
     pay_with(account)
     assert "jinja2 and segno not installed" in caplog.text
     assert "pip install 'aplus_adapters[page]'" in caplog.text

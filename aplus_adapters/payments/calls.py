@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from aplus_adapters.errors import InvalidValue, Rejected
 from aplus_adapters.payments.effects import now
-from aplus_adapters.payments.exchange import R, exchange
+from aplus_adapters.payments.flows.gateway_call import R, exchange
 from aplus_adapters.protocol.messages.pay import PayRequest, check_expiry
 from aplus_adapters.protocol.results import look_up
 
 if TYPE_CHECKING:
     from aplus_adapters.payments.effects import Flow
-    from aplus_adapters.payments.retry import Retry
+    from aplus_adapters.payments.policy import Retry
     from aplus_adapters.protocol.account import Account
     from aplus_adapters.protocol.messages.cancel import CancelRequest
     from aplus_adapters.protocol.messages.inquiry import InquiryRequest

@@ -14,8 +14,8 @@ from attrs import frozen
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from aplus_adapters.payments.attempt import Attempt, Observation, Refund, Transition
-    from aplus_adapters.protocol.envelope import Answer, SignedRequest
+    from aplus_adapters.payments.model import Attempt, Observation, Refund, Transition
+    from aplus_adapters.protocol.signed_messages import Answer, SignedRequest
 
 __all__ = [
     "CallHook",

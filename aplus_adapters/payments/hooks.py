@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from attrs import field, frozen
 
 from aplus_adapters.errors import InvalidValue
-from aplus_adapters.payments import checks
+from aplus_adapters.payments import order_checks
 from aplus_adapters.protocol.messages.order import Buyer, Goods, Merchant, Shipping
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
     from datetime import timedelta
 
-    from aplus_adapters.payments.attempt import Attempt, Conflict, Observation, Refund
+    from aplus_adapters.payments.model import Attempt, Conflict, Observation, Refund
     from aplus_adapters.protocol.amounts import Amount
 
 __all__ = [
@@ -87,13 +87,13 @@ class OrderToPay:
 
     def __attrs_post_init__(self) -> None:
         """Refuse in the shop's own line what would fail later, far from it."""
-        checks.check_amount(self.amount)
-        checks.check_text("description", self.description, 256)
+        order_checks.check_amount(self.amount)
+        order_checks.check_text("description", self.description, 256)
         if self.order_ref is not None:
-            checks.check_text("order_ref", self.order_ref, 64)
-        checks.check_kind("merchant", self.merchant, Merchant)
-        checks.check_kind("buyer", self.buyer, Buyer)
-        checks.check_kind("shipping", self.shipping, Shipping)
+            order_checks.check_text("order_ref", self.order_ref, 64)
+        order_checks.check_kind("merchant", self.merchant, Merchant)
+        order_checks.check_kind("buyer", self.buyer, Buyer)
+        order_checks.check_kind("shipping", self.shipping, Shipping)
         if self.goods is not None and not (
             isinstance(self.goods, tuple) and all(isinstance(one, Goods) for one in self.goods)
         ):
@@ -102,15 +102,15 @@ class OrderToPay:
                 "Goods; write [Goods(goods_name='ticket')]"
             )
         if self.expires_in is not None:
-            checks.check_expires_in(self.expires_in)
+            order_checks.check_expires_in(self.expires_in)
         if self.return_url is not None:
-            checks.check_return_url(self.return_url)
+            order_checks.check_return_url(self.return_url)
         if self.settlement_currency is not None:
-            checks.check_currency("settlement_currency", self.settlement_currency)
+            order_checks.check_currency("settlement_currency", self.settlement_currency)
         if self.split_settlement_id is not None:
-            checks.check_text("split_settlement_id", self.split_settlement_id, 16)
+            order_checks.check_text("split_settlement_id", self.split_settlement_id, 16)
         if self.client_id is not None:
-            checks.check_text("client_id", self.client_id, 128)
+            order_checks.check_text("client_id", self.client_id, 128)
 
 
 @frozen(kw_only=True)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from aplus_adapters.errors import ConfigurationError
-from aplus_adapters.payments.retry import Rules, has_come
+from aplus_adapters.payments.policy import Rules, has_come
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from aplus_adapters.payments.attempt import Attempt, Refund
+    from aplus_adapters.payments.model import Attempt, Refund
     from aplus_adapters.protocol.account import Account
 
 __all__ = ["Setup"]

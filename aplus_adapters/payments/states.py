@@ -13,7 +13,7 @@ from aplus_adapters.errors import (
     TooManyAttempts,
     UnknownPayment,
 )
-from aplus_adapters.payments.attempt import (
+from aplus_adapters.payments.model import (
     Attempt,
     Conflict,
     News,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from aplus_adapters.payments.attempt import (
+    from aplus_adapters.payments.model import (
         Attempt,
         Conflict,
         Observation,

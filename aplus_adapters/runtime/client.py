@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from attrs import evolve
 
 from aplus_adapters.errors import InconsistentRetry
-from aplus_adapters.payments import retry as policies
+from aplus_adapters.payments import policy as policies
 from aplus_adapters.payments.calls import call
 from aplus_adapters.payments.effects import Draw, Send, Sleep
 from aplus_adapters.protocol.messages.cancel import CancelRequest, CancelResponse
@@ -21,13 +21,13 @@ from aplus_adapters.protocol.messages.pay import PayRequest, PayResponse
 from aplus_adapters.protocol.messages.refund import RefundRequest, RefundResponse
 from aplus_adapters.runtime.clock import Clock, SystemClock
 from aplus_adapters.runtime.drivers import run, run_async
-from aplus_adapters.runtime.http import AsyncSender, Sender
+from aplus_adapters.runtime.senders import AsyncSender, Sender
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aplus_adapters.payments.effects import Effect, Flow
-    from aplus_adapters.payments.retry import Retry
+    from aplus_adapters.payments.policy import Retry
     from aplus_adapters.protocol.account import Account
 
 __all__ = ["AsyncClient", "Client"]

@@ -15,8 +15,8 @@ from aplus_adapters.protocol.messages.inquiry import InquiryRequest
 from aplus_adapters.protocol.messages.pay import PayRequest
 from aplus_adapters.protocol.messages.refund import RefundRequest
 from aplus_adapters.protocol.timestamps import Timestamp
-from aplus_adapters.simulator.books import Books, Order, OrderState, Refusal
 from aplus_adapters.simulator.identity import CLIENT_ID, KEY_VERSION, Identity
+from aplus_adapters.simulator.ledger import Books, Order, OrderState, Refusal
 from aplus_adapters.simulator.rules import (
     check_pay,
     check_strings,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from aplus_adapters.simulator.books import Books, Order
+    from aplus_adapters.simulator.ledger import Books, Order
 
 __all__ = ["FORMS", "SCHEDULE", "Notifier"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from aplus_adapters.protocol.currencies import EXPONENTS
 from aplus_adapters.protocol.timestamps import Timestamp
-from aplus_adapters.simulator.books import Refusal
+from aplus_adapters.simulator.ledger import Refusal
 
 __all__ = ["check_pay", "check_strings", "settled_value", "soften", "without_nulls"]
 

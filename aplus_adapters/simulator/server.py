@@ -17,10 +17,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from aplus_adapters.errors import ConfigurationError
-from aplus_adapters.simulator.books import Books, Order
 from aplus_adapters.simulator.faults import AFTER, Fault, Faults
 from aplus_adapters.simulator.gateway import Call, Gateway, encode
 from aplus_adapters.simulator.identity import NOTIFY_URL, Identity
+from aplus_adapters.simulator.ledger import Books, Order
 from aplus_adapters.simulator.notifications import FORMS, Notifier
 from aplus_adapters.simulator.wallet import Wallet
 

@@ -10,7 +10,7 @@ import segno
 from jinja2 import Environment, PackageLoader
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from aplus_adapters.simulator.books import OrderState
+from aplus_adapters.simulator.ledger import OrderState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from aplus_adapters.simulator.books import Books, Order
+    from aplus_adapters.simulator.ledger import Books, Order
 
 __all__ = ["Wallet"]
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attrs import evolve
 
 from aplus_adapters.errors import InconsistentRetry, StoreError, UnknownPayment
-from aplus_adapters.payments.retry import has_come
+from aplus_adapters.payments.policy import has_come
 from aplus_adapters.payments.states import admit_refund, advance, too_many
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable
     from datetime import datetime
 
-    from aplus_adapters.payments.attempt import (
+    from aplus_adapters.payments.model import (
         Attempt,
         Conflict,
         Observation,

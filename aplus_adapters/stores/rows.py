@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aplus_adapters.errors import AplusError
-from aplus_adapters.payments.attempt import (
+from aplus_adapters.payments.model import (
     Attempt,
     Conflict,
     News,

@@ -21,7 +21,7 @@ except ImportError:
 from attrs import evolve
 
 from aplus_adapters.errors import InconsistentRetry
-from aplus_adapters.payments.retry import FAR, FARTHEST
+from aplus_adapters.payments.policy import FAR, FARTHEST
 from aplus_adapters.payments.states import admit_refund, advance, too_many
 from aplus_adapters.stores.database import Database, repeating
 from aplus_adapters.stores.rows import (
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Engine, Insert, Select, Table
     from sqlalchemy.orm import Session
 
-    from aplus_adapters.payments.attempt import (
+    from aplus_adapters.payments.model import (
         Attempt,
         Conflict,
         Observation,

@@ -20,21 +20,21 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from aplus_adapters.protocol.account import Account
-from aplus_adapters.protocol.envelope import acknowledge
 from aplus_adapters.protocol.keys import PrivateKey
 from aplus_adapters.protocol.messages.notification import ACKNOWLEDGED
+from aplus_adapters.protocol.signed_messages import acknowledge
 from aplus_adapters.protocol.timestamps import Timestamp
+from aplus_adapters.simulator.process import SimulatorProcess
 from aplus_adapters.testing.served_shop import JSON, TRUSTED_ORIGIN, ServedShop, make_pay, reach
 from aplus_adapters.testing.signer import AlipayPlus
-from aplus_adapters.testing.simulator import SimulatorProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import httpx
 
-    from aplus_adapters.pay import AplusPay
-    from aplus_adapters.payments.attempt import Attempt
+    from aplus_adapters.aplus_pay import AplusPay
+    from aplus_adapters.payments.model import Attempt
 
 __all__ = ["NOTIFY_URL", "AdapterContract"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from aplus_adapters.pay import AplusPay
+from aplus_adapters.aplus_pay import AplusPay
 from aplus_adapters.payments.hooks import OrderToPay
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.stores.sql import SQLStore
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator, Mapping
     from pathlib import Path
 
-    from aplus_adapters.payments.attempt import Attempt
     from aplus_adapters.payments.hooks import ConflictDetails, OrderDetails, PaymentDetails
+    from aplus_adapters.payments.model import Attempt
     from aplus_adapters.protocol.account import Account
+    from aplus_adapters.simulator.process import SimulatorProcess
     from aplus_adapters.testing.signer import AlipayPlus
-    from aplus_adapters.testing.simulator import SimulatorProcess
 
 __all__ = [
     "JSON",

@@ -12,7 +12,7 @@ from aplus_adapters.protocol.timestamps import Timestamp
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aplus_adapters.payments.attempt import Attempt
+    from aplus_adapters.payments.model import Attempt
     from aplus_adapters.protocol.account import Account
 
 __all__ = ["AlipayPlus"]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attrs import evolve
 
 from aplus_adapters.errors import InconsistentRetry, InvalidValue, TooManyAttempts, UnknownPayment
-from aplus_adapters.payments.attempt import (
+from aplus_adapters.payments.model import (
     News,
     Observation,
     OrderCode,
@@ -27,7 +27,7 @@ from aplus_adapters.payments.attempt import (
     Source,
     State,
 )
-from aplus_adapters.payments.retry import FAR, FARTHEST
+from aplus_adapters.payments.policy import FAR, FARTHEST
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.testing.store_values import (
     LATER,
@@ -43,7 +43,7 @@ from aplus_adapters.testing.store_values import (
 )
 
 if TYPE_CHECKING:
-    from aplus_adapters.payments.attempt import Transition
+    from aplus_adapters.payments.model import Transition
 
 __all__ = ["LATER", "PaymentStoreContract", "a_refund", "an_attempt", "an_observation", "nothing"]
 

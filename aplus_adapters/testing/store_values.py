@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attrs import evolve
 
 from aplus_adapters.errors import AplusError
-from aplus_adapters.payments.attempt import Attempt, News, Observation, Refund, Source
+from aplus_adapters.payments.model import Attempt, News, Observation, Refund, Source
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.messages.result import Result
 from aplus_adapters.protocol.timestamps import Timestamp
@@ -18,7 +18,7 @@ from aplus_adapters.protocol.timestamps import Timestamp
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aplus_adapters.payments.attempt import Transition
+    from aplus_adapters.payments.model import Transition
 
 __all__ = [
     "LATER",

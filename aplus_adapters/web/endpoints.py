@@ -19,11 +19,12 @@ from aplus_adapters.errors import (
     UnknownOrder,
 )
 from aplus_adapters.payments.effects import call_hook, get, now, sleep
-from aplus_adapters.payments.follow_up import follow_up
+from aplus_adapters.payments.flows.follow_up import follow_up
+from aplus_adapters.payments.flows.initiate import initiate
+from aplus_adapters.payments.flows.notification import claimed_payment, receive
 from aplus_adapters.payments.hooks import AuthorizeDetails, RenderDetails, Rendering
-from aplus_adapters.payments.notify import claimed_payment, receive
-from aplus_adapters.payments.pay import initiate
 from aplus_adapters.protocol import wire
+from aplus_adapters.web.context import ShopFront, visitor_of
 from aplus_adapters.web.http import (
     MAX_BODY,
     HttpRequest,
@@ -33,14 +34,13 @@ from aplus_adapters.web.http import (
     to_json,
 )
 from aplus_adapters.web.page import PAGE_HEADERS, PageState, asset, render_page
-from aplus_adapters.web.shop import ShopFront, visitor_of
 from aplus_adapters.web.view import status_json, view_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aplus_adapters.payments.attempt import Attempt
     from aplus_adapters.payments.effects import Flow
+    from aplus_adapters.payments.model import Attempt
 
 __all__ = ["METHODS", "ROUTES", "Route", "find_route", "mounted_twice", "notify_path", "respond"]
 

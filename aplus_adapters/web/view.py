@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
-from aplus_adapters.payments.attempt import Attempt, State
-from aplus_adapters.payments.observe import ORDER_NOT_EXIST
+from aplus_adapters.payments.model import Attempt, State
+from aplus_adapters.payments.observations import ORDER_NOT_EXIST
 from aplus_adapters.protocol.results import look_up
 from aplus_adapters.web.page import PageState, PageView
 

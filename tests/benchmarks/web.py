@@ -76,7 +76,7 @@ def notifications(folder, port, numbers):
 @contextmanager
 def serving(folder, command):
     """Run a server until the end of the block; give its port."""
-    from aplus_adapters.testing.ports import ReservedPort
+    from aplus_adapters.simulator.ports import ReservedPort
 
     reserved = ReservedPort()
     port = reserved.number

@@ -24,13 +24,13 @@ from aplus_adapters import (
     Visitor,
 )
 from aplus_adapters.payments.effects import Send
-from aplus_adapters.payments.follow_up import follow_up
-from aplus_adapters.payments.notify import receive
-from aplus_adapters.payments.pay import initiate
-from aplus_adapters.protocol.envelope import Answer
-from aplus_adapters.simulator.books import Books, OrderState
+from aplus_adapters.payments.flows.follow_up import follow_up
+from aplus_adapters.payments.flows.initiate import initiate
+from aplus_adapters.payments.flows.notification import receive
+from aplus_adapters.protocol.signed_messages import Answer
 from aplus_adapters.simulator.gateway import Call, Gateway, encode, payment_details, payment_result
 from aplus_adapters.simulator.identity import Identity
+from aplus_adapters.simulator.ledger import Books, OrderState
 from aplus_adapters.testing.signer import AlipayPlus
 from conftest import Clock
 
@@ -225,12 +225,12 @@ class World:
         self._close_overdue()
 
     def reconcile(self):
-        from aplus_adapters.payments.reconcile import reconcile
+        from aplus_adapters.payments.flows.reconcile import reconcile
 
         self.run(reconcile(self.pay.setup))
 
     def refund(self, number, value=None, ref="A-1"):
-        from aplus_adapters.payments.refund import refund
+        from aplus_adapters.payments.flows.refund import refund
 
         attempt = self.store.latest(ref)
         if attempt is not None and attempt.state is State.SUCCEEDED:

@@ -26,10 +26,10 @@ from aplus_adapters.payments.effects import (
     Send,
     Sleep,
 )
-from aplus_adapters.payments.notify import receive
-from aplus_adapters.payments.reconcile import reconcile
+from aplus_adapters.payments.flows.notification import receive
+from aplus_adapters.payments.flows.reconcile import reconcile
 from aplus_adapters.protocol import signing
-from aplus_adapters.protocol.envelope import Answer
+from aplus_adapters.protocol.signed_messages import Answer
 from aplus_adapters.protocol.timestamps import Timestamp
 from aplus_adapters.web.view import view_of
 from conftest import NOON

@@ -18,8 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from sqlalchemy import text
 
 from aplus_adapters import Account, Amount, AplusPay, OrderToPay, SQLStore, Visitor
-from aplus_adapters.payments.notify import receive
-from aplus_adapters.payments.pay import initiate
+from aplus_adapters.payments.flows.initiate import initiate
+from aplus_adapters.payments.flows.notification import receive
 
 BUYER = Visitor(user_agent="Mozilla/5.0")
 

@@ -6,8 +6,8 @@ import os
 import pytest
 
 from aplus_adapters import Amount, MemoryStore, SQLStore, State
-from aplus_adapters.payments import notify
-from aplus_adapters.simulator.books import OrderState
+from aplus_adapters.payments.flows import notification
+from aplus_adapters.simulator.ledger import OrderState
 from crash_world import Broken, World, make_keys
 
 LONG = bool(os.environ.get("APLUS_LONG"))
@@ -169,6 +169,6 @@ def test_an_acknowledgement_before_the_commit_is_caught(tmp_path, keys, monkeypa
     def settles_afterwards(payment_request_id, observation):
         yield from ()
 
-    monkeypatch.setattr(notify, "settle", settles_afterwards)
+    monkeypatch.setattr(notification, "settle", settles_afterwards)
     with pytest.raises(Broken, match="acknowledged without having been kept"):
         lives(tmp_path, keys, SCENARIOS["paid, by notification"], (), "memory")

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from aplus_adapters.testing.ports import ReservedPort
+from aplus_adapters.simulator.ports import ReservedPort
 from conftest import new_database
 
 pytestmark = pytest.mark.process

@@ -13,7 +13,8 @@ from interleavings import Budget, Violation, World, explore, wander
 from pairs import actor, pair
 
 from aplus_adapters import MemoryStore, News, State
-from aplus_adapters.payments import exchange, follow_up, notify, refund, states
+from aplus_adapters.payments import states
+from aplus_adapters.payments.flows import follow_up, gateway_call, notification, refund
 from aplus_adapters.payments.setup import Setup
 from aplus_adapters.stores import memory
 
@@ -59,7 +60,7 @@ def quiet():
 @pytest.fixture
 def make_world(account, alipayplus, their_key, monkeypatch):
     """Sign each request once: equal content has an equal signature."""
-    signed, sign = {}, exchange.sign_request
+    signed, sign = {}, gateway_call.sign_request
 
     def sign_once(account, path, body, moment):
         key = (path, body, moment)
@@ -67,7 +68,7 @@ def make_world(account, alipayplus, their_key, monkeypatch):
             signed[key] = sign(account, path, body, moment)
         return signed[key]
 
-    monkeypatch.setattr(exchange, "sign_request", sign_once)
+    monkeypatch.setattr(gateway_call, "sign_request", sign_once)
     setup = Setup(accounts={account.client_id: account})
     return lambda store=MemoryStore: World(setup, alipayplus, their_key, store)
 
@@ -188,7 +189,7 @@ def early_acknowledgement(monkeypatch):
     def afterwards(payment_request_id, observation):
         yield from ()
 
-    monkeypatch.setattr(notify, "settle", afterwards)
+    monkeypatch.setattr(notification, "settle", afterwards)
     return MemoryStore
 
 
@@ -196,7 +197,7 @@ def refusal_is_believed(monkeypatch):
     """An F to the repeat of a refund is final."""
 
     def believed(setup, mine):
-        answered = yield from exchange.exchange(
+        answered = yield from gateway_call.exchange(
             setup.account(mine.client_id), "/aps/api/v1/payments/refund", mine.request_body,
             refund.RefundResponse, retry=setup.rules.refund, timeout=8,
         )  # fmt: skip

@@ -9,7 +9,7 @@ import time
 import httpx
 import pytest
 
-from aplus_adapters.demo import Demo
+from aplus_adapters.cli.demo import Demo
 from test_commands import command, make_due
 
 LONG = bool(os.environ.get("APLUS_LONG"))

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from aplus_adapters import Account, AplusPay, Retry, Rules, State
-from aplus_adapters.payments.pay import initiate
+from aplus_adapters.payments.flows.initiate import initiate
 from lossy import LossyProxy
 from racing_shop import BUYER, Shop, at_once, make_store
 

@@ -16,8 +16,8 @@ import pytest
 import racing_shop
 from aplus_adapters import Account, Amount, AplusPay, InvalidValue, RefundState, State
 from aplus_adapters.payments.effects import Send
-from aplus_adapters.payments.follow_up import follow_up
-from aplus_adapters.payments.pay import initiate, new_attempt
+from aplus_adapters.payments.flows.follow_up import follow_up
+from aplus_adapters.payments.flows.initiate import initiate, new_attempt
 from aplus_adapters.protocol.messages.pay import DEFAULT_EXPIRY
 from conftest import NOTIFY_URL, Clock
 from racing_shop import BUYER, at_once, deliver, effects, make_pay

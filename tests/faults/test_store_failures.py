@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import create_engine, event, text
 
 from aplus_adapters import SQLStore, State, StoreError
-from aplus_adapters.payments.attempt import News, Observation, Source
+from aplus_adapters.payments.model import News, Observation, Source
 from postgres import Cluster, require
 from racing_shop import effects, make_pay
 

@@ -13,10 +13,10 @@ from sqlalchemy import Column, Integer, String, create_engine, text, update
 from sqlalchemy.orm import DeclarativeBase, Session, scoped_session, sessionmaker
 
 from aplus_adapters import Amount, AplusPay, OrderToPay, RefundState, SQLStore, State
-from aplus_adapters.payments.notify import receive
-from aplus_adapters.payments.pay import initiate
-from aplus_adapters.payments.reconcile import reconcile
-from aplus_adapters.payments.refund import refund
+from aplus_adapters.payments.flows.initiate import initiate
+from aplus_adapters.payments.flows.notification import receive
+from aplus_adapters.payments.flows.reconcile import reconcile
+from aplus_adapters.payments.flows.refund import refund
 from aplus_adapters.web.endpoints import find_route, respond
 from aplus_adapters.web.http import HttpRequest
 from racing_shop import BUYER

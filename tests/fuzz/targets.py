@@ -12,11 +12,11 @@ from aplus_adapters import (
 from aplus_adapters.errors import ConfigurationError, InvalidValue, MessageError
 from aplus_adapters.protocol import signing, wire
 from aplus_adapters.protocol.amounts import Amount
-from aplus_adapters.protocol.envelope import Answer, sign_request, verify_answer
 from aplus_adapters.protocol.keys import PublicKey
 from aplus_adapters.protocol.messages.inquiry import InquiryResponse
 from aplus_adapters.protocol.messages.notification import PaymentNotification
 from aplus_adapters.protocol.messages.pay import PayRequest, PayResponse
+from aplus_adapters.protocol.signed_messages import Answer, sign_request, verify_answer
 from aplus_adapters.protocol.timestamps import Timestamp
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -3,7 +3,7 @@
 import pytest
 
 from aplus_adapters import AplusPay, Visitor
-from aplus_adapters.payments.pay import initiate
+from aplus_adapters.payments.flows.initiate import initiate
 from world import Gateway
 
 BROWSER = Visitor(user_agent="Mozilla/5.0", client_ip="203.0.113.9")

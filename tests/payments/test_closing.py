@@ -10,9 +10,9 @@ import pytest
 
 from aplus_adapters import Amount, HookError, OrderChanged, RefundState, State, StoreError, Visitor
 from aplus_adapters.payments.effects import Send
-from aplus_adapters.payments.follow_up import follow_up
-from aplus_adapters.payments.notify import receive
-from aplus_adapters.payments.pay import initiate
+from aplus_adapters.payments.flows.follow_up import follow_up
+from aplus_adapters.payments.flows.initiate import initiate
+from aplus_adapters.payments.flows.notification import receive
 from aplus_adapters.web.view import view_of
 from conftest import Clock
 from test_flows import inquired

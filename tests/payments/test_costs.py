@@ -15,8 +15,8 @@ from aplus_adapters import (
     TooManyAttempts,
     Visitor,
 )
-from aplus_adapters.payments.follow_up import close, follow_up
-from aplus_adapters.payments.pay import initiate
+from aplus_adapters.payments.flows.follow_up import close, follow_up
+from aplus_adapters.payments.flows.initiate import initiate
 from test_flows import inquired
 from world import DOWN, GONE, LOST, OPEN, PAID
 

@@ -14,8 +14,8 @@ from aplus_adapters import (
     State,
     StoreError,
 )
-from aplus_adapters.payments.follow_up import follow_up, step_or_stored, take_claim
-from aplus_adapters.payments.notify import receive
+from aplus_adapters.payments.flows.follow_up import follow_up, step_or_stored, take_claim
+from aplus_adapters.payments.flows.notification import receive
 from test_flows import asked, inquired
 from test_refund_and_reconcile import done, give_back, paid
 from world import GONE, LOST, OPEN, PAID

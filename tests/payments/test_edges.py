@@ -22,12 +22,12 @@ from aplus_adapters import (
     UnknownPayment,
 )
 from aplus_adapters.payments.effects import get
-from aplus_adapters.payments.exchange import exchange
-from aplus_adapters.payments.follow_up import close
-from aplus_adapters.payments.notify import receive
-from aplus_adapters.payments.refund import follow_up_refund
-from aplus_adapters.payments.settle import settle_refund
-from aplus_adapters.payments.story import tell
+from aplus_adapters.payments.flows.follow_up import close
+from aplus_adapters.payments.flows.gateway_call import exchange
+from aplus_adapters.payments.flows.notification import receive
+from aplus_adapters.payments.flows.record import settle_refund
+from aplus_adapters.payments.flows.refund import follow_up_refund
+from aplus_adapters.payments.timeline import tell
 from aplus_adapters.protocol.messages.pay import PayResponse
 from test_flows import asked, inquired
 from test_refund_and_reconcile import done, give_back, paid

@@ -17,8 +17,8 @@ from aplus_adapters import (
     StoreError,
     UnknownOrder,
 )
-from aplus_adapters.payments.follow_up import follow_up
-from aplus_adapters.payments.notify import receive
+from aplus_adapters.payments.flows.follow_up import follow_up
+from aplus_adapters.payments.flows.notification import receive
 from aplus_adapters.protocol import wire
 from conftest import NOON
 from world import CLOSED, DOWN, FORGED, GONE, LOST, OPEN, PAID

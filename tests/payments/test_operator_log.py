@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 
 from aplus_adapters import Amount, AplusError, NotificationError
-from aplus_adapters.payments.notify import claimed_payment
+from aplus_adapters.payments.flows.notification import claimed_payment
 from conftest import DATABASES
 from test_flows import asked, inquired, notified
 from test_refund_and_reconcile import give_back

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aplus_adapters import Amount, Goods, InvalidValue, OrderToPay
+from aplus_adapters.payments.flows.initiate import new_attempt
 from aplus_adapters.payments.hooks import Visitor
-from aplus_adapters.payments.pay import new_attempt
 from conftest import NOON
 
 

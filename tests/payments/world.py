@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from aplus_adapters import NotSent, OutcomeUnknown
 from aplus_adapters.protocol import signing
-from aplus_adapters.protocol.envelope import Answer
+from aplus_adapters.protocol.signed_messages import Answer
 from aplus_adapters.protocol.timestamps import Timestamp
 
 PAID = {"resultCode": "SUCCESS", "resultStatus": "S", "resultMessage": "success"}

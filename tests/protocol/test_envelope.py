@@ -7,8 +7,8 @@ from attrs import evolve
 
 from aplus_adapters import NotificationError, SignatureError, acknowledge, verify_notification
 from aplus_adapters.protocol import signing
-from aplus_adapters.protocol.envelope import Answer, sign_request, verify_answer
 from aplus_adapters.protocol.messages.notification import ACKNOWLEDGED
+from aplus_adapters.protocol.signed_messages import Answer, sign_request, verify_answer
 from conftest import NOON
 
 BODY = b'{"paymentResult":{"resultCode":"SUCCESS","resultStatus":"S"},"paymentRequestId":"pay1"}'

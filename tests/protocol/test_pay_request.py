@@ -7,7 +7,7 @@ import pytest
 from attrs import evolve
 
 from aplus_adapters import Amount, InvalidValue, OrderToPay, Visitor
-from aplus_adapters.payments.pay import new_attempt
+from aplus_adapters.payments.flows.initiate import new_attempt
 from conftest import NOON
 
 REMOVED = {"clientIp", "cookieId", "deviceTokenId", "storeTerminalId", "storeTerminalRequestTime"}

@@ -9,9 +9,9 @@ import pytest
 from aplus_adapters import Account, Amount, Env, Order, PayRequest
 from aplus_adapters.protocol import signing
 from aplus_adapters.protocol.timestamps import Timestamp
-from aplus_adapters.simulator.books import Books
 from aplus_adapters.simulator.gateway import Call, Gateway
 from aplus_adapters.simulator.identity import CLIENT_ID, Identity
+from aplus_adapters.simulator.ledger import Books
 
 PATH = "/aps/api/v1/payments/pay"
 AMOUNT = Amount("USD", 4200)

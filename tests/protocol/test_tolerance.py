@@ -18,22 +18,22 @@ from aplus_adapters import (
     SignatureError,
 )
 from aplus_adapters.errors import MessageError
-from aplus_adapters.payments.attempt import News
 from aplus_adapters.payments.effects import Send
-from aplus_adapters.payments.exchange import Answered, exchange
-from aplus_adapters.payments.observe import observe_pay
-from aplus_adapters.payments.retry import Retry
+from aplus_adapters.payments.flows.gateway_call import Answered, exchange
+from aplus_adapters.payments.model import News
+from aplus_adapters.payments.observations import observe_pay
+from aplus_adapters.payments.policy import Retry
 from aplus_adapters.protocol import wire
-from aplus_adapters.protocol.envelope import (
+from aplus_adapters.protocol.messages.cancel import CancelResponse
+from aplus_adapters.protocol.messages.inquiry import InquiryResponse
+from aplus_adapters.protocol.messages.pay import DEFAULT_EXPIRY, PayResponse
+from aplus_adapters.protocol.messages.refund import RefundResponse
+from aplus_adapters.protocol.signed_messages import (
     Answer,
     sign_request,
     verify_answer,
     verify_notification,
 )
-from aplus_adapters.protocol.messages.cancel import CancelResponse
-from aplus_adapters.protocol.messages.inquiry import InquiryResponse
-from aplus_adapters.protocol.messages.pay import DEFAULT_EXPIRY, PayResponse
-from aplus_adapters.protocol.messages.refund import RefundResponse
 from aplus_adapters.runtime.drivers import run
 from conftest import NOON
 

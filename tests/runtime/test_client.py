@@ -167,7 +167,7 @@ def test_a_u_that_asks_for_it_is_repeated_after_its_pause(
 def test_retry_after_is_obeyed(request_, account, their_key):
     from aplus_adapters.payments.calls import call
     from aplus_adapters.payments.effects import Send, Sleep
-    from aplus_adapters.payments.retry import PAY
+    from aplus_adapters.payments.policy import PAY
     from aplus_adapters.protocol.messages.pay import PayResponse
     from aplus_adapters.runtime.drivers import run
     from world import Gateway

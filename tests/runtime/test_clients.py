@@ -18,9 +18,9 @@ from aplus_adapters import (
     State,
     Visitor,
 )
-from aplus_adapters.payments.pay import initiate
-from aplus_adapters.runtime.clients import make_client, preferred_library
-from aplus_adapters.runtime.http import AsyncSender, Sender
+from aplus_adapters.payments.flows.initiate import initiate
+from aplus_adapters.runtime.http_clients import make_client, preferred_library
+from aplus_adapters.runtime.senders import AsyncSender, Sender
 from conftest import Clock
 from test_http import request_to
 

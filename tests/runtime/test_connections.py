@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from aplus_adapters.runtime.http import AsyncSender
+from aplus_adapters.runtime.senders import AsyncSender
 from test_http import request_to
 
 FORKING = """
@@ -16,8 +16,8 @@ import importlib, os, sys, threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from aplus_adapters import Account, AplusPay, MemoryStore, PrivateKey
 from aplus_adapters.payments.effects import Send
-from aplus_adapters.protocol.envelope import SignedRequest
-from aplus_adapters.runtime.http import Sender
+from aplus_adapters.protocol.signed_messages import SignedRequest
+from aplus_adapters.runtime.senders import Sender
 library, kind = sys.argv[1:]
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"

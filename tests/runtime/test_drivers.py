@@ -6,9 +6,9 @@ import pytest
 
 from aplus_adapters import Account, AplusPay, MemoryStore, PrivateKey, SQLStore, Visitor
 from aplus_adapters.payments.effects import Send
-from aplus_adapters.payments.follow_up import follow_up
-from aplus_adapters.payments.notify import receive
-from aplus_adapters.payments.pay import initiate
+from aplus_adapters.payments.flows.follow_up import follow_up
+from aplus_adapters.payments.flows.initiate import initiate
+from aplus_adapters.payments.flows.notification import receive
 from aplus_adapters.runtime.drivers import run, run_async
 from conftest import AsyncShop, Clock, Shop
 from world import CLOSED, DOWN, FORGED, GONE, LOST, OPEN, PAID, Gateway

@@ -12,10 +12,10 @@ from attrs import evolve
 
 from aplus_adapters import AplusPay, MemoryStore, RefundState, SQLStore, State, Visitor
 from aplus_adapters.payments.effects import Send
-from aplus_adapters.payments.pay import initiate
-from aplus_adapters.protocol.envelope import SignedRequest
+from aplus_adapters.payments.flows.initiate import initiate
+from aplus_adapters.protocol.signed_messages import SignedRequest
 from aplus_adapters.runtime.clock import SystemClock
-from aplus_adapters.runtime.http import AsyncSender, Sender
+from aplus_adapters.runtime.senders import AsyncSender, Sender
 from conftest import Clock
 from test_flows import asked, inquired
 from test_http import request_to

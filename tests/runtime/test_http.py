@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from aplus_adapters import ConfigurationError, NotSent, OutcomeUnknown
-from aplus_adapters.protocol.envelope import SignedRequest
-from aplus_adapters.runtime.http import MAX_ANSWER, AsyncSender, Sender, preferred_library
-from aplus_adapters.testing.ports import ReservedPort
+from aplus_adapters.protocol.signed_messages import SignedRequest
+from aplus_adapters.runtime.senders import MAX_ANSWER, AsyncSender, Sender, preferred_library
+from aplus_adapters.simulator.ports import ReservedPort
 
 
 def request_to(address, client_id="C"):

@@ -14,7 +14,7 @@ import pytest
 from attrs import evolve
 
 from aplus_adapters import NotSent, OutcomeUnknown
-from aplus_adapters.runtime.http import AsyncSender, Sender, _Body, preferred_library
+from aplus_adapters.runtime.senders import AsyncSender, Sender, _Body, preferred_library
 from test_http import certificate, request_to
 
 TOTAL = 0.5  # seconds that each call may take

@@ -20,7 +20,7 @@ from aplus_adapters import (
 from aplus_adapters.payments.effects import CallHook, Record
 from aplus_adapters.payments.hooks import OrderDetails, Visitor
 from aplus_adapters.runtime.clock import SystemClock
-from aplus_adapters.runtime.wiring import AsyncPerformer
+from aplus_adapters.runtime.performers import AsyncPerformer
 from aplus_adapters.testing.store_contract import an_attempt, an_observation
 from conftest import AsyncShop, Shop
 

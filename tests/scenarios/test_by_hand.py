@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from aplus_adapters.demo import Demo
+from aplus_adapters.cli.demo import Demo
 
 pytestmark = pytest.mark.browser
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from aplus_adapters.demo import FRAMEWORKS, Demo, pay_once
+from aplus_adapters.cli.demo import FRAMEWORKS, Demo, pay_once
 
 HTML = {"Accept": "text/html", "User-Agent": "Mozilla/5.0", "Accept-Language": "en"}
 pytestmark = pytest.mark.process

@@ -16,8 +16,8 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.orm import sessionmaker
 
 from aplus_adapters import ConfigurationError, SQLStore, State, StoreError
+from aplus_adapters.simulator.ports import ReservedPort
 from aplus_adapters.stores import schema
-from aplus_adapters.testing.ports import ReservedPort
 from aplus_adapters.testing.store_contract import an_attempt as attempt
 from aplus_adapters.testing.store_contract import an_observation as said
 from aplus_adapters.testing.store_contract import nothing

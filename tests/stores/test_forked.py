@@ -12,9 +12,9 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import sessionmaker
 
 from aplus_adapters import AplusPay, SQLStore, StoreError
+from aplus_adapters.simulator.ports import ReservedPort
 from aplus_adapters.stores import connections
 from aplus_adapters.stores.watchdog import Watchdog
-from aplus_adapters.testing.ports import ReservedPort
 from aplus_adapters.testing.store_contract import an_attempt as attempt
 
 FORKS = 60 if os.environ.get("APLUS_LONG") else 5

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 
 import served as shops
+from aplus_adapters.simulator.ports import ReservedPort
 from aplus_adapters.testing.adapter_contract import NOTIFY_URL
-from aplus_adapters.testing.ports import ReservedPort
 from aplus_adapters.testing.served_shop import make_pay, reach
 from leaks import LEAKS
 

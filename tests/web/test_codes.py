@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from aplus_adapters import Client, OutcomeUnknown, Rejected, Rules
-from aplus_adapters.payments.retry import Retry
+from aplus_adapters.payments.policy import Retry
 from aplus_adapters.protocol.messages.pay import PayRequest
 from aplus_adapters.protocol.results import CODES, Action
 from served import flask_application, make_pay

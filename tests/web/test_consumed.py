@@ -21,7 +21,7 @@ def pay(tmp_path, simulated_account):
 def told(pay, simulated_alipayplus):
     """A true notification: its body and headers."""
     from aplus_adapters import Visitor
-    from aplus_adapters.payments.pay import initiate
+    from aplus_adapters.payments.flows.initiate import initiate
 
     attempt = pay.run(initiate(pay.setup, "A-1", Visitor(user_agent="x")))
     body = simulated_alipayplus.notification(attempt)

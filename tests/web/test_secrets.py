@@ -18,8 +18,8 @@ from aplus_adapters import (
     UserName,
     Visitor,
 )
-from aplus_adapters.payments.pay import initiate
-from aplus_adapters.protocol.envelope import sign_request
+from aplus_adapters.payments.flows.initiate import initiate
+from aplus_adapters.protocol.signed_messages import sign_request
 from aplus_adapters.testing.served_shop import JSON, NotingShop, make_pay, reach
 from aplus_adapters.web.http import HttpRequest
 from leaks import AGENT_TOKEN, BUYER, LEAKS

@@ -44,17 +44,17 @@ from aplus_adapters.payments.hooks import (
     RefundDetails,
 )
 from aplus_adapters.payments.store import STORE_METHODS, STORE_READS
-from aplus_adapters.runtime.recording import recording, refuse_inside
+from aplus_adapters.runtime.open_hooks import recording, refuse_inside
 from aplus_adapters.runtime.threads import OwnThreads
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from concurrent.futures import Executor
 
-    from aplus_adapters.payments.attempt import Transition
     from aplus_adapters.payments.effects import Effect
+    from aplus_adapters.payments.model import Transition
     from aplus_adapters.runtime.clock import Clock
-    from aplus_adapters.runtime.http import AsyncSender, Sender
+    from aplus_adapters.runtime.senders import AsyncSender, Sender
 
 __all__ = ["AsyncPerformer", "Performer"]
 

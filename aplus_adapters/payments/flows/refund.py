@@ -15,20 +15,20 @@ from aplus_adapters.errors import (
     StoreError,
     UnknownPayment,
 )
-from aplus_adapters.payments.attempt import News, Refund, RefundState
 from aplus_adapters.payments.effects import add_refund, call_store, get, now
-from aplus_adapters.payments.exchange import exchange
-from aplus_adapters.payments.observe import observe_refund, observe_transaction
-from aplus_adapters.payments.retry import Retry
-from aplus_adapters.payments.settle import settle_refund
+from aplus_adapters.payments.flows.gateway_call import exchange
+from aplus_adapters.payments.flows.record import settle_refund
+from aplus_adapters.payments.model import News, Refund, RefundState
+from aplus_adapters.payments.observations import observe_refund, observe_transaction
+from aplus_adapters.payments.policy import Retry
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.messages.inquiry import InquiryRequest, InquiryResponse
 from aplus_adapters.protocol.messages.refund import RefundRequest, RefundResponse
 
 if TYPE_CHECKING:
-    from aplus_adapters.payments.attempt import Attempt, Observation
     from aplus_adapters.payments.effects import Flow
-    from aplus_adapters.payments.exchange import Answered
+    from aplus_adapters.payments.flows.gateway_call import Answered
+    from aplus_adapters.payments.model import Attempt, Observation
     from aplus_adapters.payments.setup import Setup
 
 __all__ = ["follow_up_refund", "refund"]

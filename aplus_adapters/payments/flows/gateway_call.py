@@ -16,14 +16,19 @@ from aplus_adapters.errors import (
     SignatureError,
 )
 from aplus_adapters.payments.effects import draw, now, send, sleep
-from aplus_adapters.protocol.envelope import Answer, SignedRequest, sign_request, verify_answer
 from aplus_adapters.protocol.results import Action, look_up
+from aplus_adapters.protocol.signed_messages import (
+    Answer,
+    SignedRequest,
+    sign_request,
+    verify_answer,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from aplus_adapters.payments.effects import Flow
-    from aplus_adapters.payments.retry import Retry
+    from aplus_adapters.payments.policy import Retry
     from aplus_adapters.protocol.account import Account
     from aplus_adapters.protocol.messages.result import Result
 

@@ -10,12 +10,12 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aplus_adapters.errors import ConfigurationError
-from aplus_adapters.payments.reconcile import reconcile
-from aplus_adapters.payments.refund import refund
-from aplus_adapters.payments.retry import Rules
+from aplus_adapters.payments.flows.reconcile import reconcile
+from aplus_adapters.payments.flows.refund import refund
+from aplus_adapters.payments.policy import Rules
 from aplus_adapters.payments.setup import Setup
 from aplus_adapters.protocol.account import Account
-from aplus_adapters.runtime.checks import (
+from aplus_adapters.runtime.argument_checks import (
     check_hooks,
     check_kind,
     check_methods,
@@ -23,20 +23,20 @@ from aplus_adapters.runtime.checks import (
 )
 from aplus_adapters.runtime.clock import Clock, SystemClock
 from aplus_adapters.runtime.drivers import run, run_async
-from aplus_adapters.runtime.http import AsyncSender, Sender
-from aplus_adapters.runtime.recording import refuse_inside
+from aplus_adapters.runtime.open_hooks import refuse_inside
+from aplus_adapters.runtime.performers import AsyncPerformer, Performer
+from aplus_adapters.runtime.senders import AsyncSender, Sender
 from aplus_adapters.runtime.transports import forget_connections
-from aplus_adapters.runtime.wiring import AsyncPerformer, Performer
+from aplus_adapters.web.context import ShopFront
 from aplus_adapters.web.page import PageDesign
-from aplus_adapters.web.shop import ShopFront
 from aplus_adapters.web.template import missing_packages
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from aplus_adapters.payments.attempt import Refund
     from aplus_adapters.payments.effects import Flow
-    from aplus_adapters.payments.reconcile import Round
+    from aplus_adapters.payments.flows.reconcile import Round
+    from aplus_adapters.payments.model import Refund
     from aplus_adapters.protocol.amounts import Amount
 
 log = logging.getLogger("aplus_adapters")

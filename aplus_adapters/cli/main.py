@@ -13,7 +13,7 @@ try:
 except ImportError:
     sys.exit("aplus: click is not installed; run pip install 'aplus_adapters[cli]'")
 
-from aplus_adapters.commands import (
+from aplus_adapters.cli.commands import (
     load_shop,
     reconcile_command,
     schema_command,
@@ -24,7 +24,7 @@ from aplus_adapters.protocol.keys import PrivateKey
 from aplus_adapters.protocol.results import CODES
 
 if TYPE_CHECKING:
-    from aplus_adapters.pay import AplusPay
+    from aplus_adapters.aplus_pay import AplusPay
 
 __all__ = ["main"]
 
@@ -108,7 +108,7 @@ def demo(once: bool, framework: str, port: int, directory: Path) -> None:
     With --once the exit code is 0 only if the order is stored as paid exactly once.
     """
     try:
-        from aplus_adapters.demo import pay_once, watch  # noqa: PLC0415  # extras
+        from aplus_adapters.cli.demo import pay_once, watch  # noqa: PLC0415  # extras
     except ImportError as error:
         message = f"{error.name} is not installed; run pip install 'aplus_adapters[demo]'"
         raise click.UsageError(message) from None
@@ -166,7 +166,7 @@ def doctor() -> None:
 
     The exit code is 0 only if everything is well.
     """
-    from aplus_adapters.runtime.doctor import examine  # noqa: PLC0415  # loads an HTTP library
+    from aplus_adapters.cli.doctor import examine  # noqa: PLC0415  # loads an HTTP library
 
     well = True
     for check in examine():
@@ -199,7 +199,3 @@ for _make in (reconcile_command, schema_command, show_command):
         )
     )
     main.add_command(_command)
-
-
-if __name__ == "__main__":
-    main()

@@ -17,8 +17,8 @@ import click
 
 from aplus_adapters.errors import AplusError, ConfigurationError
 from aplus_adapters.payments.effects import call_store, get
-from aplus_adapters.payments.reconcile import reconcile
-from aplus_adapters.payments.story import tell
+from aplus_adapters.payments.flows.reconcile import reconcile
+from aplus_adapters.payments.timeline import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import FrameType
 
-    from aplus_adapters.pay import AplusPay
+    from aplus_adapters.aplus_pay import AplusPay
     from aplus_adapters.payments.effects import Flow
-    from aplus_adapters.payments.reconcile import Round
+    from aplus_adapters.payments.flows.reconcile import Round
 
 __all__ = ["load_shop", "reconcile_command", "schema_command", "show_command"]
 
@@ -232,7 +232,7 @@ def load_shop(address: str) -> AplusPay:
     """
     import importlib  # noqa: PLC0415  # only commands load a shop by its name
 
-    from aplus_adapters.pay import AplusPay  # noqa: PLC0415  # `aplus codes` need not load it
+    from aplus_adapters.aplus_pay import AplusPay  # noqa: PLC0415  # `aplus codes` need not load it
 
     module_name, colon, name = address.partition(":")
     if not colon or not name:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from aplus_adapters.payments.attempt import News, RefundState, State
+from aplus_adapters.payments.model import News, RefundState, State
 from aplus_adapters.payments.states import advance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from aplus_adapters.payments.attempt import Attempt, Observation, Refund
+    from aplus_adapters.payments.model import Attempt, Observation, Refund
 
 __all__ = ["Event", "tell"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from aplus_adapters.payments.attempt import News, Observation, OrderCode, Source
+from aplus_adapters.payments.model import News, Observation, OrderCode, Source
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.messages.pay import DEFAULT_EXPIRY
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from aplus_adapters.payments.attempt import Attempt, Refund
-    from aplus_adapters.payments.exchange import Answered
+    from aplus_adapters.payments.flows.gateway_call import Answered
+    from aplus_adapters.payments.model import Attempt, Refund
     from aplus_adapters.protocol.messages.cancel import CancelResponse
     from aplus_adapters.protocol.messages.inquiry import InquiryResponse, Transaction
     from aplus_adapters.protocol.messages.notification import PaymentNotification

@@ -16,10 +16,10 @@ from aplus_adapters.errors import (
     UnknownPayment,
 )
 from aplus_adapters.payments.effects import now
-from aplus_adapters.payments.observe import observe_notification
-from aplus_adapters.payments.settle import settle
-from aplus_adapters.protocol.envelope import acknowledge, read_headers, verify_notification
+from aplus_adapters.payments.flows.record import settle
+from aplus_adapters.payments.observations import observe_notification
 from aplus_adapters.protocol.messages.notification import ACKNOWLEDGED, NOT_ACKNOWLEDGED
+from aplus_adapters.protocol.signed_messages import acknowledge, read_headers, verify_notification
 
 if TYPE_CHECKING:
     from aplus_adapters.payments.effects import Flow

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from aplus_adapters.errors import InvalidValue
-from aplus_adapters.payments.attempt import Attempt, Refund
-from aplus_adapters.protocol.envelope import MAX_AGE, MAX_AHEAD
+from aplus_adapters.payments.model import Attempt, Refund
 from aplus_adapters.protocol.messages.pay import DEFAULT_EXPIRY
+from aplus_adapters.protocol.signed_messages import MAX_AGE, MAX_AHEAD
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from aplus_adapters.errors import ConfigurationError
-from aplus_adapters.testing.ports import ReservedPort
-from aplus_adapters.testing.simulator import SimulatorProcess
+from aplus_adapters.simulator.ports import ReservedPort
+from aplus_adapters.simulator.process import SimulatorProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -198,7 +198,7 @@ def _reserve(port: int) -> ReservedPort:
 
 def _example(name: str) -> Path:
     """Find an example: beside the package in a clone, inside it when installed."""
-    package = Path(__file__).parent
+    package = Path(__file__).parent.parent
     for path in (package / "examples" / name, package.parent / "examples" / name):
         if path.exists():
             return path

@@ -14,8 +14,6 @@ from aplus_adapters.errors import (
     StoreError,
     UnknownOrder,
 )
-from aplus_adapters.payments import follow_up
-from aplus_adapters.payments.attempt import Attempt, State
 from aplus_adapters.payments.effects import (
     add,
     call_hook,
@@ -24,7 +22,9 @@ from aplus_adapters.payments.effects import (
     now,
     sleep,
 )
+from aplus_adapters.payments.flows import follow_up
 from aplus_adapters.payments.hooks import OrderDetails, OrderToPay, Visitor
+from aplus_adapters.payments.model import Attempt, State
 from aplus_adapters.protocol.messages.order import Env, Order
 from aplus_adapters.protocol.messages.pay import PayRequest, SettlementStrategy, check_expiry
 from aplus_adapters.protocol.timestamps import Timestamp

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, frozen
 
 from aplus_adapters.errors import AplusError
-from aplus_adapters.payments.attempt import Conflict, Refund
 from aplus_adapters.payments.effects import call_store, draw, now
-from aplus_adapters.payments.follow_up import step, take_claim
-from aplus_adapters.payments.refund import follow_up_refund
-from aplus_adapters.payments.settle import report_conflict
+from aplus_adapters.payments.flows.follow_up import step, take_claim
+from aplus_adapters.payments.flows.record import report_conflict
+from aplus_adapters.payments.flows.refund import follow_up_refund
+from aplus_adapters.payments.model import Conflict, Refund
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from aplus_adapters.payments.attempt import Attempt
     from aplus_adapters.payments.effects import Flow
+    from aplus_adapters.payments.model import Attempt
     from aplus_adapters.payments.setup import Setup
 
 __all__ = ["Round", "reconcile"]

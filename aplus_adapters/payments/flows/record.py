@@ -6,20 +6,20 @@ import logging
 from typing import TYPE_CHECKING
 
 from aplus_adapters.errors import StoreError
-from aplus_adapters.payments.attempt import Source
 from aplus_adapters.payments.effects import CallStore, call_hook, record
 from aplus_adapters.payments.hooks import ConflictDetails
+from aplus_adapters.payments.model import Source
 from aplus_adapters.protocol.results import Audience, look_up
 
 if TYPE_CHECKING:
-    from aplus_adapters.payments.attempt import (
+    from aplus_adapters.payments.effects import Flow
+    from aplus_adapters.payments.model import (
         Attempt,
         Conflict,
         Observation,
         Refund,
         Transition,
     )
-    from aplus_adapters.payments.effects import Flow
 
 __all__ = ["report_conflict", "settle", "settle_refund"]
 

@@ -15,15 +15,15 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from aplus_adapters.errors import ConfigurationError, NotSent, OutcomeUnknown
-from aplus_adapters.protocol.envelope import Answer
-from aplus_adapters.runtime.clients import make_client, preferred_library
+from aplus_adapters.protocol.signed_messages import Answer
 from aplus_adapters.runtime.deadline import NotConnected, deadline, guard, in_thread
+from aplus_adapters.runtime.http_clients import make_client, preferred_library
 from aplus_adapters.runtime.transports import forget_connections
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
 
-    from aplus_adapters.protocol.envelope import SignedRequest
+    from aplus_adapters.protocol.signed_messages import SignedRequest
 
 __all__ = ["AsyncSender", "Sender", "preferred_library"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 
 from aplus_adapters.errors import ConfigurationError
-from aplus_adapters.testing.ports import ReservedPort
+from aplus_adapters.simulator.ports import ReservedPort
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from aplus_adapters.errors import HookError, NotSent, OutcomeUnknown, StoreError
-from aplus_adapters.payments.attempt import Attempt, News, Observation, Source, State
 from aplus_adapters.payments.effects import claim, get, now, release
-from aplus_adapters.payments.exchange import R, exchange
-from aplus_adapters.payments.observe import observe_cancel, observe_inquiry, observe_pay
-from aplus_adapters.payments.retry import Retry
-from aplus_adapters.payments.settle import settle
+from aplus_adapters.payments.flows.gateway_call import R, exchange
+from aplus_adapters.payments.flows.record import settle
+from aplus_adapters.payments.model import Attempt, News, Observation, Source, State
+from aplus_adapters.payments.observations import observe_cancel, observe_inquiry, observe_pay
+from aplus_adapters.payments.policy import Retry
 from aplus_adapters.protocol.messages.cancel import CancelRequest, CancelResponse
 from aplus_adapters.protocol.messages.inquiry import InquiryRequest, InquiryResponse
 from aplus_adapters.protocol.messages.pay import PayRequest, PayResponse
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from aplus_adapters.payments.effects import Flow
-    from aplus_adapters.payments.exchange import Answered
+    from aplus_adapters.payments.flows.gateway_call import Answered
     from aplus_adapters.payments.setup import Setup
     from aplus_adapters.protocol.account import Account
 

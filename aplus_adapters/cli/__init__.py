@@ -1,0 +1,1 @@
+"""The command `aplus`: a simulator, a demonstration shop, and what operators need."""
