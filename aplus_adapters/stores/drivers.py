@@ -57,6 +57,7 @@ _INFO_RESTORE = "aplus_restore"  # what the connection was like before our trans
 
 _DRIVERS = {"sqlite": ("pysqlite",), "postgresql": ("psycopg", "psycopg2")}
 _IDLE, _IN_TRANSACTION, _FAILED = 0, 2, 3  # libpq's PGTransactionStatusType
+_LONGEST, _SHORTEST = 0.02, 0.0005  # seconds between two tries for SQLite's write lock
 _BUSY = (5, 6)  # SQLITE_BUSY and SQLITE_LOCKED, the low byte of every extended code
 _STALE = 517  # SQLITE_BUSY_SNAPSHOT: waiting cannot help, beginning again does
 
@@ -206,14 +207,17 @@ def _begin_sqlite(connection: Connection) -> None:
         driver.execute("PRAGMA synchronous=FULL")
     driver.execute("PRAGMA busy_timeout=0")
     patience = min(before["busy_timeout"] / 1000, LOCK)
-    deadline = time.monotonic() + patience
+    started = time.monotonic()
     while True:
         try:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         except OperationalError as error:
-            if not _is_busy(error) or time.monotonic() > deadline:
+            waited = time.monotonic() - started
+            if not _is_busy(error) or waited >= patience:
                 raise
-            time.sleep(random.uniform(0.001, 0.01))  # noqa: S311  # no secret
+            # SQLite keeps no queue: who has waited longer asks more often, so that nobody starves.
+            pause = max(_SHORTEST, _LONGEST * (1 - waited / patience) ** 6)
+            time.sleep(pause * random.uniform(0.1, 1.0))  # noqa: S311  # no secret
         else:
             break
     driver.execute(f"PRAGMA busy_timeout={int(patience * 1000)}")
