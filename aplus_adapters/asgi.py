@@ -8,13 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aplus_adapters.errors import ConfigurationError
-from aplus_adapters.web.endpoints import find_route, mounted_twice, notify_path, respond
 from aplus_adapters.web.http import HttpRequest, collect, decode_headers
+from aplus_adapters.web.routing import Site, find_route, mounted_twice
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-
-    from aplus_adapters.aplus_pay import AplusPay
 
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -34,20 +32,22 @@ class AplusMiddleware:
 
     _prefix: str
 
-    def __init__(self, app: App, pay: AplusPay, prefix: str = "/aplus") -> None:
-        _ = pay.async_performer
+    def __init__(self, app: App, pay: Site, prefix: str = "/aplus") -> None:
+        pay.prepare(awaiting=True)
         if isinstance(app, AplusMiddleware) and app._prefix.strip("/") == prefix.strip("/"):  # noqa: SLF001  # of this very class
             raise ConfigurationError(mounted_twice(prefix))
-        pay.front.compare_mount(notify_path(prefix))
-        self._app, self._pay, self._prefix = app, pay, prefix
+        pay.note_mount(prefix)
+        self._app, self._site, self._prefix = app, pay, prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] == "lifespan":
-            self._pay.front.note_lifespan()
+            self._site.note_lifespan()
             await self._app(scope, receive, self._closing(send))
             return
-        found = find_route(_below_root(scope), self._prefix) if scope["type"] == "http" else None
+        found = None
+        if scope["type"] == "http":
+            found = find_route(self._site.routes, _below_root(scope), self._prefix)
         if found is None:
             await self._app(scope, receive, send)
             return
@@ -62,7 +62,7 @@ class AplusMiddleware:
             native=scope,
             can_stream=True,
         )
-        answer = await self._pay.run_async(respond(self._pay.front, route, request, parameter))
+        answer = await self._site.handle_async(route, request, parameter)
         streams = answer.next_chunk is not None
         length = [] if streams else [("Content-Length", str(len(answer.body)))]
         headers = [
@@ -71,7 +71,7 @@ class AplusMiddleware:
         ]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         if answer.next_chunk is not None:
-            async for chunk in self._pay.stream(answer.next_chunk):
+            async for chunk in self._site.stream(answer.next_chunk):
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         body = b"" if request.method == "HEAD" else answer.body
         await send({"type": "http.response.body", "body": body})
@@ -79,7 +79,7 @@ class AplusMiddleware:
     def _closing(self, send: Send) -> Send:
         async def sending(message: MutableMapping[str, Any]) -> None:
             if message["type"].startswith("lifespan.shutdown"):
-                await self._pay.aclose()
+                await self._site.aclose()
             await send(message)
 
         return sending

@@ -26,10 +26,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from aplus_adapters.protocol.messages.result import Result
 
 __all__ = [
     "AplusError",
@@ -42,7 +38,6 @@ __all__ = [
     "NotificationError",
     "OrderChanged",
     "OutcomeUnknown",
-    "Rejected",
     "SignatureError",
     "StoreError",
     "TooManyAttempts",
@@ -72,7 +67,7 @@ class OrderChanged(InvalidValue):
 
 
 class TooManyAttempts(AplusError):
-    """An order had more payment attempts within an hour than `Rules.attempts_per_hour`."""
+    """An order had more payment attempts within an hour than `Timing.attempts_per_hour`."""
 
 
 class InconsistentRetry(InvalidValue):
@@ -97,14 +92,6 @@ class OutcomeUnknown(AplusError):
         super().__init__(message)
         self.retry_after = retry_after
         self.hint = hint
-
-
-class Rejected(AplusError):
-    """Alipay+ refused the call with status F in a verified answer; `result` says why."""
-
-    def __init__(self, message: str, *, result: Result | None = None) -> None:
-        super().__init__(message)
-        self.result = result
 
 
 class SignatureError(AplusError):

@@ -18,19 +18,17 @@ except ImportError:
     ) from None
 
 from aplus_adapters.starlette import make_view
-from aplus_adapters.web.endpoints import METHODS, ROUTES
 from aplus_adapters.web.openapi import OPERATIONS
+from aplus_adapters.web.routing import METHODS, Site
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-
-    from aplus_adapters.aplus_pay import AplusPay
 
 __all__ = ["create_router"]
 
 
 def create_router(
-    pay: AplusPay,
+    pay: Site,
     name: str = "aplus",
     *,
     dependencies: Sequence[Any] = (),
@@ -45,9 +43,9 @@ def create_router(
     and store may be sync or async. Give the application `lifespan=pay.lifespan` (or write
     `async with pay.lifespan():` in your own).
     """
-    _ = pay.async_performer
+    pay.prepare(awaiting=True)
     router = APIRouter(tags=list(tags))
-    for route in ROUTES:
+    for route in pay.routes:
         asked = list(dependencies) if route.is_private else []
         endpoint = _endpoint(make_view(pay, route))
         operation = dict(OPERATIONS[route.name])

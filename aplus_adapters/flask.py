@@ -20,16 +20,10 @@ except ImportError:
         "aplus_adapters.flask: Flask is not installed; run pip install 'aplus_adapters[flask]'"
     ) from None
 
+from aplus_adapters.aplus_pay import AplusPay
 from aplus_adapters.cli.commands import reconcile_command, schema_command, show_command
-from aplus_adapters.web.endpoints import (
-    METHODS,
-    ROUTES,
-    Route,
-    mounted_twice,
-    notify_path,
-    respond,
-)
 from aplus_adapters.web.http import MAX_BODY, HttpRequest
+from aplus_adapters.web.routing import METHODS, Route, Site, mounted_twice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,22 +31,20 @@ if TYPE_CHECKING:
     from click import Context
     from flask.blueprints import BlueprintSetupState
 
-    from aplus_adapters.aplus_pay import AplusPay
-
 __all__ = ["create_blueprint"]
 
 
-def create_blueprint(pay: AplusPay, name: str = "aplus", **options: Any) -> Blueprint:
+def create_blueprint(pay: Site, name: str = "aplus", **options: Any) -> Blueprint:
     """Make a blueprint that takes payments with `pay`; several may be registered by `name`.
 
-    Its routes are `ROUTES`, its commands `flask aplus reconcile`, `schema` and `show`. `options` go
-    to each `add_url_rule`, such as `host` where Flask matches hosts. Raises ConfigurationError if a
-    hook or the store is async: Flask has no event loop for it.
+    The commands `flask aplus reconcile`, `schema` and `show` come with it. `options` go to each
+    `add_url_rule`, such as `host` where Flask matches hosts. Raises ConfigurationError if a hook or
+    the store is async: Flask has no event loop for it.
     """
-    _ = pay.performer  # an async hook is refused now, not at the first payment
+    pay.prepare(awaiting=False)
     blueprint = _Payments(name, __name__)
     blueprint.record(partial(_compare, pay))
-    for route in ROUTES:
+    for route in pay.routes:
         blueprint.add_url_rule(
             route.path.replace("{", "<").replace("}", ">"),
             endpoint=route.name,
@@ -62,8 +54,9 @@ def create_blueprint(pay: AplusPay, name: str = "aplus", **options: Any) -> Blue
             strict_slashes=True,  # the page's links are relative to its own address
             **options,
         )
-    for make in (reconcile_command, schema_command, show_command):
-        blueprint.cli.add_command(make(lambda: pay, _context_of_app))
+    if isinstance(pay, AplusPay):
+        for make in (reconcile_command, schema_command, show_command):
+            blueprint.cli.add_command(make(lambda: pay, _context_of_app))
     return blueprint
 
 
@@ -83,18 +76,16 @@ class _Payments(Blueprint):
         super().register(app, options)
 
 
-def _compare(pay: AplusPay, state: BlueprintSetupState) -> None:
+def _compare(site: Site, state: BlueprintSetupState) -> None:
     """Compare the prefix with the notify URL as soon as it is known."""
     prefix = state.url_prefix or ""
     if "<" not in prefix:
-        pay.front.compare_mount(notify_path(prefix))
+        site.note_mount(prefix)
 
 
-def _view(pay: AplusPay, route: Route) -> Callable[..., Response]:
+def _view(site: Site, route: Route) -> Callable[..., Response]:
     def view(**parameters: str) -> Response:
-        answer = pay.run(
-            respond(pay.front, route, _read(), parameters.get(route.parameter or "", ""))
-        )
+        answer = site.handle(route, _read(), parameters.get(route.parameter or "", ""))
         response = Response(answer.body, answer.status)
         response.headers.clear()
         response.headers.extend(answer.headers)

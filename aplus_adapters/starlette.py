@@ -19,46 +19,44 @@ except ImportError:
         "run pip install 'aplus_adapters[starlette]'"
     ) from None
 
-from aplus_adapters.web import endpoints
 from aplus_adapters.web.http import HttpRequest, collect, decode_headers
+from aplus_adapters.web.routing import METHODS, Site
+from aplus_adapters.web.routing import Route as PaymentRoute
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from aplus_adapters.aplus_pay import AplusPay
-
 __all__ = ["create_routes", "make_view"]
 
 
-def create_routes(pay: AplusPay, name: str = "aplus") -> list[Route]:
+def create_routes(pay: Site, name: str = "aplus") -> list[Route]:
     """Make the routes that take payments with `pay`, relative to wherever they are mounted.
 
     `name` begins the routes' names. Hooks and store may be sync or async. Give the application
     `lifespan=pay.lifespan` (or write `async with pay.lifespan():` in your own).
     """
-    _ = pay.async_performer
+    pay.prepare(awaiting=True)
     return [
         Route(
             route.path,
             make_view(pay, route),
-            methods=list(endpoints.METHODS),
+            methods=list(METHODS),
             name=f"{name}_{route.name}",
         )
-        for route in endpoints.ROUTES
+        for route in pay.routes
     ]
 
 
-def make_view(pay: AplusPay, route: endpoints.Route) -> Callable[[Request], Awaitable[Response]]:
+def make_view(site: Site, route: PaymentRoute) -> Callable[[Request], Awaitable[Response]]:
     """Make the endpoint of one route."""
 
     async def view(request: Request) -> Response:
         parameter = request.path_params.get(route.parameter or "", "")
-        flow = endpoints.respond(pay.front, route, await _read(request), parameter)
-        answer = await pay.run_async(flow)
+        answer = await site.handle_async(route, await _read(request), parameter)
         if answer.next_chunk is None:
             response: Response = Response(answer.body, answer.status)
         else:
-            response = StreamingResponse(pay.stream(answer.next_chunk), answer.status)
+            response = StreamingResponse(site.stream(answer.next_chunk), answer.status)
         for name, value in answer.headers:
             response.headers.append(name, value)
         return response

@@ -9,13 +9,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from aplus_adapters.errors import ConfigurationError
-from aplus_adapters.web.endpoints import find_route, mounted_twice, notify_path, respond
 from aplus_adapters.web.http import MAX_BODY, HttpRequest
+from aplus_adapters.web.routing import Site, find_route, mounted_twice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-
-    from aplus_adapters.aplus_pay import AplusPay
 
     Environ = dict[str, Any]
     App = Callable[[Environ, Any], Iterable[bytes]]
@@ -32,18 +30,18 @@ class AplusMiddleware:
 
     _prefix: str
 
-    def __init__(self, app: App, pay: AplusPay, prefix: str = "/aplus") -> None:
-        _ = pay.performer
+    def __init__(self, app: App, pay: Site, prefix: str = "/aplus") -> None:
+        pay.prepare(awaiting=False)
         if isinstance(app, AplusMiddleware) and app._prefix.strip("/") == prefix.strip("/"):  # noqa: SLF001  # of this very class
             raise ConfigurationError(mounted_twice(prefix))
-        pay.front.compare_mount(notify_path(prefix))
-        self._app, self._pay, self._prefix = app, pay, prefix
+        pay.note_mount(prefix)
+        self._app, self._site, self._prefix = app, pay, prefix
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         """Serve one request."""
         # PEP 3333: the bytes of the path, each as one character; SCRIPT_NAME is no part of it.
         path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
-        found = find_route(path, self._prefix)
+        found = find_route(self._site.routes, path, self._prefix)
         if found is None:
             return self._app(environ, start_response)
         route, parameter = found
@@ -55,7 +53,7 @@ class AplusMiddleware:
             client_ip=environ.get("REMOTE_ADDR"),
             native=environ,
         )
-        answer = self._pay.run(respond(self._pay.front, route, request, parameter))
+        answer = self._site.handle(route, request, parameter)
         length = ("Content-Length", str(len(answer.body)))
         status = f"{answer.status} {HTTPStatus(answer.status).phrase}"
         start_response(status, [*answer.headers, length])

@@ -81,8 +81,9 @@ def test_the_page_recipe_knows_every_variable_block_state_and_field(
     import json
 
     from aplus_adapters.testing.served_shop import JSON, make_pay, reach
-    from aplus_adapters.web.page import PageState, asset
+    from aplus_adapters.web.page import asset
     from aplus_adapters.web.texts import TEXTS
+    from aplus_adapters.web.view import PageState
     from served import flask_application
 
     css = asset("page.css")[0].decode()

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from aplus_adapters.errors import AplusError, ConfigurationError
-from aplus_adapters.payments.effects import call_store, get
+from aplus_adapters.payments.effects import get, latest
 from aplus_adapters.payments.flows.reconcile import reconcile
-from aplus_adapters.payments.timeline import tell
+from aplus_adapters.payments.timeline import read_timeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from aplus_adapters.aplus_pay import AplusPay
     from aplus_adapters.payments.effects import Flow
-    from aplus_adapters.payments.flows.reconcile import Round
+    from aplus_adapters.payments.flows.reconcile import ReconcileReport
 
 __all__ = ["load_shop", "reconcile_command", "schema_command", "show_command"]
 
@@ -91,17 +91,16 @@ def show_command(
     @click.command("show")
     @click.argument("payment")
     def command(payment: str) -> None:
-        """Print a payment's story: every observation, when, from where, and what it changed.
+        """Print a payment's timeline: every observation, when, from where, and what it changed.
 
-        PAYMENT is a payment request id, or an order, whose latest payment is told.
+        PAYMENT is a payment request id, or an order, whose latest payment is shown.
         """
         context = context_of(click.get_current_context())
         with _driver(find_pay()) as drive, context():
-            attempt = drive(get(payment)) or drive(call_store("latest", payment))
+            attempt = drive(get(payment)) or drive(latest(payment))
             if attempt is None:
                 raise click.UsageError(f"{payment}: found no such payment or order in the store")
-            history = drive(call_store("history", attempt.payment_request_id))
-            refunds = drive(call_store("refunds", attempt.payment_request_id))
+            events = drive(read_timeline(attempt.payment_request_id))
         click.echo(f"payment  {attempt.payment_request_id}")
         click.echo(f"order    {attempt.order_ref}")
         click.echo(f"amount   {attempt.amount}")
@@ -110,8 +109,8 @@ def show_command(
         click.echo(f"state    {attempt.state}, expires {_time(attempt.expires_at)}")
         if attempt.next_call_at is not None:
             click.echo(f"next     call not before {_time(attempt.next_call_at)}")
-        for event in tell(attempt, history, refunds):
-            line = f"{_time(event.at)}  {event.source:<13} {event.text}  ->  {event.outcome}"
+        for event in events:
+            line = f"{_time(event.at)}  {event.source:<13} {event.text}  ->  {event.state}"
             click.echo(click.style(line, fg="red") if event.is_conflict else line)
 
     return command
@@ -151,10 +150,10 @@ def _round(
     """Do one round by several workers; tell whether anything failed."""
     failed = False
 
-    def work(number: int) -> Round | None:
+    def work(number: int) -> ReconcileReport | None:
         try:
             with context():
-                done: Round = drive(reconcile(pay.setup, _Progress(number)))
+                done: ReconcileReport = drive(reconcile(pay.config, _Progress(number)))
         except AplusError as error:
             click.echo(f"worker {number}: {error}", err=True)
             return None
@@ -174,7 +173,7 @@ class _Progress:
     def __init__(self, worker: int) -> None:
         self._worker, self._told = worker, time.monotonic()
 
-    def __call__(self, done: Round) -> None:
+    def __call__(self, done: ReconcileReport) -> None:
         if time.monotonic() - self._told >= _TELL_EVERY:
             self._told = time.monotonic()
             click.echo(f"worker {self._worker}: {done}")
@@ -184,7 +183,7 @@ class _Progress:
 def _driver(pay: AplusPay) -> Iterator[Callable[[Flow[Any]], Any]]:
     """Yield what runs flows: blocking, or on a loop in a thread if the shop has async hooks."""
     try:
-        _ = pay.performer
+        pay.prepare(awaiting=False)
     except ConfigurationError:
         pass
     else:

@@ -6,7 +6,7 @@ ask: each gives the typed result of one effect.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import frozen
@@ -14,7 +14,7 @@ from attrs import frozen
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from aplus_adapters.payments.model import Attempt, Observation, Refund, Transition
+    from aplus_adapters.payments.model import Attempt, Conflict, Observation, Refund, Transition
     from aplus_adapters.protocol.signed_messages import Answer, SignedRequest
 
 __all__ = [
@@ -31,16 +31,25 @@ __all__ = [
     "add",
     "add_refund",
     "call_hook",
-    "call_store",
     "claim",
+    "claim_refund",
+    "conflict_reported",
     "draw",
+    "due",
+    "due_refunds",
     "get",
+    "history",
+    "latest",
     "new_request_id",
     "now",
     "record",
+    "refunds",
     "release",
+    "release_refund",
+    "reread",
     "send",
     "sleep",
+    "unreported_conflicts",
 ]
 
 
@@ -146,16 +155,68 @@ def get(payment_request_id: str) -> Flow[Attempt | None]:
     return found
 
 
+def latest(order_ref: str) -> Flow[Attempt | None]:
+    """Ask the store for the newest attempt of an order."""
+    attempt: Attempt | None = yield CallStore("latest", (order_ref,))
+    return attempt
+
+
+def reread(attempt: Attempt) -> Flow[Attempt]:
+    """Ask the store for an attempt as it is now."""
+    return (yield from get(attempt.payment_request_id)) or attempt
+
+
+def history(payment_request_id: str) -> Flow[Sequence[Observation]]:
+    """Ask the store for every observation of an attempt, in order."""
+    observations: Sequence[Observation] = yield CallStore("history", (payment_request_id,))
+    return observations
+
+
+def due(now: datetime, limit: int, client_ids: Sequence[str]) -> Flow[Sequence[Attempt]]:
+    """Ask the store for open attempts that may be called about now."""
+    attempts: Sequence[Attempt] = yield CallStore("due", (now, limit, client_ids))
+    return attempts
+
+
+def due_refunds(now: datetime, limit: int, client_ids: Sequence[str]) -> Flow[Sequence[Refund]]:
+    """Ask the store for open refunds that may be called about now."""
+    refunds: Sequence[Refund] = yield CallStore("due_refunds", (now, limit, client_ids))
+    return refunds
+
+
+def unreported_conflicts(limit: int, client_ids: Sequence[str]) -> Flow[Sequence[Conflict]]:
+    """Ask the store for conflicts that the shop was not told of yet."""
+    conflicts: Sequence[Conflict] = yield CallStore("unreported_conflicts", (limit, client_ids))
+    return conflicts
+
+
+def conflict_reported(conflict: Conflict) -> Flow[None]:
+    """Ask the store to note that the shop was told of a conflict."""
+    yield CallStore("conflict_reported", (conflict,))
+
+
+def refunds(payment_request_id: str) -> Flow[Sequence[Refund]]:
+    """Ask the store for every refund of a payment, in order."""
+    stored: Sequence[Refund] = yield CallStore("refunds", (payment_request_id,))
+    return stored
+
+
+def claim_refund(refund_request_id: str, token: int, until: datetime) -> Flow[bool]:
+    """Ask the store for the claim of a refund whose last token was `token`."""
+    is_mine: bool = yield CallStore("claim_refund", (refund_request_id, token, until))
+    return is_mine
+
+
+def release_refund(refund_request_id: str, token: int, at: datetime) -> Flow[bool]:
+    """Ask the store to give the claim of a refund back; the next call is to come at `at`."""
+    was_mine: bool = yield CallStore("release_refund", (refund_request_id, token, at))
+    return was_mine
+
+
 def add_refund(refund: Refund) -> Flow[Refund]:
     """Ask the store to keep a new refund; gives the stored one if its id is known."""
     stored: Refund = yield CallStore("add_refund", (refund,))
     return stored
-
-
-def call_store(method: str, *arguments: Any) -> Flow[Any]:
-    """Ask the store for anything else."""
-    answer = yield CallStore(method, arguments)
-    return answer
 
 
 def claim(payment_request_id: str, token: int, until: datetime) -> Flow[bool]:

@@ -23,7 +23,7 @@ __all__ = [
     "AuthorizeDetails",
     "ConflictDetails",
     "Hooks",
-    "OrderDetails",
+    "LoadOrderDetails",
     "OrderToPay",
     "PaymentDetails",
     "RefundDetails",
@@ -47,7 +47,7 @@ class Visitor:
 
 
 @frozen(kw_only=True)
-class OrderDetails:
+class LoadOrderDetails:
     """What `load_order` is asked: the order that the visitor wants to pay."""
 
     order_ref: str
@@ -190,7 +190,7 @@ class Hooks(Protocol):
     """
 
     def load_order(
-        self, details: OrderDetails, /
+        self, details: LoadOrderDetails, /
     ) -> OrderToPay | Awaitable[OrderToPay | None] | None:
         """Say what the order costs; None if there is no such order to pay."""
         ...

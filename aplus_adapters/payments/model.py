@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Attempt",
     "Conflict",
-    "News",
     "Observation",
     "OrderCode",
+    "Outcome",
     "Refund",
     "RefundState",
     "Source",
@@ -71,7 +71,7 @@ class Source(StrEnum):
     SHOP = "shop"  # our own decision to close an attempt
 
 
-class News(StrEnum):
+class Outcome(StrEnum):
     """What an observation says of the payment."""
 
     CODE_ISSUED = "code issued"
@@ -199,7 +199,7 @@ class Observation:
     """
 
     source: Source
-    news: News
+    outcome: Outcome
     at: datetime
     client_id: str
     result: Result | None = None
@@ -234,7 +234,7 @@ class Conflict:
         said = self.observation
         parts = (
             self.attempt.payment_request_id,
-            said.news,
+            said.outcome,
             said.amount,
             said.payment_id,
             *filter(None, (said.refund_request_id,)),
@@ -258,12 +258,12 @@ class Transition:
     refund: Refund | None = None
 
     @property
-    def settles(self) -> bool:
+    def became_final(self) -> bool:
         """Return whether the attempt became final by it: the shop has to be told."""
         return self.after.state.is_final and not self.before.state.is_final
 
     @property
-    def settles_refund(self) -> bool:
+    def refund_became_final(self) -> bool:
         """Return whether the refund became final by it."""
         before, after = self.refund_before, self.refund
         return after is not None and before is not None and after.state is not before.state

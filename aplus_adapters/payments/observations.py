@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from aplus_adapters.payments.model import News, Observation, OrderCode, Source
+from aplus_adapters.payments.model import Observation, OrderCode, Outcome, Source
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.messages.pay import DEFAULT_EXPIRY
 
@@ -38,7 +38,7 @@ __all__ = [
 ORDER_NOT_EXIST = "ORDER_NOT_EXIST"
 CANCEL_WINDOW_EXCEED = "CANCEL_WINDOW_EXCEED"
 _FARTHEST = timedelta(days=1)
-_FINAL = {"S": News.SUCCEEDED, "F": News.FAILED}
+_FINAL = {"S": Outcome.SUCCEEDED, "F": Outcome.FAILED}
 
 log = logging.getLogger("aplus_adapters")
 
@@ -54,7 +54,7 @@ def observe_pay(answered: Answered[PayResponse], attempt: Attempt, at: datetime)
     response, said_at = answered.message, answered.said_at
     observation = Observation(
         source=Source.PAY,
-        news=News.IN_PROCESS,
+        outcome=Outcome.IN_PROCESS,
         at=at,
         client_id=attempt.client_id,
         result=response.result,
@@ -64,14 +64,14 @@ def observe_pay(answered: Answered[PayResponse], attempt: Attempt, at: datetime)
         claim=attempt.claim,
     )
     if response.result.result_status == "F":
-        return evolve(observation, news=News.REFUSED)
+        return evolve(observation, outcome=Outcome.REFUSED)
     form = response.order_code_form
     if form is None or not form.code_details:
         return observation
     expires_at = _expiry(form, said_at)
     return evolve(
         observation,
-        news=News.CODE_ISSUED,
+        outcome=Outcome.CODE_ISSUED,
         order_code=_order_code(form, expires_at),
         expires_at=at + (expires_at - said_at),
     )
@@ -83,7 +83,7 @@ def observe_notification(
     """Read a notification: S and F are final, anything else says nothing (it should not come)."""
     return Observation(
         source=Source.NOTIFICATION,
-        news=_payment_news(notification.payment_result),
+        outcome=_payment_outcome(notification.payment_result),
         at=at,
         client_id=client_id,
         result=notification.payment_result,
@@ -105,20 +105,20 @@ def observe_inquiry(
     response = answered.message
     result = response.result
     if result.result_code == ORDER_NOT_EXIST:
-        news = News.ABSENT
+        outcome = Outcome.ABSENT
     elif result.result_status == "S" and response.payment_result is not None:
         result = response.payment_result
-        news = _payment_news(result)
+        outcome = _payment_outcome(result)
     else:
         return None
     given_back = None
-    if news is News.SUCCEEDED and attempt.paid_amount is None:
+    if outcome is Outcome.SUCCEEDED and attempt.paid_amount is None:
         given_back = _given_back(response.transactions or (), attempt.amount)
         if given_back is not None and given_back.value >= attempt.amount.value:
-            news = News.RETURNED
+            outcome = Outcome.RETURNED
     return Observation(
         source=Source.INQUIRY,
-        news=news,
+        outcome=outcome,
         at=at,
         client_id=attempt.client_id,
         result=result,
@@ -142,16 +142,16 @@ def observe_cancel(
     """
     result = answered.message.result
     if result.result_status == "S":
-        news = News.CANCELLED
+        outcome = Outcome.CANCELLED
     elif result.result_code == ORDER_NOT_EXIST:
-        news = News.ABSENT
+        outcome = Outcome.ABSENT
     elif result.result_status == "F" and result.result_code == CANCEL_WINDOW_EXCEED:
-        news = News.CANCEL_REFUSED
+        outcome = Outcome.CANCEL_REFUSED
     else:
         return None
     return Observation(
         source=Source.CANCEL,
-        news=news,
+        outcome=outcome,
         at=at,
         client_id=attempt.client_id,
         result=result,
@@ -170,7 +170,7 @@ def observe_refund(
         return None
     return Observation(
         source=Source.REFUND,
-        news=News.REFUNDED if status == "S" else News.REFUND_REFUSED,
+        outcome=Outcome.REFUNDED if status == "S" else Outcome.REFUND_REFUSED,
         at=at,
         client_id=refund.client_id,
         result=response.result,
@@ -190,7 +190,7 @@ def observe_transaction(
         if transaction.transaction_request_id == refund.refund_request_id and _is_done(transaction):
             return Observation(
                 source=Source.INQUIRY,
-                news=News.REFUNDED,
+                outcome=Outcome.REFUNDED,
                 at=at,
                 client_id=refund.client_id,
                 result=transaction.transaction_result,
@@ -212,10 +212,10 @@ def _expiry(form: OrderCodeForm, said_at: datetime) -> datetime:
     return said_at + DEFAULT_EXPIRY
 
 
-def _payment_news(result: Result) -> News:
+def _payment_outcome(result: Result) -> Outcome:
     if result.result_code == ORDER_NOT_EXIST:
-        return News.ABSENT
-    return _FINAL.get(result.result_status, News.IN_PROCESS)
+        return Outcome.ABSENT
+    return _FINAL.get(result.result_status, Outcome.IN_PROCESS)
 
 
 def _given_back(transactions: Iterable[Transaction], paid: Amount) -> Amount | None:

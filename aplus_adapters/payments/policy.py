@@ -1,21 +1,35 @@
-"""Retry policies as data that can be printed, and the rules of time for a whole shop."""
+"""Every pause and limit as data that can be printed, and the accounts that they hold for."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import field, frozen
 
-from aplus_adapters.errors import InvalidValue
+from aplus_adapters.errors import ConfigurationError, InvalidValue
 from aplus_adapters.payments.model import Attempt, Refund
 from aplus_adapters.protocol.messages.pay import DEFAULT_EXPIRY
 from aplus_adapters.protocol.signed_messages import MAX_AGE, MAX_AHEAD
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
-__all__ = ["CANCEL", "FAR", "FARTHEST", "INQUIRY", "PAY", "REFUND", "Retry", "Rules", "has_come"]
+    from aplus_adapters.protocol.account import Account
+
+__all__ = [
+    "CANCEL",
+    "FAR",
+    "FARTHEST",
+    "INQUIRY",
+    "PAY",
+    "REFUND",
+    "PaymentConfig",
+    "Retry",
+    "Timing",
+    "has_come",
+]
 
 
 @frozen(kw_only=True)
@@ -76,7 +90,7 @@ REFUND = Retry(pauses=(1.0, 2.0, 5.0), deadline=30.0)
 
 
 @frozen(kw_only=True)
-class Rules:
+class Timing:
     """The times by which payments are made, asked about and closed.
 
     Sources: protocol, "Time": pay is repeated up to 3 requests; the first inquiry comes 15 to 25 s
@@ -122,18 +136,18 @@ class Rules:
         for name, limit in limits.items():
             if not timedelta(0) < getattr(self, name) < limit:
                 raise InvalidValue(
-                    f"Rules {name}: found {getattr(self, name)}, expected more than 0 and less "
+                    f"Timing {name}: found {getattr(self, name)}, expected more than 0 and less "
                     f"than {limit}"
                 )
         if self.attempts_per_hour < 1:
             raise InvalidValue(
-                f"Rules attempts_per_hour: found {self.attempts_per_hour}, expected 1 or more"
+                f"Timing attempts_per_hour: found {self.attempts_per_hour}, expected 1 or more"
             )
         longest = max(self.timeout, self.inquiry_timeout, self.pay.longest)
         if self.claim.total_seconds() < longest:
             raise InvalidValue(
-                f"Rules claim: found {self.claim}, expected at least the {longest:g} s that a call "
-                "may take"
+                f"Timing claim: found {self.claim}, expected at least the {longest:g} s that a "
+                "call may take"
             )
 
     @property
@@ -154,3 +168,40 @@ class Rules:
             f"every {self.after_refusal.total_seconds():g} s with an alarm in the log\n"
             f"refund: {self.refund}, then every {self.after_refusal.total_seconds():g} s"
         )
+
+
+@frozen(kw_only=True)
+class PaymentConfig:
+    """Accounts by client id, the first one being the default, and the rules of time."""
+
+    accounts: Mapping[str, Account]
+    timing: Timing = field(factory=Timing)
+
+    @property
+    def default_account(self) -> Account:
+        """Return the account that takes payments unless the order names another."""
+        return next(iter(self.accounts.values()))
+
+    def is_free(self, item: Attempt | Refund, moment: datetime) -> bool:
+        """Return whether nobody's claim of an attempt or a refund is in force.
+
+        One that ends later than a claim can, counted from now, was made by a clock that was wrong.
+        """
+        until, longest = item.claimed_until, max(self.timing.claim, self.timing.refund_claim)
+        return until is None or not moment < until <= moment + longest
+
+    def is_due(self, item: Attempt | Refund, moment: datetime) -> bool:
+        """Return whether it is time to call Alipay+ about an attempt or a refund of ours."""
+        is_ours = item.client_id in self.accounts
+        return is_ours and self.is_free(item, moment) and has_come(item, moment)
+
+    def account(self, client_id: str | None) -> Account:
+        """Return the account of a client id (None: the default); ConfigurationError if unknown."""
+        if client_id is None:
+            return self.default_account
+        if client_id not in self.accounts:
+            raise ConfigurationError(
+                f"client id {client_id[:128]!r}: found no such account, expected one of "
+                f"{', '.join(self.accounts)}; pass every account to AplusPay"
+            )
+        return self.accounts[client_id]

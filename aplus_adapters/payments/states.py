@@ -16,8 +16,8 @@ from aplus_adapters.errors import (
 from aplus_adapters.payments.model import (
     Attempt,
     Conflict,
-    News,
     Observation,
+    Outcome,
     Refund,
     RefundState,
     Source,
@@ -45,40 +45,40 @@ _C, _P, _L, _S, _F, _X = (
     State.CANCELLED,
 )
 
-# One row per news, one column per state. Failed and cancelled attempts show no code, so a late code
-# or refusal is harmless there; a late success never is. Once we are going to cancel, a success is
-# kept but the attempt can only become cancelled, since the cancellation returns the money. Source:
-# protocol, "Time", how a payment is closed.
-_ROWS: dict[News, tuple[State | str, ...]] = {
+# One row per outcome, one column per state. Failed and cancelled attempts show no code, so a late
+# code or refusal is harmless there; a late success never is. Once we are going to cancel, a success
+# is kept but the attempt can only become cancelled, since the cancellation returns the money.
+# Source: protocol, "Time", how a payment is closed.
+_ROWS: dict[Outcome, tuple[State | str, ...]] = {
     #                     CREATED   PENDING   CLOSING   SUCCEEDED FAILED    CANCELLED
-    News.CODE_ISSUED:    (_P,       _P,       _L,       _S,       _F,       _X),
-    News.REFUSED:        (_F,       _P,       _F,       _S,       _F,       _X),
-    News.IN_PROCESS:     (_C,       _P,       _L,       _S,       _F,       _X),
-    News.SUCCEEDED:      (_S,       _S,       _L,       _S,       CONFLICT, CONFLICT),
-    News.FAILED:         (_F,       _F,       _F,       CONFLICT, _F,       _X),
-    News.CLOSING:        (_L,       _L,       _L,       _S,       _F,       _X),
-    News.CANCELLED:      (_X,       _X,       _X,       CONFLICT, _F,       _X),
-    News.CANCEL_REFUSED: (_C,       _P,       _P,       _S,       _F,       _X),
-    News.ABSENT:         (_C,       _P,       _F,       CONFLICT, _F,       _X),
-    News.RETURNED:       (_X,       _X,       _X,       CONFLICT, _F,       _X),
-    News.REFUNDED:       (CONFLICT, CONFLICT, CONFLICT, _S,       CONFLICT, CONFLICT),
-    News.REFUND_REFUSED: (_C,       _P,       _L,       _S,       _F,       _X),
+    Outcome.CODE_ISSUED:    (_P,       _P,       _L,       _S,       _F,       _X),
+    Outcome.REFUSED:        (_F,       _P,       _F,       _S,       _F,       _X),
+    Outcome.IN_PROCESS:     (_C,       _P,       _L,       _S,       _F,       _X),
+    Outcome.SUCCEEDED:      (_S,       _S,       _L,       _S,       CONFLICT, CONFLICT),
+    Outcome.FAILED:         (_F,       _F,       _F,       CONFLICT, _F,       _X),
+    Outcome.CLOSING:        (_L,       _L,       _L,       _S,       _F,       _X),
+    Outcome.CANCELLED:      (_X,       _X,       _X,       CONFLICT, _F,       _X),
+    Outcome.CANCEL_REFUSED: (_C,       _P,       _P,       _S,       _F,       _X),
+    Outcome.ABSENT:         (_C,       _P,       _F,       CONFLICT, _F,       _X),
+    Outcome.RETURNED:       (_X,       _X,       _X,       CONFLICT, _F,       _X),
+    Outcome.REFUNDED:       (CONFLICT, CONFLICT, CONFLICT, _S,       CONFLICT, CONFLICT),
+    Outcome.REFUND_REFUSED: (_C,       _P,       _L,       _S,       _F,       _X),
 }  # fmt: skip
 _REFUND_STATES = {
-    News.REFUNDED: RefundState.SUCCEEDED,
-    News.REFUND_REFUSED: RefundState.FAILED,
+    Outcome.REFUNDED: RefundState.SUCCEEDED,
+    Outcome.REFUND_REFUSED: RefundState.FAILED,
 }
 # What was asked under an older claim and tells only of absence or of "still open" is overtaken.
-_OVERTAKEN = (News.ABSENT, News.CLOSING, News.CANCEL_REFUSED)
+_OVERTAKEN = (Outcome.ABSENT, Outcome.CLOSING, Outcome.CANCEL_REFUSED)
 
-TABLE: Mapping[tuple[State, News], State | str] = MappingProxyType(
+TABLE: Mapping[tuple[State, Outcome], State | str] = MappingProxyType(
     {
-        (state, news): outcome
-        for news, row in _ROWS.items()
-        for state, outcome in zip((_C, _P, _L, _S, _F, _X), row, strict=True)
+        (state, outcome): following
+        for outcome, row in _ROWS.items()
+        for state, following in zip((_C, _P, _L, _S, _F, _X), row, strict=True)
     }
 )
-"""(state, news) to the next state, or CONFLICT."""
+"""(state, outcome) to the next state, or CONFLICT."""
 
 
 def advance(attempt: Attempt, observation: Observation, refund: Refund | None = None) -> Transition:
@@ -96,15 +96,15 @@ def advance(attempt: Attempt, observation: Observation, refund: Refund | None = 
         )
     if observation.refund_request_id is not None:
         return _advance_refund(attempt, observation, refund)
-    news = _effective(attempt, observation)
-    outcome = TABLE[attempt.state, news]
+    outcome = _effective(attempt, observation)
+    following = TABLE[attempt.state, outcome]
     reason = _mismatch(attempt, observation)
-    if reason is None and outcome == CONFLICT:
-        reason = f"{observation.news} by {observation.source} although it is {attempt.state}"
+    if reason is None and following == CONFLICT:
+        reason = f"{observation.outcome} by {observation.source} although it is {attempt.state}"
     if reason is not None:
         after = _rescheduled(_disputed(attempt, observation), observation)
     else:
-        after = _applied(attempt, State(outcome), news, observation)
+        after = _applied(attempt, State(following), outcome, observation)
         reason = _given_back_in_part(attempt, after, observation)
     conflict = reason and Conflict(attempt=after, observation=observation, reason=reason)
     return Transition(
@@ -112,18 +112,18 @@ def advance(attempt: Attempt, observation: Observation, refund: Refund | None = 
     )
 
 
-def _effective(attempt: Attempt, observation: Observation) -> News:
+def _effective(attempt: Attempt, observation: Observation) -> Outcome:
     """Return what an observation says in the light of what is stored; IN_PROCESS for nothing."""
-    news = observation.news
-    if news is News.REFUSED and attempt.order_code is not None:
-        return News.IN_PROCESS  # an identical request was accepted: this one's refusal is moot
-    if news in _OVERTAKEN and observation.claim != attempt.claim:
-        return News.IN_PROCESS
-    if news is News.ABSENT and not _is_gone(attempt, observation):
-        return News.IN_PROCESS
-    if news is News.FAILED and attempt.state is State.CLOSING and _is_closed(observation):
-        return News.CANCELLED  # our cancelPayment acted, though its answer may have been lost
-    return news
+    outcome = observation.outcome
+    if outcome is Outcome.REFUSED and attempt.order_code is not None:
+        return Outcome.IN_PROCESS  # an identical request was accepted: this one's refusal is moot
+    if outcome in _OVERTAKEN and observation.claim != attempt.claim:
+        return Outcome.IN_PROCESS
+    if outcome is Outcome.ABSENT and not _is_gone(attempt, observation):
+        return Outcome.IN_PROCESS
+    if outcome is Outcome.FAILED and attempt.state is State.CLOSING and _is_closed(observation):
+        return Outcome.CANCELLED  # our cancelPayment acted, though its answer may have been lost
+    return outcome
 
 
 def _is_closed(observation: Observation) -> bool:
@@ -150,7 +150,7 @@ def _mismatch(attempt: Attempt, observation: Observation) -> str | None:
     said, ours = observation.amount, attempt.amount
     if said is not None and said != ours:
         return f"{observation.source} says {said}, the attempt is for {ours}"
-    if said is None and observation.news is News.SUCCEEDED:
+    if said is None and observation.outcome is Outcome.SUCCEEDED:
         return f"{observation.source} says paid without an amount to compare with {ours}"
     if (
         observation.payment_id is not None
@@ -163,20 +163,20 @@ def _mismatch(attempt: Attempt, observation: Observation) -> str | None:
 
 def _disputed(attempt: Attempt, observation: Observation) -> Attempt:
     """Return the attempt with the money that a contradicting success says was taken."""
-    if observation.news is not News.SUCCEEDED or attempt.state is State.SUCCEEDED:
+    if observation.outcome is not Outcome.SUCCEEDED or attempt.state is State.SUCCEEDED:
         return attempt
     if attempt.state is State.CANCELLED:  # the cancellation returns it
         return evolve(attempt, success_reported=True)
     return evolve(attempt, disputed=observation.amount or attempt.amount)
 
 
-def _applied(attempt: Attempt, state: State, news: News, observation: Observation) -> Attempt:
+def _applied(attempt: Attempt, state: State, outcome: Outcome, observation: Observation) -> Attempt:
     if attempt.state.is_final:
         if state is State.SUCCEEDED and attempt.payment_id is None:
             return evolve(attempt, payment_id=observation.payment_id)
         return attempt
-    reported = attempt.success_reported or news is News.SUCCEEDED
-    if news is News.CANCEL_REFUSED and reported and attempt.state is State.CLOSING:
+    reported = attempt.success_reported or outcome is Outcome.SUCCEEDED
+    if outcome is Outcome.CANCEL_REFUSED and reported and attempt.state is State.CLOSING:
         state = State.SUCCEEDED  # nothing returns the money: what was reported decides
     moved = state is not attempt.state
     after = evolve(
@@ -206,7 +206,7 @@ def _rescheduled(attempt: Attempt, observation: Observation) -> Attempt:
 
 def _given_back_in_part(before: Attempt, after: Attempt, observation: Observation) -> str | None:
     """Return why a person must look at a payment that became paid and was given back in part."""
-    if observation.given_back is None or observation.news is not News.SUCCEEDED:
+    if observation.given_back is None or observation.outcome is not Outcome.SUCCEEDED:
         return None
     if before.state.is_final or after.state is not State.SUCCEEDED:
         return None
@@ -221,15 +221,15 @@ def _advance_refund(
             f"refund {observation.refund_request_id}: found no such refund of payment "
             f"{attempt.payment_request_id}"
         )
-    state = _REFUND_STATES[observation.news]
+    state = _REFUND_STATES[observation.outcome]
     is_overtaken = state is RefundState.FAILED and observation.claim != refund.claim
     reason = None
     if observation.amount not in (None, refund.amount):
         reason = f"refund says {observation.amount}, it was to be {refund.amount}"
-    elif TABLE[attempt.state, observation.news] == CONFLICT and attempt.disputed is None:
-        reason = f"{observation.news} although the payment is {attempt.state}"
+    elif TABLE[attempt.state, observation.outcome] == CONFLICT and attempt.disputed is None:
+        reason = f"{observation.outcome} although the payment is {attempt.state}"
     elif refund.state not in (RefundState.CREATED, state) and not is_overtaken:
-        reason = f"{observation.news} although the refund is {refund.state}"
+        reason = f"{observation.outcome} although the refund is {refund.state}"
     conflict = None
     after, refund_after = attempt, refund
     if reason is not None:
@@ -313,5 +313,5 @@ def too_many(order_ref: str, most: int) -> TooManyAttempts:
     """Return the error for an order that has had all the attempts that it may have in an hour."""
     return TooManyAttempts(
         f"order {order_ref}: found {most} payment attempts within an hour, which are all that it "
-        "may have; see by `aplus show` why they end, or raise Rules.attempts_per_hour"
+        "may have; see by `aplus show` why they end, or raise Timing.attempts_per_hour"
     )

@@ -1,4 +1,4 @@
-"""A payment's story for an operator: every observation, and what it changed, told again."""
+"""A payment's timeline for an operator: every observation, and what it changed."""
 
 from __future__ import annotations
 
@@ -6,52 +6,55 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from aplus_adapters.payments.model import News, RefundState, State
+from aplus_adapters.errors import UnknownPayment
+from aplus_adapters.payments import effects
+from aplus_adapters.payments.model import Outcome, RefundState, State
 from aplus_adapters.payments.states import advance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from aplus_adapters.payments.effects import Flow
     from aplus_adapters.payments.model import Attempt, Observation, Refund
 
-__all__ = ["Event", "tell"]
+__all__ = ["Event", "read_timeline", "timeline"]
 
 
 @frozen(kw_only=True)
 class Event:
-    """One line of the story: when, who said it, what, and what became of it."""
+    """One line of the timeline: when, from where, what was said, and the state after it."""
 
     at: datetime
     source: str
     text: str
-    outcome: str
+    state: str
     is_conflict: bool = False
 
 
-def tell(
-    attempt: Attempt, history: Sequence[Observation], refunds: Sequence[Refund]
+def timeline(
+    attempt: Attempt, observations: Sequence[Observation], refunds: Sequence[Refund]
 ) -> list[Event]:
     """Return the events of an attempt in order, by running its history through the state table.
 
-    `history` and `refunds` are what the store gives for the attempt.
+    `observations` and `refunds` are what the store has for the attempt.
     """
     first = Event(
         at=attempt.created_at,
         source="shop",
         text=f"pay {attempt.amount} for order {attempt.order_ref}",
-        outcome=str(State.CREATED),
+        state=str(State.CREATED),
     )
     asked = [
         Event(
             at=refund.created_at,
             source="shop",
             text=f"refund {refund.amount} as {refund.refund_request_id}",
-            outcome=str(RefundState.CREATED),
+            state=str(RefundState.CREATED),
         )
         for refund in refunds
     ]
-    told = [first, *asked]
+    events = [first, *asked]
     present = evolve(
         attempt,
         state=State.CREATED,
@@ -64,7 +67,7 @@ def tell(
         refunded=0,
     )
     open_refunds = {one.refund_request_id: _as_it_began(one) for one in refunds}
-    for observation in history:
+    for observation in observations:
         refund = open_refunds.get(observation.refund_request_id or "")
         if refund is not None:
             refund = evolve(refund, claim=max(refund.claim, observation.claim or 0))
@@ -72,22 +75,34 @@ def tell(
             present = evolve(present, claim=max(present.claim, observation.claim or 0))
         transition = advance(present, observation, refund)
         present = transition.after
-        if observation.news is News.CODE_ISSUED and not present.state.is_final:
+        if observation.outcome is Outcome.CODE_ISSUED and not present.state.is_final:
             present = evolve(present, order_code=attempt.order_code)  # which the history leaves out
         if transition.refund is not None:
             open_refunds[transition.refund.refund_request_id] = transition.refund
         conflict = transition.conflict
         state = transition.refund.state if transition.refund is not None else present.state
-        told.append(
+        events.append(
             Event(
                 at=observation.at,
                 source=str(observation.source),
                 text=_text(observation),
-                outcome=str(state) if conflict is None else f"CONFLICT: {conflict.reason}",
+                state=str(state) if conflict is None else f"CONFLICT: {conflict.reason}",
                 is_conflict=conflict is not None,
             )
         )
-    return sorted(told, key=lambda event: event.at)
+    return sorted(events, key=lambda event: event.at)
+
+
+def read_timeline(payment_request_id: str) -> Flow[list[Event]]:
+    """Return the events of a stored payment, in order. Raises UnknownPayment, StoreError."""
+    attempt = yield from effects.get(payment_request_id)
+    if attempt is None:
+        raise UnknownPayment(
+            f"timeline of {payment_request_id[:64]!r}: found no such payment in the store, "
+            "expected a paymentRequestId; `latest` finds the one of an order"
+        )
+    observations = yield from effects.history(payment_request_id)
+    return timeline(attempt, observations, (yield from effects.refunds(payment_request_id)))
 
 
 def _as_it_began(refund: Refund) -> Refund:
@@ -95,7 +110,7 @@ def _as_it_began(refund: Refund) -> Refund:
 
 
 def _text(observation: Observation) -> str:
-    parts = [str(observation.news)]
+    parts = [str(observation.outcome)]
     if observation.amount is not None:
         parts.append(str(observation.amount))
     if observation.refund_request_id is not None:

@@ -7,17 +7,32 @@ sibling calls add. A code that is not listed is handled by its status alone.
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
+
+from aplus_adapters.errors import AplusError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aplus_adapters.protocol.messages.result import Result
 
-__all__ = ["CODES", "Action", "Audience", "ResultCode", "look_up"]
+__all__ = ["CODES", "Action", "Audience", "Rejected", "ResultCode", "look_up"]
+
+
+class Rejected(AplusError):
+    """Alipay+ refused the call with status F in a verified answer; `result` says why."""
+
+    def __init__(self, message: str, *, result: Result) -> None:
+        super().__init__(message)
+        self.result = result
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to make it again: its result is no positional argument."""
+        return partial(Rejected, result=self.result), self.args
 
 
 class Action(StrEnum):

@@ -13,8 +13,8 @@ from attrs import evolve
 
 from aplus_adapters.errors import InconsistentRetry
 from aplus_adapters.payments import policy as policies
-from aplus_adapters.payments.calls import call
 from aplus_adapters.payments.effects import Draw, Send, Sleep
+from aplus_adapters.payments.flows.gateway_call import call
 from aplus_adapters.protocol.messages.cancel import CancelRequest, CancelResponse
 from aplus_adapters.protocol.messages.inquiry import InquiryRequest, InquiryResponse
 from aplus_adapters.protocol.messages.pay import PayRequest, PayResponse

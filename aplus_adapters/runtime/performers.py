@@ -129,9 +129,9 @@ class AsyncPerformer:
         self._telling = OwnThreads(_THREADS, "aplus-tell")
         self._asking = OwnThreads(_THREADS, "aplus-ask")
         self._table: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
-            Now: _soon(clock.now),
-            Draw: _soon(clock.draw),
-            NewRequestId: _soon(clock.new_request_id),
+            Now: _without_waiting(clock.now),
+            Draw: _without_waiting(clock.draw),
+            NewRequestId: _without_waiting(clock.new_request_id),
             Sleep: lambda effect: clock.sleep_async(effect.seconds),
             Send: lambda effect: sender.send(effect.request, effect.timeout),
             CallStore: self._call_store,
@@ -178,11 +178,11 @@ class AsyncPerformer:
         hook = getattr(self._hooks, effect.name)
         if effect.name in self._async:
             return await _as_hook_error_async(effect.name, hook, effect.details)
-        call = partial(_as_hook_error, awaits=_as_it_is)
+        call = partial(_as_hook_error, awaits=_unchanged)
         threads = self._telling if effect.name in _TELLING else self._asking
         answer = await self._in_thread(threads, call, effect.name, hook, effect.details)
         if inspect.isawaitable(answer):  # a decorator that is not async around a hook that is
-            return await _as_hook_error_async(effect.name, _as_it_is, answer)
+            return await _as_hook_error_async(effect.name, _unchanged, answer)
         return answer
 
     async def _record(self, effect: Record) -> Any:
@@ -220,11 +220,11 @@ def _calls(hooks: Any, transition: Transition, connection: Any) -> list[CallHook
     """Say which hooks a transition calls inside the store's transaction."""
     attempt, observation = transition.after, transition.observation
     calls = []
-    if transition.settles:
+    if transition.became_final:
         details = PaymentDetails(attempt=attempt, observation=observation, connection=connection)
         calls.append(CallHook("payment_changed", details))
     if (
-        transition.settles_refund
+        transition.refund_became_final
         and transition.refund is not None
         and getattr(hooks, "refund_changed", None) is not None
     ):
@@ -238,7 +238,7 @@ def _calls(hooks: Any, transition: Transition, connection: Any) -> list[CallHook
     return calls
 
 
-def _as_it_is(answer: Any) -> Any:
+def _unchanged(answer: Any) -> Any:
     return answer
 
 
@@ -268,7 +268,7 @@ def _await_on(loop: asyncio.AbstractEventLoop, answer: Awaitable[Any]) -> Any:
                 raise ConfigurationError("the event loop ended before the hook did") from None
 
 
-def _soon(function: Callable[[], Any]) -> Callable[[Any], Awaitable[Any]]:
+def _without_waiting(function: Callable[[], Any]) -> Callable[[Any], Awaitable[Any]]:
     async def call(_effect: object) -> Any:
         return function()
 

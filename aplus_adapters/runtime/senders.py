@@ -53,7 +53,7 @@ class Sender:
 
         Raises NotSent, also as a ConfigurationError where no client can be made; OutcomeUnknown.
         """
-        self._leave_to_parent()
+        self._renew_after_fork()
         client = self._client(request) if self._shops_own is None else self._shops_own
         try:
             if guard(client):
@@ -82,7 +82,7 @@ class Sender:
                 self._clients[request.client_id] = made
             return self._clients[request.client_id]
 
-    def _leave_to_parent(self) -> None:
+    def _renew_after_fork(self) -> None:
         """Use no connection of the process that this one was forked from."""
         if self._process != os.getpid():
             self._process, self._clients, self._lock = os.getpid(), {}, Lock()
@@ -91,7 +91,7 @@ class Sender:
 
     def close(self) -> None:
         """Close the clients that were made here."""
-        self._leave_to_parent()
+        self._renew_after_fork()
         while self._clients:
             self._clients.popitem()[1].close()
 
@@ -113,7 +113,7 @@ class AsyncSender:
 
         Raises NotSent, also as a ConfigurationError where no client can be made; OutcomeUnknown.
         """
-        self._leave_to_parent()
+        self._renew_after_fork()
         client = await self._client(request) if self._shops_own is None else self._shops_own
         # The time-out below watches the time: an error beside it would have its clean-up cancelled.
         body = _Body(request, math.inf)
@@ -145,7 +145,7 @@ class AsyncSender:
             mine.clients[request.client_id] = made
         return mine.clients[request.client_id]
 
-    def _leave_to_parent(self) -> None:
+    def _renew_after_fork(self) -> None:
         """Use no connection of the process that this one was forked from."""
         if self._process != os.getpid():
             self._process, self._loops = os.getpid(), {}
@@ -154,7 +154,7 @@ class AsyncSender:
 
     async def aclose(self) -> None:
         """Close the clients that were made here for the running loop."""
-        self._leave_to_parent()
+        self._renew_after_fork()
         mine = self._loops.pop(asyncio.get_running_loop(), None)
         if mine is not None:
             await mine.closer.aclose()

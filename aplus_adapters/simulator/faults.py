@@ -34,19 +34,19 @@ class Faults:
     """The faults that were ordered and not used up."""
 
     def __init__(self) -> None:
-        self._ordered: list[Fault] = []
+        self._injected: list[Fault] = []
 
-    def order(self, wanted: list[dict[str, Any]]) -> None:
+    def inject(self, wanted: list[dict[str, Any]]) -> None:
         """Replace all faults; ValueError or TypeError for one that does not exist."""
         made = [Fault(**one) for one in wanted]
         for one in made:
             if one.fault not in (*BEFORE, *AFTER):
                 raise ValueError(f"fault {one.fault!r}: expected one of {(*BEFORE, *AFTER)}")
-        self._ordered = made
+        self._injected = made
 
     def take(self, call: str) -> Fault | None:
         """Use up one occurrence of the first fault that fits the call."""
-        for fault in self._ordered:
+        for fault in self._injected:
             if fault.call in ("*", call) and fault.times > 0:
                 fault.times -= 1
                 return fault

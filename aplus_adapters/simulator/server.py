@@ -178,7 +178,7 @@ class Simulator:
 
     async def _order_faults(self, request: Request) -> Response:
         try:
-            self.faults.order(json.loads(await request.body()))
+            self.faults.inject(json.loads(await request.body()))
         except (ValueError, TypeError) as error:
             return JSONResponse({"error": str(error)}, 400)
         return JSONResponse({})

@@ -22,12 +22,12 @@ from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.stores.drivers import (
     CONNECT,
     INFO_OPEN,
-    LOCK,
+    SQLITE_LOCK,
     check_dialect,
     check_engine,
     has_transaction,
+    prepare_postgresql,
     restore,
-    settle_postgresql,
 )
 from aplus_adapters.stores.watchdog import Watchdog
 
@@ -109,13 +109,15 @@ class _Named:
 
 def _connect_args(url: URL) -> dict[str, Any]:
     """Return our time-outs for connecting; what the address says itself is left alone."""
-    ours = {"timeout": LOCK} if url.get_backend_name() == "sqlite" else {"connect_timeout": CONNECT}
+    ours = {"timeout": SQLITE_LOCK}
+    if url.get_backend_name() != "sqlite":
+        ours = {"connect_timeout": CONNECT}
     return {name: value for name, value in ours.items() if name not in url.query}
 
 
 def _prepare_sqlite(driver: Any, _record: Any) -> None:
     # Readers do not wait for writers; a commit survives the process's death and the machine's.
-    deadline = time.monotonic() + LOCK
+    deadline = time.monotonic() + SQLITE_LOCK
     while True:
         try:
             driver.execute("PRAGMA journal_mode=WAL")
@@ -132,7 +134,7 @@ def _prepare_sqlite(driver: Any, _record: Any) -> None:
 def _prepare_postgresql(watchdog: Watchdog, options: str, driver: Any, record: Any) -> None:
     watchdog.watch(driver, _PING)
     try:
-        settle_postgresql(driver, record.info, options)
+        prepare_postgresql(driver, record.info, options)
     finally:
         watchdog.leave(driver)
 

@@ -21,7 +21,6 @@ from aplus_adapters.errors import ConfigurationError, HookError, StoreError, hid
 from aplus_adapters.payments.store import STORE_METHODS, STORE_READS
 from aplus_adapters.stores.connections import keep_to_this_process, open_engine
 from aplus_adapters.stores.drivers import (
-    LOCK,
     begin,
     check_before_commit,
     check_engine,
@@ -44,7 +43,7 @@ C = TypeVar("C", bound=type)
 _REPEATING = 2.0  # seconds in which a transaction is begun again; the last one may wait for a lock
 _MIGRATING = 15.0  # seconds for the transactions of older workers to leave the tables alone
 _WAITED = (
-    f"waited {LOCK:g} s for what another open transaction holds. If that is the caller's own (a "
+    "waited too long for what another open transaction holds. If that is the caller's own (a "
     "view that has written, a hook that writes by another connection than details.connection), "
     "each waits for the other: move this call of aplus_adapters before that write or behind its "
     "commit, and write in hooks by details.connection"

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 __all__ = [
     "CONNECT",
     "INFO_OPEN",
-    "INFO_SETTLED",
+    "INFO_TIME_LIMIT",
     "LOCK",
+    "SQLITE_LOCK",
     "STATEMENT",
     "begin",
     "check_before_commit",
@@ -38,21 +39,24 @@ __all__ = [
     "has_transaction",
     "long_statements",
     "may_be_repeated",
+    "prepare_postgresql",
     "refuse_blocking_gevent",
     "restore",
-    "settle_postgresql",
     "sqlstate",
 ]
 
 # Seconds. An answer is due within 5: a lock gives up before its statement does, and that before
 # the watchdog cuts the connection, so that the error says what was waited for.
 LOCK = 2.5
+SQLITE_LOCK = 3.5  # one lock for all that write: it is waited for longer
 STATEMENT = 3.0
 _MINUTE = 60.0
 CONNECT = 2  # the least that PostgreSQL's client library takes
 
 INFO_OPEN = "aplus_open"  # a transaction was open when the pool handed the connection out
-INFO_SETTLED = "aplus_settled"  # seconds for a statement; its time-outs belong to the connection
+INFO_TIME_LIMIT = (
+    "aplus_time_limit"  # seconds for a statement; its time-outs belong to the connection
+)
 _INFO_RESTORE = "aplus_restore"  # what the connection was like before our transaction
 
 _DRIVERS = {"sqlite": ("pysqlite",), "postgresql": ("psycopg", "psycopg2")}
@@ -178,7 +182,7 @@ def _begin_postgresql(connection: Connection) -> None:
         driver.autocommit = False
         if "isolation_level" not in connection.get_execution_options():
             connection.info[_INFO_RESTORE] = {"autocommit": True}  # otherwise SQLAlchemy does it
-    if INFO_SETTLED not in connection.info:
+    if INFO_TIME_LIMIT not in connection.info:
         connection.exec_driver_sql(_OF_THE_TRANSACTION)
         if not has_transaction(driver):
             raise ConfigurationError(
@@ -206,7 +210,7 @@ def _begin_sqlite(connection: Connection) -> None:
     if before["synchronous"] < 2:  # FULL: what is acknowledged survives a power cut
         driver.execute("PRAGMA synchronous=FULL")
     driver.execute("PRAGMA busy_timeout=0")
-    patience = min(before["busy_timeout"] / 1000, LOCK)
+    patience = min(before["busy_timeout"] / 1000, SQLITE_LOCK)
     started = time.monotonic()
     while True:
         try:
@@ -256,7 +260,7 @@ def check_before_commit(connection: Connection, *, writes: bool) -> None:
         )
 
 
-def settle_postgresql(driver: Any, info: dict[Any, Any], options: str) -> None:
+def prepare_postgresql(driver: Any, info: dict[Any, Any], options: str) -> None:
     """Give a new connection of our own its time-outs, unless a pooler is in between.
 
     `options` are those of the address: a time-out that it names is left alone. Behind a pooler
@@ -269,7 +273,7 @@ def settle_postgresql(driver: Any, info: dict[Any, Any], options: str) -> None:
     if cursor.fetchone()[0] == driver.info.backend_pid:
         cursor.execute(_settings("false", options))
         cursor.execute("SELECT extract(epoch FROM current_setting('statement_timeout')::interval)")
-        info[INFO_SETTLED] = float(cursor.fetchone()[0])
+        info[INFO_TIME_LIMIT] = float(cursor.fetchone()[0])
     elif hasattr(driver, "prepare_threshold"):
         driver.prepare_threshold = None  # the next transaction may be another server's
     cursor.close()
@@ -282,15 +286,15 @@ def long_statements(connection: Connection) -> Iterator[None]:
     if connection.dialect.name != "postgresql":
         yield
         return
-    settled = connection.info.get(INFO_SETTLED)
-    if settled:
-        connection.info[INFO_SETTLED] = _MINUTE
+    time_limit = connection.info.get(INFO_TIME_LIMIT)
+    if time_limit:
+        connection.info[INFO_TIME_LIMIT] = _MINUTE
     connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(_MINUTE * 1000)}")
     try:
         yield
     finally:
-        if settled:
-            connection.info[INFO_SETTLED] = settled
+        if time_limit:
+            connection.info[INFO_TIME_LIMIT] = time_limit
 
 
 def sqlstate(error: DBAPIError) -> str | None:

@@ -98,7 +98,7 @@ class MemoryStore:
             raise _busy(payment_request_id)
         try:
             transition = self._advance(payment_request_id, observation)
-            if transition.settles or transition.settles_refund:
+            if transition.became_final or transition.refund_became_final:
                 inside(transition, None)
             return self._commit(transition)
         finally:
@@ -120,7 +120,7 @@ class MemoryStore:
             await asyncio.sleep(_LOOK_AGAIN)
         try:
             transition = self._advance(payment_request_id, observation)
-            if transition.settles or transition.settles_refund:
+            if transition.became_final or transition.refund_became_final:
                 await inside(transition, None)
             return self._commit(transition)
         finally:
@@ -133,7 +133,7 @@ class MemoryStore:
             return None
         try:
             transition = self._advance(payment_request_id, observation)
-            tells = transition.settles or transition.settles_refund
+            tells = transition.became_final or transition.refund_became_final
             return None if tells else self._commit(transition)
         finally:
             lock.release()
@@ -225,7 +225,7 @@ class MemoryStore:
                     of_order.remove(request_id)
                     of_order.append(request_id)
             self._history[request_id].append(transition.observation)
-            if transition.refund is not None and transition.settles_refund:
+            if transition.refund is not None and transition.refund_became_final:
                 self._refunds[transition.refund.refund_request_id] = transition.refund
             if transition.conflict is not None:
                 self._conflicts.setdefault(transition.conflict.key, transition.conflict)

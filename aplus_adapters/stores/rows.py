@@ -11,9 +11,9 @@ from aplus_adapters.errors import AplusError
 from aplus_adapters.payments.model import (
     Attempt,
     Conflict,
-    News,
     Observation,
     OrderCode,
+    Outcome,
     Refund,
     RefundState,
     Source,
@@ -160,7 +160,7 @@ def dump_observation(observation: Observation) -> str:
     """
     details: dict[str, Any] = {
         "source": observation.source,
-        "news": observation.news,
+        "outcome": observation.outcome,
         "at": observation.at.isoformat(),
         "clientId": observation.client_id,
         "result": observation.result and observation.result.to_wire(),
@@ -188,7 +188,7 @@ def load_observation(text: str) -> Observation:
 
     return Observation(
         source=Source(found["source"]),
-        news=News(found["news"]),
+        outcome=Outcome(found["outcome"]),
         at=datetime.fromisoformat(found["at"]),
         client_id=found["clientId"],
         result=Result.from_wire(found["result"]) if "result" in found else None,

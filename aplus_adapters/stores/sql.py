@@ -170,7 +170,7 @@ class SQLStore:
                 values = self._changes(connection, transition)
                 mine = self._payment(payment_request_id)
                 connection.execute(update(payments).where(*mine).values(values))
-            if transition.refund is not None and transition.settles_refund:
+            if transition.refund is not None and transition.refund_became_final:
                 this = refunds.c.refund_request_id == transition.refund.refund_request_id
                 values = refund_changes(transition.refund)
                 connection.execute(update(refunds).where(self._ours(refunds), this).values(values))
@@ -182,7 +182,7 @@ class SQLStore:
                 )
             )
             transition = self._keep_conflict(connection, transition)
-            if transition.settles or transition.settles_refund:
+            if transition.became_final or transition.refund_became_final:
                 inside(transition, connection)
         return transition
 

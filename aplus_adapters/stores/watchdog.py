@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 
-from aplus_adapters.stores.drivers import INFO_SETTLED, STATEMENT
+from aplus_adapters.stores.drivers import INFO_TIME_LIMIT, STATEMENT
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -38,7 +38,7 @@ class Watchdog:
         def begin(connection: Any, *_: Any) -> None:
             if connection.invalidated:  # lost: the rollback has nobody to go to
                 return
-            limit = connection.info.get(INFO_SETTLED, STATEMENT)
+            limit = connection.info.get(INFO_TIME_LIMIT, STATEMENT)
             if limit:  # 0 is an address that wants no limit
                 self.watch(connection.connection.dbapi_connection, limit + _GRACE)
 

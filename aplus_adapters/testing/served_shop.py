@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator, Mapping
     from pathlib import Path
 
-    from aplus_adapters.payments.hooks import ConflictDetails, OrderDetails, PaymentDetails
+    from aplus_adapters.payments.hooks import ConflictDetails, LoadOrderDetails, PaymentDetails
     from aplus_adapters.payments.model import Attempt
     from aplus_adapters.protocol.account import Account
     from aplus_adapters.simulator.process import SimulatorProcess
@@ -30,7 +30,7 @@ __all__ = [
     "JSON",
     "TRUSTED_ORIGIN",
     "AsgiClient",
-    "NotingShop",
+    "RecordingShop",
     "ServedShop",
     "make_pay",
     "reach",
@@ -41,10 +41,10 @@ TRUSTED_ORIGIN = "https://storefront.example"
 _TIMEOUT = 30.0  # seconds
 
 
-class NotingShop:
+class RecordingShop:
     """Sells every order but "missing"; notes what it is told in the payments' own transaction."""
 
-    def load_order(self, details: OrderDetails) -> OrderToPay | None:
+    def load_order(self, details: LoadOrderDetails) -> OrderToPay | None:
         """Return the order; "broken" is a bug of the shop."""
         if details.order_ref == "broken":
             raise RuntimeError("the shop's own bug")
@@ -73,7 +73,7 @@ def make_pay(
     return AplusPay(
         account=account,
         store=store,
-        hooks=hooks or NotingShop(),
+        hooks=hooks or RecordingShop(),
         shop_name="Cinema",
         trusted_origins=[TRUSTED_ORIGIN],
         **options,

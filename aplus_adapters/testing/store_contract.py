@@ -19,9 +19,9 @@ from attrs import evolve
 
 from aplus_adapters.errors import InconsistentRetry, InvalidValue, TooManyAttempts, UnknownPayment
 from aplus_adapters.payments.model import (
-    News,
     Observation,
     OrderCode,
+    Outcome,
     Refund,
     RefundState,
     Source,
@@ -88,10 +88,10 @@ class PaymentStoreContract:
 
     def test_a_closed_attempt_leaves_its_order_free(self, store: Any) -> None:
         """After failure or cancellation the next attempt is the latest."""
-        for number, news in enumerate((News.FAILED, News.CANCELLED, News.REFUSED), 1):
+        for number, outcome in enumerate((Outcome.FAILED, Outcome.CANCELLED, Outcome.REFUSED), 1):
             order_ref = f"A-{number}"
             store.add(an_attempt(number, order_ref))
-            store.record(f"pay{number}", an_observation(news), nothing)
+            store.record(f"pay{number}", an_observation(outcome), nothing)
             second = an_attempt(number + 10, order_ref, created_at=LATER)
             assert store.add(second) == second == store.latest(order_ref)
 
@@ -111,7 +111,7 @@ class PaymentStoreContract:
         for number, made_at in ((1, NOON), (2, LATER)):
             store.add(an_attempt(number, created_at=made_at), 2, NOON)
             assert store.add(an_attempt(3), 2, NOON).payment_request_id == f"pay{number}"
-            store.record(f"pay{number}", an_observation(News.FAILED), nothing)
+            store.record(f"pay{number}", an_observation(Outcome.FAILED), nothing)
         expect(TooManyAttempts, store.add, an_attempt(3), 2, NOON)
         assert store.add(an_attempt(3), 2, LATER) == store.get("pay3")
         assert list(store.history("x")) == []
@@ -127,7 +127,7 @@ class PaymentStoreContract:
         store.add(an_attempt())
         told: list[State] = []
         transition = store.record("pay1", an_observation(), lambda t, _: told.append(t.after.state))
-        assert transition.settles
+        assert transition.became_final
         assert told == [State.SUCCEEDED]
         assert store.get("pay1") == transition.after
         assert list(store.history("pay1")) == [an_observation()]
@@ -142,7 +142,7 @@ class PaymentStoreContract:
         expect(LookupError, store.record, "pay1", an_observation(), broken)
         assert store.get("pay1") == an_attempt()
         assert list(store.history("pay1")) == []
-        assert store.record("pay1", an_observation(), nothing).settles
+        assert store.record("pay1", an_observation(), nothing).became_final
 
     def test_a_claim_is_given_to_one_of_many(self, store: Any) -> None:
         """Of many who saw the same token one wins, and the token is the next one then."""
@@ -199,16 +199,16 @@ class PaymentStoreContract:
         for round_ in range(_ROUNDS):
             name = f"pay{round_}"
             store.add(an_attempt(round_, f"A-{round_}"))
-            said = (an_observation(), an_observation(News.FAILED))
+            said = (an_observation(), an_observation(Outcome.FAILED))
 
             def record(number: int, name: str = name, said: Any = said) -> Transition:
                 made: Transition = store.record(name, said[number % 2], lambda *_: time.sleep(_GAP))
                 return made
 
             made = at_once(record)
-            assert [one.settles for one in made].count(True) == 1
+            assert [one.became_final for one in made].count(True) == 1
             assert any(one.conflict for one in made)
-            settled = next(one.after.state for one in made if one.settles)
+            settled = next(one.after.state for one in made if one.became_final)
             assert store.get(name).state is settled
 
     def test_due_are_the_open_ones_longest_waiting_first(self, store: Any) -> None:
@@ -256,12 +256,14 @@ class PaymentStoreContract:
         store.add(an_attempt())
         store.claim("pay1", 0, NOON)
         store.claim("pay1", 1, LATER)
-        store.record("pay1", an_observation(News.IN_PROCESS, amount=None), nothing)
-        old = an_observation(News.ABSENT, source=Source.CANCEL, claim=1, next_call_at=NOON)
+        store.record("pay1", an_observation(Outcome.IN_PROCESS, amount=None), nothing)
+        old = an_observation(Outcome.ABSENT, source=Source.CANCEL, claim=1, next_call_at=NOON)
         store.record("pay1", evolve(old, amount=None), nothing)
         held = store.get("pay1")
         assert (held.state, held.claim, held.claimed_until) == (State.CREATED, 2, LATER)
-        mine = an_observation(News.IN_PROCESS, claim=2, next_call_at=LATER + timedelta(seconds=9))
+        mine = an_observation(
+            Outcome.IN_PROCESS, claim=2, next_call_at=LATER + timedelta(seconds=9)
+        )
         after = store.record("pay1", mine, nothing).after
         assert store.get("pay1") == after
         assert (after.claimed_until, after.next_call_at) == (None, mine.next_call_at)
@@ -271,7 +273,7 @@ class PaymentStoreContract:
     ) -> None:
         """No new code is given meanwhile, and the refund frees the order."""
         store.add(an_attempt())
-        store.record("pay1", an_observation(News.FAILED), nothing)
+        store.record("pay1", an_observation(Outcome.FAILED), nothing)
         store.record("pay1", an_observation(), nothing)
         assert store.get("pay1").disputed == Amount("JPY", 4200)
         assert store.add(an_attempt(2, created_at=LATER)).payment_request_id == "pay1"
@@ -283,7 +285,7 @@ class PaymentStoreContract:
     def test_money_that_comes_late_leaves_a_newer_attempt_alone(self, store: Any) -> None:
         """The newer one occupies the order already."""
         store.add(an_attempt())
-        store.record("pay1", an_observation(News.FAILED), nothing)
+        store.record("pay1", an_observation(Outcome.FAILED), nothing)
         newer = store.add(an_attempt(2, created_at=LATER))
         store.record("pay1", an_observation(), nothing)
         assert store.add(an_attempt(3, created_at=LATER)) == newer
@@ -322,7 +324,7 @@ class PaymentStoreContract:
         expect(InvalidValue, store.add_refund, a_refund(2, 201))
         expect(InvalidValue, store.add_refund, a_refund(3, amount=Amount("USD", 1)))
         assert store.add_refund(a_refund(4, 200))
-        store.record("pay1", self._refunded(1, News.REFUND_REFUSED), nothing)
+        store.record("pay1", self._refunded(1, Outcome.REFUND_REFUSED), nothing)
         assert store.add_refund(a_refund(5, 4000))  # what failed is free again
         assert len(list(store.refunds("pay1"))) == 3
 
@@ -334,7 +336,7 @@ class PaymentStoreContract:
         assert sum(one.amount.value for one in store.refunds("pay1")) <= 4200
 
     def test_a_refund_is_settled_once_with_the_hook_inside(self, store: Any) -> None:
-        """Its news is in the payment's history; the payment itself stays paid."""
+        """Its outcome is in the payment's history; the payment itself stays paid."""
         self._paid(store)
         store.add_refund(a_refund())
         told: list[Any] = []
@@ -345,9 +347,9 @@ class PaymentStoreContract:
             told.append(transition.refund.state)
 
         transition = store.record("pay1", said, hook)
-        assert transition.settles_refund
-        assert not transition.settles
-        assert not store.record("pay1", said, hook).settles_refund
+        assert transition.refund_became_final
+        assert not transition.became_final
+        assert not store.record("pay1", said, hook).refund_became_final
         assert told == [RefundState.SUCCEEDED]
         (stored,) = store.refunds("pay1")
         assert stored == transition.refund
@@ -384,14 +386,14 @@ class PaymentStoreContract:
         store.add(an_attempt())
         store.record("pay1", an_observation(), nothing)
 
-    def _refunded(self, number: int, news: News = News.REFUNDED) -> Observation:
-        refunded = Amount("JPY", 4000 if news is News.REFUND_REFUSED else 1000)
+    def _refunded(self, number: int, outcome: Outcome = Outcome.REFUNDED) -> Observation:
+        refunded = Amount("JPY", 4000 if outcome is Outcome.REFUND_REFUSED else 1000)
         return Observation(
             source=Source.REFUND,
-            news=news,
+            outcome=outcome,
             at=LATER,
             client_id="C",
-            amount=refunded if number == 1 and news is not News.REFUNDED else None,
+            amount=refunded if number == 1 and outcome is not Outcome.REFUNDED else None,
             refund_request_id=f"refund{number}",
             refund_id="R-1",
             claim=0,

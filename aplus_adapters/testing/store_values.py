@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attrs import evolve
 
 from aplus_adapters.errors import AplusError
-from aplus_adapters.payments.model import Attempt, News, Observation, Refund, Source
+from aplus_adapters.payments.model import Attempt, Observation, Outcome, Refund, Source
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.messages.result import Result
 from aplus_adapters.protocol.timestamps import Timestamp
@@ -56,11 +56,11 @@ def an_attempt(number: int = 1, order_ref: str = "A-1", **changes: Any) -> Attem
     return evolve(made, **changes)
 
 
-def an_observation(news: News = News.SUCCEEDED, **changes: Any) -> Observation:
+def an_observation(outcome: Outcome = Outcome.SUCCEEDED, **changes: Any) -> Observation:
     """Return what a notification says of that attempt."""
     made = Observation(
         source=Source.NOTIFICATION,
-        news=news,
+        outcome=outcome,
         at=LATER,
         client_id="C",
         result=Result(result_code="SUCCESS", result_status="S", result_message="支付 🍜"),

@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import logging
-import re
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
 from aplus_adapters.payments.hooks import Visitor
+from aplus_adapters.web.origins import is_foreign
 from aplus_adapters.web.page import PageDesign
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from aplus_adapters.payments.setup import Setup
+    from aplus_adapters.payments.policy import PaymentConfig
     from aplus_adapters.web.http import HttpRequest
 
 log = logging.getLogger("aplus_adapters")
 
 _MOUNTS = 8  # of one shop in one process: paths come from requests too, and must not add up
 
-__all__ = ["ShopFront", "visitor_of"]
+__all__ = ["WebContext", "visitor_of"]
 
 
 @frozen(kw_only=True)
-class ShopFront:
-    """The flows' setup, the shop's name and design of the page, which optional hooks there are.
+class WebContext:
+    """The flows' config, the shop's name and design of the page, which optional hooks there are.
 
     `trusted_origins` are the other sites whose pages may post, such as `https://shop.example`.
     """
 
-    setup: Setup
+    config: PaymentConfig
     name: str | None = None
     optional_hooks: frozenset[str] = frozenset()
     design: PageDesign = field(factory=PageDesign)
@@ -51,7 +48,7 @@ class ShopFront:
         if seen in self._compared or len(self._compared) >= _MOUNTS:
             return
         self._compared.add(seen)
-        signed = [account.signed_path for account in self.setup.accounts.values()]
+        signed = [account.signed_path for account in self.config.accounts.values()]
         if not any(seen.endswith(path) or path.endswith(seen) for path in signed):
             log.warning(
                 "the notification route is mounted at %r but the notify URL's path is %s: Alipay+ "
@@ -78,60 +75,9 @@ class ShopFront:
         )
 
     def is_foreign(self, request: HttpRequest) -> bool:
-        """Return whether a page of a site that the shop does not trust makes a browser post.
-
-        Every browser says so of its own accord, so that no token is needed: by Fetch Metadata
-        (W3C), or where that is missing (old browsers, plain http) by Origin. Who is no browser
-        (Alipay+, a till) says neither. A GET changes nothing and may come from anywhere.
-        """
-        site = request.header("sec-fetch-site")
-        origin = request.header("origin")
-        if site is None:
-            is_ours = origin is None or self._is_own(origin, request)
-        else:
-            is_ours = site != "cross-site"
-        if is_ours or origin in self.trusted_origins:
-            return False
-        log.warning(
-            "POST refused: a page of %r sent it; if that is the shop's own, name it in "
-            "AplusPay(trusted_origins=...); if it is 'null', its Referrer-Policy is no-referrer "
-            "(same-origin does not hide it from the shop itself)",
-            (origin or "null")[:200],
-        )
-        return True
-
-    def _is_own(self, origin: str, request: HttpRequest) -> bool:
-        """Return whether an Origin is a page of the host that was asked.
-
-        Proxies may change Host: what they pass on about it counts too, as no page of another site
-        can set these headers, and so does the notify URL, the shop's public address. Ports do not
-        count, as proxies drop them and cookies do not know them; neither does the scheme, which
-        this process cannot know behind TLS.
-        """
-        if not origin.startswith(("https://", "http://")):
-            return False
-        host = _host(origin)
-        own = {_host(f"//{value.strip()}") for value in _hosts_of(request)}
-        own |= {_host(account.notify_url) for account in self.setup.accounts.values()}
-        return bool(host) and host in own
-
-
-def _hosts_of(request: HttpRequest) -> Iterator[str]:
-    """Return what the browser asked for, by each header that may say it."""
-    yield request.header("host") or ""
-    yield from (request.header("x-forwarded-host") or "").split(",")
-    for part in re.split("[;,]", request.header("forwarded") or ""):
-        name, _, value = part.partition("=")
-        if name.strip().lower() == "host":
-            yield value.strip().strip('"')
-
-
-def _host(address: str) -> str:
-    """Return an address's host in lower case, empty if it has none that can be read."""
-    try:
-        return (urlsplit(address.strip()).hostname or "").rstrip(".")
-    except ValueError:
-        return ""
+        """Return whether a page of a site that the shop does not trust makes a browser post."""
+        own = [account.notify_url for account in self.config.accounts.values()]
+        return is_foreign(request, own_addresses=own, trusted_origins=self.trusted_origins)
 
 
 def visitor_of(request: HttpRequest) -> Visitor:

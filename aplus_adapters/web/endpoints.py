@@ -6,8 +6,6 @@ import logging
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from attrs import frozen
-
 from aplus_adapters.errors import (
     AplusError,
     HookError,
@@ -24,7 +22,7 @@ from aplus_adapters.payments.flows.initiate import initiate
 from aplus_adapters.payments.flows.notification import claimed_payment, receive
 from aplus_adapters.payments.hooks import AuthorizeDetails, RenderDetails, Rendering
 from aplus_adapters.protocol import wire
-from aplus_adapters.web.context import ShopFront, visitor_of
+from aplus_adapters.web.context import WebContext, visitor_of
 from aplus_adapters.web.http import (
     MAX_BODY,
     HttpRequest,
@@ -33,8 +31,9 @@ from aplus_adapters.web.http import (
     problem,
     to_json,
 )
-from aplus_adapters.web.page import PAGE_HEADERS, PageState, asset, render_page
-from aplus_adapters.web.view import status_json, view_of
+from aplus_adapters.web.page import PAGE_HEADERS, asset, render_page
+from aplus_adapters.web.routing import NOTIFY_PATH, Route
+from aplus_adapters.web.view import PageState, status_json, view_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,56 +41,29 @@ if TYPE_CHECKING:
     from aplus_adapters.payments.effects import Flow
     from aplus_adapters.payments.model import Attempt
 
-__all__ = ["METHODS", "ROUTES", "Route", "find_route", "mounted_twice", "notify_path", "respond"]
+__all__ = ["respond"]
 
 log = logging.getLogger("aplus_adapters")
 
-_NOTIFY_PATH = "/notify"
 _NOTIFY_IS_BESIDE = ("pay", "notify")
-_LOOKS = 8  # a second apart; then the listener comes again, so that no stream delays a restart
+_EVENT_POLLS = 8  # a second apart; then the listener comes again: no stream delays a restart
 _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
 
 
-@frozen(kw_only=True)
-class Route:
-    """One address below the mount; `{name}` in `path` is a parameter of one segment.
-
-    `is_private` tells that it is about somebody's payment, so that the shop's own log-in may stand
-    before it; Alipay+ cannot log in, and the page's style is nobody's.
-    """
-
-    name: str
-    path: str
-    method: str
-    endpoint: Callable[[ShopFront, HttpRequest, str], Flow[HttpResponse]]
-    is_private: bool = True
-
-    @property
-    def methods(self) -> tuple[str, ...]:
-        """Return the methods that it answers; OPTIONS is answered everywhere."""
-        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
-
-    @property
-    def parameter(self) -> str | None:
-        """Return the name of the parameter in the path, None if there is none."""
-        _, brace, rest = self.path.partition("{")
-        return rest.partition("}")[0] if brace else None
-
-
 def respond(
-    front: ShopFront, route: Route, request: HttpRequest, parameter: str = ""
+    context: WebContext, route: Route, request: HttpRequest, parameter: str = ""
 ) -> Flow[HttpResponse]:
     """Answer a request for a route; `parameter` is the value of the path's parameter.
 
     Every error of ours becomes a short answer: 4xx for what a stranger sent, 503 while the store is
     down, 500 for what the shop has to mend, with the reason in the log.
     """
-    refused = _refuse(front, route, request)
+    refused = _refuse(context, route, request)
     if refused is not None:
         return refused
     try:
-        response = yield from route.endpoint(front, request, parameter)
+        response = yield from _ENDPOINTS[route.name](context, request, parameter)
     except NotificationError as error:
         claimed = claimed_payment(request.body)
         ids = {"payment_request_id": claimed}
@@ -114,18 +86,18 @@ def respond(
     return response
 
 
-def _refuse(front: ShopFront, route: Route, request: HttpRequest) -> HttpResponse | None:
+def _refuse(context: WebContext, route: Route, request: HttpRequest) -> HttpResponse | None:
     """Refuse what no endpoint may see: wrong methods, foreign pages, bodies that are not whole."""
-    front.check_lifespan(request)
+    context.check_lifespan(request)
     allow = ("Allow", ", ".join((*route.methods, "OPTIONS")))
     if request.method == "OPTIONS":
         return HttpResponse(status=200, headers=(allow, ("Cache-Control", "no-store")))
     if request.method not in route.methods:
         return problem(request, 405, "method not allowed", allow)
-    if request.method == "POST" and front.is_foreign(request):
+    if request.method == "POST" and context.is_foreign(request):
         return problem(request, 403, "this was sent by a page of another site")
     if route.name in _NOTIFY_IS_BESIDE and request.path.endswith(route.path):
-        front.compare_mount(request.path.removesuffix(route.path) + _NOTIFY_PATH)
+        context.compare_mount(request.path.removesuffix(route.path) + NOTIFY_PATH)
     return _refuse_body(request) if request.method == "POST" else None
 
 
@@ -151,38 +123,38 @@ def _refuse_body(request: HttpRequest) -> HttpResponse | None:
     return problem(request, 400, "the body was consumed or cut off before it could be read")
 
 
-def _pay(front: ShopFront, request: HttpRequest, _parameter: str) -> Flow[HttpResponse]:
+def _pay(context: WebContext, request: HttpRequest, _parameter: str) -> Flow[HttpResponse]:
     """Start paying the order that the form or the JSON body names."""
     order_ref = _order_ref(request)
     if isinstance(order_ref, HttpResponse):
         return order_ref
-    refused = yield from _refusal(front, request, order_ref, None)
+    refused = yield from _refusal(context, request, order_ref, None)
     if refused is not None:
         return refused
-    attempt = yield from initiate(front.setup, order_ref, visitor_of(request))
-    return (yield from _started(front, request, attempt, "payments/"))
+    attempt = yield from initiate(context.config, order_ref, visitor_of(request))
+    return (yield from _started(context, request, attempt, "payments/"))
 
 
-def _new_code(front: ShopFront, request: HttpRequest, parameter: str) -> Flow[HttpResponse]:
+def _new_code(context: WebContext, request: HttpRequest, parameter: str) -> Flow[HttpResponse]:
     """Start another attempt for the order of a payment that is over."""
-    attempt = yield from _find(front, request, parameter)
+    attempt = yield from _find(context, request, parameter)
     if isinstance(attempt, HttpResponse):
         return attempt
-    attempt = yield from initiate(front.setup, attempt.order_ref, visitor_of(request))
-    return (yield from _started(front, request, attempt, "../"))
+    attempt = yield from initiate(context.config, attempt.order_ref, visitor_of(request))
+    return (yield from _started(context, request, attempt, "../"))
 
 
-def _payment(front: ShopFront, request: HttpRequest, parameter: str) -> Flow[HttpResponse]:
+def _payment(context: WebContext, request: HttpRequest, parameter: str) -> Flow[HttpResponse]:
     """Show the page of a payment, or its JSON."""
-    attempt = yield from _find(front, request, parameter)
+    attempt = yield from _find(context, request, parameter)
     if isinstance(attempt, HttpResponse):
         return attempt
-    attempt = yield from follow_up(front.setup, attempt)
+    attempt = yield from follow_up(context.config, attempt)
     moment = yield from now()
-    view = view_of(attempt, moment, front.name)
+    view = view_of(attempt, moment, context.name)
     if request.wants_json:
         return json_response(200, status_json(view, attempt))
-    if "render_order_code" in front.optional_hooks:
+    if "render_order_code" in context.optional_hooks:
         details = RenderDetails(attempt=attempt, view=view, visitor=visitor_of(request))
         rendering = yield from _rendering(details)
         if rendering is not None:
@@ -194,8 +166,8 @@ def _payment(front: ShopFront, request: HttpRequest, parameter: str) -> Flow[Htt
     page = render_page(
         view,
         request.header("accept-language"),
-        front.design,
-        events if front.design.events and request.can_stream else "",
+        context.design,
+        events if context.design.events and request.can_stream else "",
     )
     return HttpResponse(status=200, headers=tuple(PAGE_HEADERS.items()), body=page)
 
@@ -217,24 +189,24 @@ def _rendering(details: RenderDetails) -> Flow[Rendering | None]:
     return rendering
 
 
-def _status(front: ShopFront, request: HttpRequest, parameter: str) -> Flow[HttpResponse]:
+def _status(context: WebContext, request: HttpRequest, parameter: str) -> Flow[HttpResponse]:
     """Tell the state of a payment as JSON, asking Alipay+ if it is time to."""
-    attempt = yield from _find(front, request, parameter)
+    attempt = yield from _find(context, request, parameter)
     if isinstance(attempt, HttpResponse):
         return attempt
-    attempt = yield from follow_up(front.setup, attempt)
+    attempt = yield from follow_up(context.config, attempt)
     moment = yield from now()
-    return json_response(200, status_json(view_of(attempt, moment, front.name), attempt))
+    return json_response(200, status_json(view_of(attempt, moment, context.name), attempt))
 
 
-def _events(front: ShopFront, request: HttpRequest, parameter: str) -> Flow[HttpResponse]:
+def _events(context: WebContext, request: HttpRequest, parameter: str) -> Flow[HttpResponse]:
     """Tell the states of a payment as Server-Sent Events, until it is over."""
-    if not (front.design.events and request.can_stream):
+    if not (context.design.events and request.can_stream):
         return problem(request, 404, "there are no events, ask for the status")
-    attempt = yield from _find(front, request, parameter)
+    attempt = yield from _find(context, request, parameter)
     if isinstance(attempt, HttpResponse):
         return attempt
-    stream = _EventStream(front, attempt.payment_request_id)
+    stream = _EventStream(context, attempt.payment_request_id)
     return HttpResponse(
         status=200,
         headers=(
@@ -250,14 +222,14 @@ def _events(front: ShopFront, request: HttpRequest, parameter: str) -> Flow[Http
 class _EventStream:
     """The events of one payment for one listener."""
 
-    def __init__(self, front: ShopFront, payment_request_id: str) -> None:
-        self._front, self._id = front, payment_request_id
+    def __init__(self, context: WebContext, payment_request_id: str) -> None:
+        self._context, self._id = context, payment_request_id
         self._told: PageState | None = None
         self._looks = 0
 
     def next_chunk(self) -> Flow[bytes]:
         """Wait for news and give them as an event; nothing once it is over or long enough."""
-        while self._looks < _LOOKS and not (self._told is not None and self._told.is_over):
+        while self._looks < _EVENT_POLLS and not (self._told is not None and self._told.is_over):
             if self._looks:
                 yield from sleep(1.0)
             self._looks += 1
@@ -265,88 +237,38 @@ class _EventStream:
                 attempt = yield from get(self._id)
                 if attempt is None:
                     break
-                attempt = yield from follow_up(self._front.setup, attempt)
+                attempt = yield from follow_up(self._context.config, attempt)
             except AplusError as error:
                 log.warning("events: %s", error)
                 continue
             moment = yield from now()
-            view = view_of(attempt, moment, self._front.name)
+            view = view_of(attempt, moment, self._context.name)
             if view.state is not self._told:
                 self._told = view.state
                 return b"data: " + to_json(status_json(view, attempt)) + b"\n\n"
         return b""
 
 
-def _notify(front: ShopFront, request: HttpRequest, _parameter: str) -> Flow[HttpResponse]:
+def _notify(context: WebContext, request: HttpRequest, _parameter: str) -> Flow[HttpResponse]:
     """Take in a notification; whoever did not authenticate gets a short unsigned 4xx."""
     if request.media_type != _JSON:
         return problem(request, 415, f"expected {_JSON}")
-    reply = yield from receive(front.setup, request.headers, request.body)
+    reply = yield from receive(context.config, request.headers, request.body)
     return HttpResponse(status=reply.status, headers=reply.headers, body=reply.body)
 
 
-def _asset(front: ShopFront, request: HttpRequest, _parameter: str) -> Flow[HttpResponse]:
+def _asset(context: WebContext, request: HttpRequest, _parameter: str) -> Flow[HttpResponse]:
     """Serve the page's style or script."""
     yield from ()
-    body, kind = asset(request.path.rpartition("/")[2], front.design)
+    body, kind = asset(request.path.rpartition("/")[2], context.design)
     headers = (("Content-Type", kind), ("Cache-Control", "public, max-age=3600"))
     return HttpResponse(
         status=200, headers=(*headers, ("X-Content-Type-Options", "nosniff")), body=body
     )
 
 
-_PAYMENT = "/payments/{payment_request_id}"
-ROUTES = (
-    Route(name="pay", path="/pay", method="POST", endpoint=_pay),
-    Route(name="notify", path=_NOTIFY_PATH, method="POST", endpoint=_notify, is_private=False),
-    Route(name="payment", path=_PAYMENT, method="GET", endpoint=_payment),
-    Route(name="status", path=f"{_PAYMENT}/status", method="GET", endpoint=_status),
-    Route(name="events", path=f"{_PAYMENT}/events", method="GET", endpoint=_events),
-    Route(name="new_code", path=f"{_PAYMENT}/new", method="POST", endpoint=_new_code),
-    Route(name="style", path="/assets/page.css", method="GET", endpoint=_asset, is_private=False),
-    Route(name="script", path="/assets/page.js", method="GET", endpoint=_asset, is_private=False),
-)
-"""Every address that an adapter mounts."""
-
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-"""What a router has to let through to each of them, so that wrong ones are answered alike."""
-
-
-def notify_path(prefix: str) -> str:
-    """Return the path of the notification route below a prefix, with or without slashes."""
-    return f"/{prefix.strip('/')}".rstrip("/") + _NOTIFY_PATH
-
-
-def mounted_twice(where: str) -> str:
-    """Return what to say about routes that are mounted where others are already."""
-    return (
-        f"payment routes: found them mounted twice at {where[:100]!r}, expected once; remove one, "
-        "or give several shops a name and a prefix each"
-    )
-
-
-def find_route(path: str, prefix: str = "") -> tuple[Route, str] | None:
-    """Return the route of a path and the value of its parameter, None if none below `prefix` fits.
-
-    For adapters without a router; `path` is decoded, `prefix` with or without slashes around it.
-    """
-    mount = f"/{prefix.strip('/')}".rstrip("/")
-    if not path.startswith(f"{mount}/"):
-        return None
-    parts = path[len(mount) :].split("/")
-    for route in ROUTES:
-        wanted = route.path.split("/")
-        if len(wanted) == len(parts) and all(
-            part == want or (want.startswith("{") and part)
-            for part, want in zip(parts, wanted, strict=True)
-        ):
-            values = (part for part, want in zip(parts, wanted, strict=True) if part != want)
-            return route, next(values, "")
-    return None
-
-
 def _started(
-    front: ShopFront, request: HttpRequest, attempt: Attempt, folder: str
+    context: WebContext, request: HttpRequest, attempt: Attempt, folder: str
 ) -> Flow[HttpResponse]:
     """Send the buyer to the payment's page, by an address relative to the one that was asked."""
     location = folder + attempt.payment_request_id
@@ -354,12 +276,12 @@ def _started(
         headers = (("Location", location), ("Cache-Control", "no-store"))
         return HttpResponse(status=303, headers=headers)
     moment = yield from now()
-    content = status_json(view_of(attempt, moment, front.name), attempt)
+    content = status_json(view_of(attempt, moment, context.name), attempt)
     return json_response(200, {**content, "page": location, "status": f"{location}/status"})
 
 
 def _find(
-    front: ShopFront, request: HttpRequest, payment_request_id: str
+    context: WebContext, request: HttpRequest, payment_request_id: str
 ) -> Flow[Attempt | HttpResponse]:
     """Return the payment if it exists and this visitor may see it; both refusals look the same."""
     attempt = None
@@ -367,14 +289,14 @@ def _find(
         attempt = yield from get(payment_request_id)
     if attempt is None:
         return problem(request, 404, "there is no such payment")
-    refused = yield from _refusal(front, request, attempt.order_ref, attempt)
+    refused = yield from _refusal(context, request, attempt.order_ref, attempt)
     return attempt if refused is None else problem(request, 404, "there is no such payment")
 
 
 def _refusal(
-    front: ShopFront, request: HttpRequest, order_ref: str, attempt: Attempt | None
+    context: WebContext, request: HttpRequest, order_ref: str, attempt: Attempt | None
 ) -> Flow[HttpResponse | None]:
-    if "authorize" not in front.optional_hooks:
+    if "authorize" not in context.optional_hooks:
         return None
     details = AuthorizeDetails(order_ref=order_ref, attempt=attempt, visitor=visitor_of(request))
     allowed = yield from call_hook("authorize", details)
@@ -397,3 +319,15 @@ def _order_ref(request: HttpRequest) -> str | HttpResponse:
     if not isinstance(found, str) or not 1 <= len(found) <= 64 or not found.isprintable():
         return problem(request, 400, "order_ref: expected 1 to 64 printable characters")
     return found
+
+
+_ENDPOINTS: dict[str, Callable[[WebContext, HttpRequest, str], Flow[HttpResponse]]] = {
+    "pay": _pay,
+    "notify": _notify,
+    "payment": _payment,
+    "status": _status,
+    "events": _events,
+    "new_code": _new_code,
+    "style": _asset,
+    "script": _asset,
+}

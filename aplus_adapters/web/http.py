@@ -26,7 +26,7 @@ __all__ = [
 
 MAX_BODY = 128 * 1024  # bytes; a legal notification has about 1,200
 
-_PATIENCE = 10.0  # seconds for a whole body to arrive
+_BODY_TIMEOUT = 10.0  # seconds for a whole body to arrive
 
 _NO_STORE = ("Cache-Control", "no-store")
 _NOSNIFF = ("X-Content-Type-Options", "nosniff")
@@ -128,7 +128,7 @@ async def collect(chunks: AsyncIterable[bytes]) -> bytes:
     """
     found, size = [], 0
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_BODY_TIMEOUT):
             async for chunk in chunks:
                 found.append(chunk)
                 size += len(chunk)

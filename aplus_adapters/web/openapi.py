@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aplus_adapters.web.page import PageState
+from aplus_adapters.web.view import PageState
 
 __all__ = ["OPERATIONS"]
 

@@ -3,17 +3,72 @@
 from __future__ import annotations
 
 from datetime import UTC, timedelta
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
 
 from aplus_adapters.payments.model import Attempt, State
 from aplus_adapters.payments.observations import ORDER_NOT_EXIST
 from aplus_adapters.protocol.results import look_up
-from aplus_adapters.web.page import PageState, PageView
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["page_state", "status_json", "view_of"]
+    from aplus_adapters.protocol.amounts import Amount
+
+__all__ = ["PageState", "PageView", "page_state", "status_json", "view_of"]
+
+
+class PageState(StrEnum):
+    """What a buyer sees."""
+
+    WAITING = "waiting"
+    RETRYING = "retrying"
+    CHECKING = "checking"
+    PAID = "paid"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    RETURNED = "returned"  # paid while it was cancelled: the money goes back
+    REFUNDED = "refunded"  # paid, and all of it was given back
+    CONFLICT = "conflict"  # Alipay+ says paid, we cannot say so: a person decides
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether the page need not ask any more."""
+        return self not in (PageState.WAITING, PageState.RETRYING, PageState.CHECKING)
+
+
+@frozen(kw_only=True)
+class PageView:
+    """All that the page shows. Times are aware; addresses may be relative to the page's own.
+
+    `code_text` is what the QR code says, only while it may be scanned. `now` is the server's clock
+    and `expires_at` the end of the code, None if it has none. `assets_url` has no trailing slash.
+    `new_code_url` is where the form for another code is posted, None if there is none to be had.
+    `wallet_url` opens the wallet on a phone and is offered only if it is https. `message` is a
+    result's text that is fit for a buyer. `poll_seconds` is the first pause between two questions
+    for the status.
+    """
+
+    state: PageState
+    payment_request_id: str
+    order_ref: str
+    description: str
+    shop_name: str | None
+    amount: Amount
+    code_text: str | None = field(repr=False)
+    expires_at: datetime | None
+    now: datetime
+    status_url: str
+    assets_url: str
+    new_code_url: str | None
+    return_url: str | None
+    wallet_url: str | None = field(repr=False)
+    message: str | None
+    poll_seconds: float = 2.0
+
 
 _PAYABLE_ANEW = (
     PageState.FAILED,

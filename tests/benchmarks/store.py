@@ -19,7 +19,7 @@ from sqlalchemy import event, text
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from aplus_adapters import News, OrderCode, SQLStore
+from aplus_adapters import OrderCode, Outcome, SQLStore
 from aplus_adapters.testing.store_contract import an_attempt, an_observation, nothing
 from postgres import Cluster
 
@@ -49,7 +49,7 @@ FROM numbers
 """
 SAID = """
 INSERT INTO aplus_observations (payment_request_id, details)
-{numbers} SELECT 'old' || n, '{{"source": "notification", "news": "succeeded"}}' FROM numbers
+{numbers} SELECT 'old' || n, '{{"source": "notification", "outcome": "succeeded"}}' FROM numbers
 """
 
 
@@ -102,7 +102,7 @@ class Side:
         later = NOW + timedelta(days=400)
         assert self.store.schedule(number, attempt.next_call_at, later)
         said = an_observation(
-            News.CODE_ISSUED, order_code=OrderCode(text="281"), next_call_at=later
+            Outcome.CODE_ISSUED, order_code=OrderCode(text="281"), next_call_at=later
         )
         self.store.record(number, said, nothing)
 
@@ -112,7 +112,7 @@ class Side:
         attempt = an_attempt(order_ref=number, payment_request_id=number, next_call_at=None)
         self.store.add(attempt)
         started = time.perf_counter()
-        assert self.store.record(number, an_observation(), nothing).settles
+        assert self.store.record(number, an_observation(), nothing).became_final
         return time.perf_counter() - started
 
     def status(self):

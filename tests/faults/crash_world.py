@@ -183,7 +183,7 @@ class World:
 
     def press(self, ref="A-1"):
         with contextlib.suppress(OrderChanged):  # paid before the shop changed its price
-            return self.run(initiate(self.pay.setup, ref, BUYER))
+            return self.run(initiate(self.pay.config, ref, BUYER))
 
     def wallet(self, decision=OrderState.PAID, ref="A-1"):
         for order in self.books.orders.values():
@@ -199,7 +199,7 @@ class World:
             content = {"paymentResult": payment_result(order), **payment_details(order), **changes}
             body = encode(content)
             headers = tuple(self.alipayplus.sign(body, at=self.clock.now()).items())
-            reply = self.run(receive(self.pay.setup, headers, body))
+            reply = self.run(receive(self.pay.config, headers, body))
             if reply.status == 200:
                 order.next_notification = None
                 self._check_acknowledged(order, changed=bool(changes))
@@ -218,7 +218,7 @@ class World:
         attempt = self.store.latest(ref)
         if attempt is not None and attempt.next_call_at is not None:
             self.clock.moment = max(self.clock.moment, attempt.next_call_at)
-            self.run(follow_up(self.pay.setup, attempt))
+            self.run(follow_up(self.pay.config, attempt))
 
     def wait(self, **time):
         self.clock.moment += timedelta(**time)
@@ -227,7 +227,7 @@ class World:
     def reconcile(self):
         from aplus_adapters.payments.flows.reconcile import reconcile
 
-        self.run(reconcile(self.pay.setup))
+        self.run(reconcile(self.pay.config))
 
     def refund(self, number, value=None, ref="A-1"):
         from aplus_adapters.payments.flows.refund import refund
@@ -236,7 +236,7 @@ class World:
         if attempt is not None and attempt.state is State.SUCCEEDED:
             amount = None if value is None else evolve(attempt.amount, value=value)
             flow = refund(
-                self.pay.setup, attempt.payment_request_id,
+                self.pay.config, attempt.payment_request_id,
                 refund_request_id=f"credit{number}", amount=amount,
             )  # fmt: skip
             self.run(flow)

@@ -50,7 +50,7 @@ def buy(number):
     shown = [store.add(an_attempt(number, f"A-{number}"))]
     transition = store.record(mine, an_observation(), hook)
     shown += [transition.after, store.get(mine), store.latest(f"A-{number}")]
-    return [os.getpid(), sorted({one.order_ref for one in shown}), transition.settles]
+    return [os.getpid(), sorted({one.order_ref for one in shown}), transition.became_final]
 
 
 def application(environ, start_response):

@@ -171,10 +171,10 @@ class Moment:
 class World:
     """Everything that does not change: accounts, keys, how a store is made and how it is read."""
 
-    def __init__(self, setup, alipayplus, their_key, make_store=MemoryStore):
-        self.setup, self.alipayplus, self.key = setup, alipayplus, their_key
+    def __init__(self, config, alipayplus, their_key, make_store=MemoryStore):
+        self.config, self.alipayplus, self.key = config, alipayplus, their_key
         self.make_store = make_store
-        self.account = setup.default_account
+        self.account = config.default_account
         self._hashes = {}
         self._steps, self._calls, self._views = {}, {}, {}  # what was worked out once
 
@@ -268,7 +268,7 @@ class World:
     def _at_the_store(self, state, number, actor, effect):
         what = getattr(effect, "method", None) or getattr(effect, "name", None) or "record"
         if isinstance(effect, Record):
-            what = f"record {effect.observation.news} by {effect.observation.source}"
+            what = f"record {effect.observation.outcome} by {effect.observation.source}"
         yield f"{actor.name}: {what}", partial(self._perform, state, number, effect)
         if isinstance(effect, Record) and state.budget.hook_errors:
             budget = evolve(state.budget, hook_errors=state.budget.hook_errors - 1)
@@ -300,7 +300,7 @@ class World:
             tried.append(1)
             if fails:
                 raise HookError("the shop's hook raised")
-            if transition.settles:
+            if transition.became_final:
                 told.append((transition.after.payment_request_id, str(transition.after.state)))
 
         try:
@@ -486,7 +486,7 @@ class World:
         count = sum(one.name.startswith("notification") for one in state.actors)
         name = f"notification {count + 1} ({status[0]} {order.rid})"
         digest = hash((headers, body))
-        actor = Actor(name=name, make=lambda setup: receive(setup, headers, body), digest=digest)
+        actor = Actor(name=name, make=lambda config: receive(config, headers, body), digest=digest)
         return self._run_on(evolve(state, actors=(*state.actors, actor)), len(state.actors))
 
     @lru_cache(maxsize=4096)  # noqa: B019  # a world lives as long as its test
@@ -533,7 +533,7 @@ class World:
         return self._steps[key]
 
     def _replayed(self, actor, now):
-        flow = actor.make(self.setup)
+        flow = actor.make(self.config)
         results, digest = list(actor.results), actor.digest
         try:
             effect = next(flow)
@@ -701,7 +701,7 @@ def _later(message, now):
     """Return a message as it is after a while.
 
     pay, cancelPayment and inquiries may arrive ever so late. A refund that has not arrived within a
-    minute is taken for lost: a refusal of its repeat is believed then (`Rules.after_refusal`).
+    minute is taken for lost: a refusal of its repeat is believed then (`Timing.after_refusal`).
     """
     late = now - message.sent_at >= timedelta(minutes=1)
     is_lost = message.call == "refund" and message.answer is None and late

@@ -5,7 +5,7 @@ from functools import partial
 from interleavings import Actor, Budget, evolve
 
 from aplus_adapters import Amount, AplusError, RefundState, Visitor
-from aplus_adapters.payments.effects import call_store
+from aplus_adapters.payments.effects import latest
 from aplus_adapters.payments.flows.follow_up import close, follow_up
 from aplus_adapters.payments.flows.initiate import initiate
 from aplus_adapters.payments.flows.reconcile import reconcile
@@ -15,43 +15,43 @@ BUYER = Visitor(user_agent="Mozilla/5.0")
 PRICE, OTHER = Amount("JPY", 4200), Amount("JPY", 4000)
 
 
-def press(setup):
-    return (yield from initiate(setup, "A-1", BUYER))
+def press(config):
+    return (yield from initiate(config, "A-1", BUYER))
 
 
-def poll(setup):
-    attempt = yield from call_store("latest", "A-1")
+def poll(config):
+    attempt = yield from latest("A-1")
     if attempt is None:
         return None
-    return (yield from follow_up(setup, attempt))
+    return (yield from follow_up(config, attempt))
 
 
-def new_code(setup):
-    attempt = yield from call_store("latest", "A-1")
+def new_code(config):
+    attempt = yield from latest("A-1")
     if attempt is None:
         return None
-    return (yield from initiate(setup, attempt.order_ref, BUYER))
+    return (yield from initiate(config, attempt.order_ref, BUYER))
 
 
-def close_order(setup):
+def close_order(config):
     """The shop itself closes the order, whatever its page shows."""
-    attempt = yield from call_store("latest", "A-1")
+    attempt = yield from latest("A-1")
     if attempt is not None and not attempt.state.is_final:
-        yield from close(setup, attempt)
+        yield from close(config, attempt)
 
 
-def give_back(setup, *, is_careful=True):
+def give_back(config, *, is_careful=True):
     """One wish of an operator, who tries again with a new id when it seems to have failed.
 
     A careless one does so as well while there is no answer yet.
     """
-    attempt = yield from call_store("latest", "A-1")
+    attempt = yield from latest("A-1")
     if attempt is None or attempt.state.value != "succeeded":
         return None
     for number in (1, 2):
         try:
             made = yield from refund(
-                setup, attempt.payment_request_id, refund_request_id=f"credit{number}",
+                config, attempt.payment_request_id, refund_request_id=f"credit{number}",
                 amount=Amount("JPY", 1000),
             )  # fmt: skip
         except AplusError:

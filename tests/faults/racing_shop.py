@@ -57,7 +57,7 @@ def deliver(pay, headers, body, patience=60.0):
     """Send a notification again until it is acknowledged, as Alipay+ does; give how often."""
     deadline = time.monotonic() + patience
     for sent in range(1, 1000):
-        reply = pay.run(receive(pay.setup, tuple(map(tuple, headers)), body))
+        reply = pay.run(receive(pay.config, tuple(map(tuple, headers)), body))
         if reply.status == 200:
             return sent
         if time.monotonic() > deadline:
@@ -90,7 +90,7 @@ def main(mode, *words):
         print(json.dumps({"acknowledged": 2 * len(told), "sent": sent}))
     else:
         ref, count = words
-        made = at_once(int(count), lambda _: pay.run(initiate(pay.setup, ref, BUYER)))
+        made = at_once(int(count), lambda _: pay.run(initiate(pay.config, ref, BUYER)))
         print(json.dumps([[one.payment_request_id, one.state.value] for one in made]))
 
 

@@ -143,7 +143,7 @@ class TellsAgain(MemoryStore):
 
     def record(self, payment_request_id, observation, inside):
         transition = super().record(payment_request_id, observation, inside)
-        if transition.after.state is State.SUCCEEDED and not transition.settles:
+        if transition.after.state is State.SUCCEEDED and not transition.became_final:
             from attrs import evolve
 
             inside(evolve(transition, before=evolve(transition.before, state=State.PENDING)), None)
@@ -169,6 +169,6 @@ def test_an_acknowledgement_before_the_commit_is_caught(tmp_path, keys, monkeypa
     def settles_afterwards(payment_request_id, observation):
         yield from ()
 
-    monkeypatch.setattr(notification, "settle", settles_afterwards)
+    monkeypatch.setattr(notification, "record_observation", settles_afterwards)
     with pytest.raises(Broken, match="acknowledged without having been kept"):
         lives(tmp_path, keys, SCENARIOS["paid, by notification"], (), "memory")

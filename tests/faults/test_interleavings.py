@@ -12,10 +12,10 @@ from attrs import evolve
 from interleavings import Budget, Violation, World, explore, wander
 from pairs import actor, pair
 
-from aplus_adapters import MemoryStore, News, State
+from aplus_adapters import MemoryStore, Outcome, State
 from aplus_adapters.payments import states
-from aplus_adapters.payments.flows import follow_up, gateway_call, notification, refund
-from aplus_adapters.payments.setup import Setup
+from aplus_adapters.payments.flows import cancellation, gateway_call, notification, refund
+from aplus_adapters.payments.policy import PaymentConfig
 from aplus_adapters.stores import memory
 
 LONG = bool(os.environ.get("APLUS_LONG"))
@@ -69,8 +69,8 @@ def make_world(account, alipayplus, their_key, monkeypatch):
         return signed[key]
 
     monkeypatch.setattr(gateway_call, "sign_request", sign_once)
-    setup = Setup(accounts={account.client_id: account})
-    return lambda store=MemoryStore: World(setup, alipayplus, their_key, store)
+    config = PaymentConfig(accounts={account.client_id: account})
+    return lambda store=MemoryStore: World(config, alipayplus, their_key, store)
 
 
 def two(one, other, **changes):
@@ -152,21 +152,21 @@ def test_three_flows_at_random_break_no_rule(make_world, part):
 
 def absence_closes(monkeypatch):
     """An inquiry's ORDER_NOT_EXIST ends an attempt."""
-    gone = {(state, News.ABSENT): State.FAILED for state in (State.CREATED, State.PENDING)}
+    gone = {(state, Outcome.ABSENT): State.FAILED for state in (State.CREATED, State.PENDING)}
     monkeypatch.setattr(states, "TABLE", {**states.TABLE, **gone})
     monkeypatch.setattr(states, "_is_gone", lambda *_: True)
-    monkeypatch.setattr(follow_up, "_ENDS", (*follow_up._ENDS, News.ABSENT))
+    monkeypatch.setattr(cancellation, "_ENDS", (*cancellation._ENDS, Outcome.ABSENT))
     return MemoryStore
 
 
 def no_intent(monkeypatch):
     """cancelPayment leaves while the store still says that the code can be paid."""
 
-    def closing(step, *, wanted):
+    def closing(holder, *, wanted):
         yield from ()
-        return evolve(step._attempt, state=State.CLOSING)
+        return evolve(holder.attempt, state=State.CLOSING)
 
-    monkeypatch.setattr(follow_up._Step, "_intend", closing)
+    monkeypatch.setattr(cancellation, "_intend", closing)
     return MemoryStore
 
 
@@ -189,17 +189,17 @@ def early_acknowledgement(monkeypatch):
     def afterwards(payment_request_id, observation):
         yield from ()
 
-    monkeypatch.setattr(notification, "settle", afterwards)
+    monkeypatch.setattr(notification, "record_observation", afterwards)
     return MemoryStore
 
 
 def refusal_is_believed(monkeypatch):
     """An F to the repeat of a refund is final."""
 
-    def believed(setup, mine):
+    def believed(config, mine):
         answered = yield from gateway_call.exchange(
-            setup.account(mine.client_id), "/aps/api/v1/payments/refund", mine.request_body,
-            refund.RefundResponse, retry=setup.rules.refund, timeout=8,
+            config.account(mine.client_id), "/aps/api/v1/payments/refund", mine.request_body,
+            refund.RefundResponse, retry=config.timing.refund, timeout=8,
         )  # fmt: skip
         return refund.observe_refund(answered, mine, (yield from refund.now()))
 

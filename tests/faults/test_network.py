@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from aplus_adapters import Account, AplusPay, Retry, Rules, State
+from aplus_adapters import Account, AplusPay, Retry, State, Timing
 from aplus_adapters.payments.flows.initiate import initiate
 from lossy import LossyProxy
 from racing_shop import BUYER, Shop, at_once, make_store
@@ -23,7 +23,7 @@ def test_lost_reset_and_delayed_answers_make_no_second_order(kind, request, tmp_
         else request.getfixturevalue("postgres").database()
     )
     store = make_store(database)
-    rules = Rules(
+    timing = Timing(
         pay=Retry(pauses=(0.05, 0.1), deadline=3),
         timeout=0.5,
         inquiry_timeout=0.5,
@@ -36,10 +36,10 @@ def test_lost_reset_and_delayed_answers_make_no_second_order(kind, request, tmp_
             "APLUS_GATEWAY": proxy.address,
             "APLUS_NOTIFY_URL": "http://127.0.0.1:9/aplus/notify",
         }
-        pay = AplusPay(account=Account.from_env(environ), store=store, hooks=Shop(), rules=rules)
+        pay = AplusPay(account=Account.from_env(environ), store=store, hooks=Shop(), timing=timing)
         refs = [f"lossy-{os.getpid()}-{number}" for number in range(PAYMENTS)]
         with ThreadPoolExecutor(8) as threads:
-            made = list(threads.map(lambda ref: pay.run(initiate(pay.setup, ref, BUYER)), refs))
+            made = list(threads.map(lambda ref: pay.run(initiate(pay.config, ref, BUYER)), refs))
         without = sum(one.state is State.CREATED for one in made)
         for _ in range(200):
             if all(store.get(one.payment_request_id).state is State.PENDING for one in made):

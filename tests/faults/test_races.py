@@ -53,7 +53,7 @@ def shop(database, our_key, their_key, tmp_path):
 
 def open_payments(pay, count):
     made, now = [], datetime.now(UTC)
-    account = pay.setup.default_account
+    account = pay.config.default_account
     order = racing_shop.Shop().load_order(None)
     for number in range(count):
         attempt = new_attempt(
@@ -75,7 +75,7 @@ def notifications(alipayplus, attempts):
 
 def inquire_all(pay, their_key, attempts):
     """Ask about each payment at its gateway, which says paid, as the page's poll would."""
-    account = pay.setup.default_account
+    account = pay.config.default_account
     clock = Clock(datetime.now(UTC) + timedelta(minutes=4))
     gateway = Gateway(account, their_key, clock)
 
@@ -91,7 +91,7 @@ def inquire_all(pay, their_key, attempts):
     for attempt in attempts:
         found = pay.store.get(attempt.payment_request_id)
         if found.next_call_at is not None:
-            asking.run(follow_up(asking.setup, found))
+            asking.run(follow_up(asking.config, found))
 
 
 def check(pay, attempts, how):
@@ -150,7 +150,7 @@ def one_order(simulator, made, ref):
 
 def test_fifty_clicks_by_threads_are_one_order(live, simulator, tmp_path):
     ref = f"threads-{tmp_path.name}"[-60:]
-    made = at_once(50, lambda _: live.run(initiate(live.setup, ref, BUYER)))
+    made = at_once(50, lambda _: live.run(initiate(live.config, ref, BUYER)))
     one_order(simulator, [(one.payment_request_id, one.state) for one in made], ref)
 
 
@@ -158,7 +158,7 @@ def test_fifty_clicks_by_tasks_are_one_order(live, simulator, tmp_path):
     ref = f"tasks-{tmp_path.name}"[-60:]
 
     async def click():
-        flows = [live.run_async(initiate(live.setup, ref, BUYER)) for _ in range(50)]
+        flows = [live.run_async(initiate(live.config, ref, BUYER)) for _ in range(50)]
         try:
             return await asyncio.gather(*flows)
         finally:
@@ -183,10 +183,10 @@ def test_fifty_clicks_by_processes_are_one_order(database, simulator, simulated_
 
 def test_refunds_at_once_never_exceed_what_was_paid(live, simulator, tmp_path):
     ref = f"refunds-{tmp_path.name}"[-60:]
-    attempt = live.run(initiate(live.setup, ref, BUYER))
+    attempt = live.run(initiate(live.config, ref, BUYER))
     request_id = attempt.payment_request_id
     simulator.decide(request_id, "pay")
-    live.run(follow_up(live.setup, attempt_due(live, request_id)))
+    live.run(follow_up(live.config, attempt_due(live, request_id)))
 
     def give_back(number):
         try:
@@ -215,7 +215,7 @@ def test_four_reconcilers_ask_about_each_open_payment_once(postgres, simulator, 
     pay = make_pay(simulated_account, database)
     with ThreadPoolExecutor(4) as threads:
         refs = [f"reconcile-{os.getpid()}-{number}" for number in range(count)]
-        attempts = list(threads.map(lambda ref: pay.run(initiate(pay.setup, ref, BUYER)), refs))
+        attempts = list(threads.map(lambda ref: pay.run(initiate(pay.config, ref, BUYER)), refs))
     for one in attempts:
         attempt_due(pay, one.payment_request_id)
     environ = {

@@ -6,11 +6,11 @@ from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aplus_adapters import Amount, MemoryStore, News, Source, State
+from aplus_adapters import Amount, MemoryStore, Outcome, Source, State
 from aplus_adapters.testing.store_contract import LATER, an_attempt, an_observation
 
 SEQUENCES = 10_000 if os.environ.get("APLUS_LONG") else 300
-PAYMENT_NEWS = [one for one in News if one not in (News.REFUNDED, News.REFUND_REFUSED)]
+PAYMENT_NEWS = [one for one in Outcome if one not in (Outcome.REFUNDED, Outcome.REFUND_REFUSED)]
 OBSERVATIONS = st.builds(
     an_observation,
     st.sampled_from(PAYMENT_NEWS),
@@ -32,12 +32,12 @@ LEGAL = {
 def contradicts(state, payment_id, said):
     """Say by rules of their own what is a contradiction; the state table is not asked."""
     wrong_amount = said.amount is not None and said.amount != Amount("JPY", 4200)
-    blind_success = said.amount is None and said.news is News.SUCCEEDED
+    blind_success = said.amount is None and said.outcome is Outcome.SUCCEEDED
     wrong_id = None not in (said.payment_id, payment_id) and said.payment_id != payment_id
     paid = state is State.SUCCEEDED
     closed = state in (State.FAILED, State.CANCELLED)
-    takes_back = paid and said.news in (News.FAILED, News.CANCELLED, News.RETURNED)
-    too_late = closed and said.news is News.SUCCEEDED
+    takes_back = paid and said.outcome in (Outcome.FAILED, Outcome.CANCELLED, Outcome.RETURNED)
+    too_late = closed and said.outcome is Outcome.SUCCEEDED
     return wrong_amount or blind_success or wrong_id or takes_back or too_late
 
 

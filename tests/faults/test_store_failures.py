@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import create_engine, event, text
 
 from aplus_adapters import SQLStore, State, StoreError
-from aplus_adapters.payments.model import News, Observation, Source
+from aplus_adapters.payments.model import Observation, Outcome, Source
 from postgres import Cluster, require
 from racing_shop import effects, make_pay
 
@@ -302,7 +302,7 @@ def test_a_waiting_worker_is_woken_when_the_lock_is_released(shop_on, cluster):
 
 def test_an_observation_of_an_earlier_version_is_still_read(shop_on, tmp_path):
     shop = shop_on(f"sqlite:///{tmp_path / 'shop.db'}")
-    details = '{"source": "inquiry", "news": "in process", "at": "2026-11-23T12:00:00+00:00", "clientId": "C"}'
+    details = '{"source": "inquiry", "outcome": "in process", "at": "2026-11-23T12:00:00+00:00", "clientId": "C"}'
     with shop.pay.store.engine.begin() as connection:
         connection.execute(
             text(
@@ -313,7 +313,7 @@ def test_an_observation_of_an_earlier_version_is_still_read(shop_on, tmp_path):
         )
     last = shop.pay.store.history(shop.request_id)[-1]
     assert isinstance(last, Observation)
-    assert (last.source, last.news) == (Source.INQUIRY, News.IN_PROCESS)
+    assert (last.source, last.outcome) == (Source.INQUIRY, Outcome.IN_PROCESS)
 
 
 def test_a_database_that_is_down_when_the_shop_starts_is_used_as_soon_as_it_is_there(cluster):

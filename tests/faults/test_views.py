@@ -17,8 +17,9 @@ from aplus_adapters.payments.flows.initiate import initiate
 from aplus_adapters.payments.flows.notification import receive
 from aplus_adapters.payments.flows.reconcile import reconcile
 from aplus_adapters.payments.flows.refund import refund
-from aplus_adapters.web.endpoints import find_route, respond
+from aplus_adapters.web.endpoints import respond
 from aplus_adapters.web.http import HttpRequest
+from aplus_adapters.web.routing import find_route
 from racing_shop import BUYER
 
 pytestmark = pytest.mark.process
@@ -202,20 +203,20 @@ def orders(view):
 
 def buy(view, pay, simulator, alipayplus, ref):
     """Let a buyer pay by the calls of `pay` alone; return the payment's id."""
-    attempt = view.call(pay, initiate(pay.setup, ref, BUYER))
+    attempt = view.call(pay, initiate(pay.config, ref, BUYER))
     simulator.decide(attempt.payment_request_id, "pay")
     body = alipayplus.notification(attempt)
     headers = tuple(alipayplus.sign(body).items())
-    assert view.call(pay, receive(pay.setup, headers, body)).status == 200
+    assert view.call(pay, receive(pay.config, headers, body)).status == 200
     return attempt.payment_request_id
 
 
 def look(view, pay, name):
     path = f"/aplus/payments/{name}"
     for part, accept in (("", "text/html"), ("/status", "application/json")):
-        route, parameter = find_route(path + part, "/aplus")
+        route, parameter = find_route(pay.routes, path + part, "/aplus")
         request = HttpRequest(method="GET", path=path + part, headers=(("Accept", accept),))
-        assert view.call(pay, respond(pay.front, route, request, parameter)).status == 200
+        assert view.call(pay, respond(pay.context, route, request, parameter)).status == 200
 
 
 @pytest.mark.parametrize("given", ["address", "own"])
@@ -229,9 +230,9 @@ def test_what_a_view_has_written_is_neither_committed_nor_rolled_back_by_any_cal
         view.write(f"INSERT INTO orders VALUES ('new {ref}', '', 0)")
         name = buy(view, pay, simulator, simulated_alipayplus, ref)
         look(view, pay, name)
-        sold = refund(pay.setup, name, refund_request_id=f"r-{name}", amount=None, reason=None)
+        sold = refund(pay.config, name, refund_request_id=f"r-{name}", amount=None, reason=None)
         assert view.call(pay, sold).state is RefundState.SUCCEEDED
-        view.call(pay, reconcile(pay.setup))
+        view.call(pay, reconcile(pay.config))
         look(view, pay, name)
         kept = orders(view)
         assert kept[ref] == ("", 2)  # both hooks, committed with the payment and the refund
@@ -252,7 +253,7 @@ def test_a_refund_whose_hook_wants_the_row_that_the_view_holds_is_answered_in_ti
     name = buy(view, pay, simulator, simulated_alipayplus, "A-1")
     view.write("UPDATE orders SET note = 'being refunded' WHERE ref = 'A-1'")
     started = time.monotonic()
-    flow = refund(pay.setup, name, refund_request_id=f"r-{name}", amount=None, reason=None)
+    flow = refund(pay.config, name, refund_request_id=f"r-{name}", amount=None, reason=None)
     stored = view.call(pay, flow)
     took = time.monotonic() - started
     print(f"{type(view).__name__}: a refund that waits for its own view answers after {took:.2f} s")
@@ -264,7 +265,7 @@ def test_a_refund_whose_hook_wants_the_row_that_the_view_holds_is_answered_in_ti
     assert orders(view)["A-1"] == ("being refunded", 1)
     again = store.refunds(name)[0]
     assert store.release_refund(again.refund_request_id, again.claim, again.created_at)
-    view.call(pay, reconcile(pay.setup))
+    view.call(pay, reconcile(pay.config))
     assert orders(view)["A-1"] == ("being refunded", 2)
     assert store.get(name).state is State.SUCCEEDED
     view.close(pay)

@@ -29,4 +29,4 @@ def _send():
 
 @pytest.fixture
 def start(pay):
-    return lambda order_ref="A-1": pay.run(initiate(pay.setup, order_ref, BROWSER))
+    return lambda order_ref="A-1": pay.run(initiate(pay.config, order_ref, BROWSER))

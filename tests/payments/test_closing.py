@@ -80,7 +80,7 @@ def gateway(request, account, their_key, clock):
 
 def press(run, pay):
     with contextlib.suppress(OrderChanged):  # it was paid before the price changed
-        run(initiate(pay.setup, "A-1", visitor()))
+        run(initiate(pay.config, "A-1", visitor()))
 
 
 def visitor():
@@ -89,7 +89,7 @@ def visitor():
 
 def expires(run, pay, clock, attempt):
     clock.moment = attempt.expires_at + timedelta(seconds=40)
-    run(follow_up(pay.setup, pay.store.get(attempt.payment_request_id)))
+    run(follow_up(pay.config, pay.store.get(attempt.payment_request_id)))
 
 
 def gets_a_new_code(run, pay, clock, attempt):
@@ -105,7 +105,7 @@ def changes_its_price(run, pay, clock, attempt):
 @pytest.mark.parametrize("occasion", [expires, gets_a_new_code, changes_its_price])
 @pytest.mark.parametrize("line", TABLE)
 def test_a_payment_is_closed_as_the_table_says(pay, run, gateway, clock, shop, line, occasion):
-    attempt = run(initiate(pay.setup, "A-1", visitor()))
+    attempt = run(initiate(pay.config, "A-1", visitor()))
     assert view_of(attempt, clock.now(), None).code_text
     says, state, is_cancelled = TABLE[line]
     gateway.script["inquiryPayment"] = [says(attempt)]
@@ -125,7 +125,7 @@ def test_a_payment_is_closed_as_the_table_says(pay, run, gateway, clock, shop, l
 def test_while_cancelpayment_brings_no_s_there_is_no_second_code(
     pay, run, gateway, clock, line, answer
 ):
-    attempt = run(initiate(pay.setup, "A-1", visitor()))
+    attempt = run(initiate(pay.config, "A-1", visitor()))
     gateway.script["inquiryPayment"] = [TABLE[line][0](attempt)]
     gateway.script["cancelPayment"] = [answer]
     changes_its_price(run, pay, clock, attempt)
@@ -137,10 +137,10 @@ def test_while_cancelpayment_brings_no_s_there_is_no_second_code(
 
 @pytest.mark.parametrize("line", ["F ORDER_NOT_EXIST", "S / U", "no answer"])
 def test_before_expiry_and_without_a_reason_nothing_is_closed(pay, run, gateway, clock, line):
-    attempt = run(initiate(pay.setup, "A-1", visitor()))
+    attempt = run(initiate(pay.config, "A-1", visitor()))
     gateway.script["inquiryPayment"] = [TABLE[line][0](attempt)]
     clock.moment = attempt.next_call_at
-    run(follow_up(pay.setup, attempt))
+    run(follow_up(pay.config, attempt))
     assert pay.store.get(attempt.payment_request_id).state is State.PENDING
     assert gateway.calls() == ["pay", "inquiryPayment"]
 
@@ -162,10 +162,10 @@ class TestErrorsAfterAlipayPlusActed:
         doubled = 0
         for number in range(self.ROUNDS):
             ref = f"A-{number}"
-            attempt = pay.run(initiate(pay.setup, ref, visitor()))
+            attempt = pay.run(initiate(pay.config, ref, visitor()))
             body = alipayplus.notification(attempt)
             headers = tuple(alipayplus.sign(body, at=clock.now()).items())
-            assert pay.run(receive(pay.setup, headers, body)).status == 200
+            assert pay.run(receive(pay.config, headers, body)).status == 200
             gateway.sent.clear()
             with monkeypatch.context() as broken:
                 broken.setattr(pay.store, "record", _raising(trouble))
@@ -189,10 +189,10 @@ class TestErrorsAfterAlipayPlusActed:
             gateway.sent.clear()
             with monkeypatch.context() as broken:
                 broken.setattr(pay.store, "record", _raising(trouble))
-                first = pay.run(initiate(pay.setup, f"A-{number}", visitor()))
+                first = pay.run(initiate(pay.config, f"A-{number}", visitor()))
                 assert first.state is State.CREATED
             clock.moment += timedelta(seconds=21)
-            second = pay.run(initiate(pay.setup, f"A-{number}", visitor()))
+            second = pay.run(initiate(pay.config, f"A-{number}", visitor()))
             assert second.state is State.PENDING
             doubled += len(gateway.bodies("pay")) > 1
         print(f"{self.ROUNDS} presses, an error after each: {doubled} doubled")
@@ -212,8 +212,8 @@ def test_one_answer_that_lags_does_not_close_a_code_that_was_shown(
 ):
     """The order is paid; one part of Alipay+ does not know it, another is not reached."""
     attempt = start()
-    rules = pay.setup.rules
-    clock.moment = attempt.expires_at + rules.grace + timedelta(minutes=5)
+    timing = pay.config.timing
+    clock.moment = attempt.expires_at + timing.grace + timedelta(minutes=5)
     gateway.script["inquiryPayment"] = [asked]
     gateway.script["cancelPayment"] = [{"result": GONE}]
     assert start().payment_request_id == attempt.payment_request_id
@@ -227,7 +227,7 @@ def test_one_answer_that_lags_does_not_close_a_code_that_was_shown(
 
 def test_what_neither_call_knows_is_closed_once_its_code_is_over(pay, gateway, start, clock):
     attempt = start()
-    clock.moment = attempt.expires_at + pay.setup.rules.grace
+    clock.moment = attempt.expires_at + pay.config.timing.grace
     gateway.script["inquiryPayment"] = [{"result": GONE}]
     gateway.script["cancelPayment"] = [{"result": GONE}]
     assert start().payment_request_id != attempt.payment_request_id

@@ -10,8 +10,8 @@ from aplus_adapters import (
     Amount,
     InvalidValue,
     OrderToPay,
-    Rules,
     State,
+    Timing,
     TooManyAttempts,
     Visitor,
 )
@@ -35,14 +35,14 @@ def test_presses_on_what_cannot_be_cancelled_keep_its_pauses(
     answer = inquired(attempt, asked) if asked is OPEN else asked
     gateway.script["inquiryPayment"] = [{"result": answer} if answer is BUSY else answer]
     gateway.script["cancelPayment"] = [cancel]
-    clock.moment = attempt.expires_at + pay.setup.rules.grace
+    clock.moment = attempt.expires_at + pay.config.timing.grace
     begin, gateway.sent[:] = clock.moment, []
     for _ in range(PRESSES):
         assert start().payment_request_id == attempt.payment_request_id
         clock.moment += timedelta(seconds=1)
     waited = (clock.moment - begin).total_seconds()
     rounds, total = 1, 0
-    for pause in (*pay.setup.rules.cancel, 60, 60):
+    for pause in (*pay.config.timing.cancel, 60, 60):
         total += pause
         rounds += total < waited
     assert gateway.calls().count("cancelPayment") <= rounds + 1
@@ -67,7 +67,7 @@ def test_the_shops_own_closing_keeps_the_pauses_too(pay, gateway, start):
     gateway.sent[:] = []
     for _ in range(PRESSES):
         stored = pay.store.get(attempt.payment_request_id)
-        assert pay.run(close(pay.setup, stored)).state is State.CLOSING
+        assert pay.run(close(pay.config, stored)).state is State.CLOSING
     assert gateway.calls() == ["inquiryPayment", "cancelPayment", "inquiryPayment"]
 
 
@@ -76,12 +76,12 @@ def test_presses_on_a_contradiction_cost_no_calls_and_no_rows(pay, gateway, star
     other = {"paymentAmount": {"currency": "EUR", "value": "4200"}}
     gateway.script["inquiryPayment"] = [{**inquired(attempt, PAID), **other}]
     clock.moment = attempt.expires_at
-    pay.run(follow_up(pay.setup, pay.store.get(attempt.payment_request_id)))
+    pay.run(follow_up(pay.config, pay.store.get(attempt.payment_request_id)))
     rows = len(pay.store.history(attempt.payment_request_id))
     gateway.sent[:] = []
     for _ in range(PRESSES):
         start()
-        pay.run(follow_up(pay.setup, pay.store.get(attempt.payment_request_id)))
+        pay.run(follow_up(pay.config, pay.store.get(attempt.payment_request_id)))
     assert gateway.calls() == []
     assert len(pay.store.history(attempt.payment_request_id)) == rows
 
@@ -90,11 +90,11 @@ def test_a_refused_order_gets_as_many_attempts_in_an_hour_as_the_rules_say(
     pay, gateway, start, clock
 ):
     gateway.script["pay"] = [{"result": REFUSED}]
-    most = pay.setup.rules.attempts_per_hour
+    most = pay.config.timing.attempts_per_hour
     made = {start().payment_request_id for _ in range(most)}
     assert len(made) == most
     for _ in range(3):
-        with pytest.raises(TooManyAttempts, match=rf"order A-1: found {most} .*raise Rules"):
+        with pytest.raises(TooManyAttempts, match=rf"order A-1: found {most} .*raise Timing"):
             start()
     assert gateway.calls() == ["pay"] * most
     assert start("A-2").order_ref == "A-2"
@@ -112,14 +112,14 @@ def test_a_price_that_changes_at_each_press_is_bounded_as_well(pay, gateway, sta
             start()
         except TooManyAttempts:
             refused += 1
-    assert refused == PRESSES - pay.setup.rules.attempts_per_hour
-    assert gateway.calls().count("pay") == pay.setup.rules.attempts_per_hour
+    assert refused == PRESSES - pay.config.timing.attempts_per_hour
+    assert gateway.calls().count("pay") == pay.config.timing.attempts_per_hour
 
 
 def test_an_open_code_and_a_paid_order_are_shown_however_often_they_are_looked_at(
     pay, gateway, start, clock
 ):
-    pay.setup = evolve(pay.setup, rules=evolve(pay.setup.rules, attempts_per_hour=1))
+    pay.config = evolve(pay.config, timing=evolve(pay.config.timing, attempts_per_hour=1))
     attempt = start()
     assert {start().payment_request_id for _ in range(5)} == {attempt.payment_request_id}
     gateway.script["inquiryPayment"] = [inquired(attempt, PAID)]
@@ -129,7 +129,7 @@ def test_an_open_code_and_a_paid_order_are_shown_however_often_they_are_looked_a
 
 
 def test_a_browsers_name_is_cut_to_what_a_browser_has(pay, gateway):
-    pay.run(initiate(pay.setup, "A-1", Visitor(user_agent="é" * 60_000)))
+    pay.run(initiate(pay.config, "A-1", Visitor(user_agent="é" * 60_000)))
     (body,) = gateway.bodies("pay")
     assert json.loads(body)["order"]["env"]["userAgent"] == "é" * 512
 
@@ -139,7 +139,7 @@ def test_an_order_that_expires_early_is_no_reason_to_try_more_often(pay, gateway
         amount=shop.price, description="a seat", expires_in=timedelta(minutes=1)
     )
     gateway.script["pay"] = [{"result": REFUSED}]
-    for _ in range(pay.setup.rules.attempts_per_hour):
+    for _ in range(pay.config.timing.attempts_per_hour):
         start()
     with pytest.raises(TooManyAttempts):
         start()
@@ -147,4 +147,4 @@ def test_an_order_that_expires_early_is_no_reason_to_try_more_often(pay, gateway
 
 def test_rules_let_an_order_have_at_least_one_attempt():
     with pytest.raises(InvalidValue, match="attempts_per_hour: found 0, expected 1 or more"):
-        Rules(attempts_per_hour=0)
+        Timing(attempts_per_hour=0)

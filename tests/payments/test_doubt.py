@@ -10,9 +10,9 @@ from aplus_adapters import (
     InvalidValue,
     OrderToPay,
     RefundState,
-    Rules,
     State,
     StoreError,
+    Timing,
 )
 from aplus_adapters.payments.flows.follow_up import follow_up, step_or_stored, take_claim
 from aplus_adapters.payments.flows.notification import receive
@@ -44,10 +44,10 @@ def with_transactions(attempt, *transactions):
 def test_who_was_held_up_beyond_its_claim_sends_nothing(pay, gateway, start, clock):
     attempt = start()
     clock.moment = attempt.next_call_at
-    mine = pay.run(take_claim(pay.setup, attempt))
+    mine = pay.run(take_claim(pay.config, attempt))
     gateway.sent.clear()
-    clock.moment += pay.setup.rules.claim
-    after = pay.run(step_or_stored(pay.setup, mine))
+    clock.moment += pay.config.timing.claim
+    after = pay.run(step_or_stored(pay.config, mine))
     assert gateway.sent == []
     assert after.state is State.PENDING
 
@@ -120,7 +120,7 @@ def test_what_is_paid_while_it_is_asked_about_is_not_cancelled(
         if request.path.endswith("inquiryPayment"):
             body = alipayplus.notification(attempt)
             headers = tuple(alipayplus.sign(body, at=clock.now()).items())
-            assert pay.run(receive(pay.setup, headers, body)).status == 200
+            assert pay.run(receive(pay.config, headers, body)).status == 200
         return answer(request, timeout)
 
     monkeypatch.setattr(gateway, "send", pays_meanwhile)
@@ -269,20 +269,23 @@ def test_what_belongs_to_an_account_of_others_is_not_asked_about(pay, gateway, s
     attempt = evolve(start(), client_id="OTHER")
     clock.moment = attempt.next_call_at
     gateway.sent.clear()
-    assert pay.run(follow_up(pay.setup, attempt)) == attempt
-    assert pay.run(take_claim(pay.setup, attempt)) is None
+    assert pay.run(follow_up(pay.config, attempt)) == attempt
+    assert pay.run(take_claim(pay.config, attempt)) is None
     assert gateway.sent == []
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"inquiry": timedelta(minutes=2)}, "Rules inquiry: found 0:02:00"),
-        ({"retry_pay": timedelta(0)}, "Rules retry_pay: found 0:00:00"),
-        ({"after_conflict": timedelta(minutes=15)}, "Rules after_conflict: found 0:15:00"),
-        ({"claim": timedelta(seconds=9)}, "Rules claim: found 0:00:09, expected at least the 10 s"),
+        ({"inquiry": timedelta(minutes=2)}, "Timing inquiry: found 0:02:00"),
+        ({"retry_pay": timedelta(0)}, "Timing retry_pay: found 0:00:00"),
+        ({"after_conflict": timedelta(minutes=15)}, "Timing after_conflict: found 0:15:00"),
+        (
+            {"claim": timedelta(seconds=9)},
+            "Timing claim: found 0:00:09, expected at least the 10 s",
+        ),
     ],
 )
 def test_rules_that_cannot_work_are_refused(changes, message):
     with pytest.raises(InvalidValue, match=message):
-        Rules(**changes)
+        Timing(**changes)

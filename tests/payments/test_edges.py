@@ -9,25 +9,25 @@ from aplus_adapters import (
     Amount,
     ConfigurationError,
     ConflictDetails,
-    News,
     NotificationError,
     Observation,
+    Outcome,
     OutcomeUnknown,
     RefundState,
     Retry,
-    Rules,
     Source,
     State,
     StoreError,
+    Timing,
     UnknownPayment,
 )
 from aplus_adapters.payments.effects import get
 from aplus_adapters.payments.flows.follow_up import close
 from aplus_adapters.payments.flows.gateway_call import exchange
 from aplus_adapters.payments.flows.notification import receive
-from aplus_adapters.payments.flows.record import settle_refund
+from aplus_adapters.payments.flows.record import record_refund
 from aplus_adapters.payments.flows.refund import follow_up_refund
-from aplus_adapters.payments.timeline import tell
+from aplus_adapters.payments.timeline import timeline
 from aplus_adapters.protocol.messages.pay import PayResponse
 from test_flows import asked, inquired
 from test_refund_and_reconcile import done, give_back, paid
@@ -58,7 +58,7 @@ def test_closing_while_another_worker_holds_the_claim_changes_nothing(pay, gatew
     held = pay.store.get(attempt.payment_request_id)
     gateway.sent.clear()
     for seen in (attempt, held):  # seen before the claim was taken, and after
-        assert pay.run(close(pay.setup, seen)) == held
+        assert pay.run(close(pay.config, seen)) == held
     assert gateway.sent == []
 
 
@@ -106,7 +106,7 @@ def test_a_conflict_names_its_attempt(pay, gateway, start, clock, shop):
 )
 def test_a_notification_for_nobody_is_refused(pay, headers, status, found):
     with pytest.raises(NotificationError, match=found) as refused:
-        pay.run(receive(pay.setup, headers, b"{}"))
+        pay.run(receive(pay.config, headers, b"{}"))
     assert refused.value.status == status
 
 
@@ -117,9 +117,9 @@ def test_a_shop_that_answers_something_else_is_told_so(start, shop):
 
 
 def test_an_account_that_is_not_there_is_named(pay):
-    assert pay.setup.account(None) is pay.setup.default_account
+    assert pay.config.account(None) is pay.config.default_account
     with pytest.raises(ConfigurationError, match="'OTHER': found no such account"):
-        pay.setup.account("OTHER")
+        pay.config.account("OTHER")
 
 
 def test_reconcile_counts_what_another_worker_took(pay, gateway, start, clock, monkeypatch):
@@ -151,7 +151,7 @@ def test_a_refund_that_another_worker_sends_is_given_as_it_is_stored(pay, gatewa
     clock.moment = refund.next_call_at
     stale = evolve(refund, claim=refund.claim - 1)
     gateway.sent.clear()
-    stored = pay.run(follow_up_refund(pay.setup, stale))
+    stored = pay.run(follow_up_refund(pay.config, stale))
     assert (stored.next_call_at, stored.state) == (refund.next_call_at, RefundState.CREATED)
     assert gateway.sent == []
 
@@ -163,11 +163,11 @@ def test_a_store_that_forgets_the_refund_is_told_so(pay, gateway, paid, monkeypa
     monkeypatch.setattr(pay.store, "record", lambda *args: evolve(record(*args), refund=None))
     said = pay.store.history(paid.payment_request_id)[-1]
     with pytest.raises(StoreError, match="gave no refund"):
-        pay.run(settle_refund(paid.payment_request_id, said))
+        pay.run(record_refund(paid.payment_request_id, said))
 
 
 def test_the_rules_can_be_printed():
-    printed = str(Rules())
+    printed = str(Timing())
     assert (
         printed
         == """\
@@ -187,7 +187,7 @@ def test_a_story_is_told_with_its_contradictions_and_refunds(pay, gateway, paid,
         clock.moment += timedelta(seconds=1)
         body = alipayplus.notification(attempt, **changes)
         headers = tuple(alipayplus.sign(body, at=clock.now()).items())
-        assert pay.run(receive(pay.setup, headers, body)).status == 200
+        assert pay.run(receive(pay.config, headers, body)).status == 200
 
     told(paymentAmount={"currency": "USD", "value": "1"})
     clock.moment += timedelta(seconds=1)
@@ -196,10 +196,10 @@ def test_a_story_is_told_with_its_contradictions_and_refunds(pay, gateway, paid,
     clock.moment += timedelta(seconds=1)
     give_back(pay, paid, 2, amount=Amount("USD", 100))
     request_id = paid.payment_request_id
-    events = tell(
+    events = timeline(
         pay.store.get(request_id), pay.store.history(request_id), pay.store.refunds(request_id)
     )
-    lines = [f"{one.source}: {one.text} -> {one.outcome}" for one in events]
+    lines = [f"{one.source}: {one.text} -> {one.state}" for one in events]
     assert lines[0] == "shop: pay 42.00 USD for order A-1 -> created"
     assert lines[1].startswith("pay: code issued 42.00 USD (PAYMENT_IN_PROCESS) -> pending")
     assert lines[2] == "inquiry: succeeded 42.00 USD (SUCCESS) -> succeeded"
@@ -238,7 +238,10 @@ def test_an_attempt_gives_the_request_that_was_stored(start):
 def test_a_story_tells_an_observation_that_had_no_result(pay, start, clock):
     attempt = start()
     seen = Observation(
-        source=Source.INQUIRY, news=News.IN_PROCESS, at=clock.now(), client_id=attempt.client_id
+        source=Source.INQUIRY,
+        outcome=Outcome.IN_PROCESS,
+        at=clock.now(),
+        client_id=attempt.client_id,
     )
-    events = tell(attempt, [seen], [])
+    events = timeline(attempt, [seen], [])
     assert events[-1].text == "in process"

@@ -33,12 +33,12 @@ def inquired(attempt, result, **more):
 
 
 def asked(pay, attempt):
-    return pay.run(follow_up(pay.setup, pay.store.get(attempt.payment_request_id)))
+    return pay.run(follow_up(pay.config, pay.store.get(attempt.payment_request_id)))
 
 
 def notified(pay, alipayplus, clock, body, **changes):
     headers = {**alipayplus.sign(body, at=clock.now()), **changes}
-    return pay.run(receive(pay.setup, tuple(headers.items()), body))
+    return pay.run(receive(pay.config, tuple(headers.items()), body))
 
 
 def test_paying_stores_the_exact_bytes_before_they_are_sent(pay, gateway, start, clock):
@@ -113,8 +113,8 @@ def test_two_polls_at_once_are_one_call(pay, gateway, start, clock):
     gateway.script["inquiryPayment"] = [inquired(attempt, OPEN)]
     clock.moment = attempt.next_call_at
     stale = pay.store.get(attempt.payment_request_id)
-    pay.run(follow_up(pay.setup, stale))
-    pay.run(follow_up(pay.setup, stale))
+    pay.run(follow_up(pay.config, stale))
+    pay.run(follow_up(pay.config, stale))
     assert gateway.calls() == ["pay", "inquiryPayment"]
 
 
@@ -320,7 +320,7 @@ def test_a_new_attempt_waits_until_the_expired_one_is_known_to_be_closed(
     calls = len(gateway.calls())
     assert start().payment_request_id == first.payment_request_id
     assert len(gateway.calls()) == calls, "the pause holds for presses as well"
-    clock.moment += pay.setup.rules.inquiry
+    clock.moment += pay.config.timing.inquiry
     second = start()
     assert second.payment_request_id != first.payment_request_id
     assert second.state is State.PENDING

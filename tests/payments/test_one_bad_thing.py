@@ -74,7 +74,7 @@ def test_rows_that_cannot_be_read_keep_no_other_from_being_asked_about(
     gateway.script["inquiryPayment"] = [{"result": PAID, "paymentResult": OPEN}]
     gateway.script["cancelPayment"] = [{"result": PAID}]
     rounds = pay.reconcile()
-    assert (rounds.asked, rounds.settled, rounds.failed) == (10, 10, 0)
+    assert (rounds.asked, rounds.became_final, rounds.failed) == (10, 10, 0)
     named = [one for one in caplog.records if "cannot be read" in one.getMessage()]
     assert len({one.payment_request_id for one in named}) == bad
     assert {one.levelname for one in named} == {"ERROR"}

@@ -60,8 +60,8 @@ def test_a_refund_is_durable_before_it_is_sent_and_one_however_often_it_is_asked
     assert (first.state, first.refund_id) == (RefundState.SUCCEEDED, "R-1")
     assert stored_at_send == [True]
     assert gateway.calls() == ["refund"]
-    news = [one.news.value for one in pay.store.history(paid.payment_request_id)]
-    assert news[-1] == "refunded"
+    outcomes = [one.outcome.value for one in pay.store.history(paid.payment_request_id)]
+    assert outcomes[-1] == "refunded"
     with pytest.raises(InconsistentRetry, match="nothing was sent"):
         give_back(pay, paid, amount=Amount("USD", 1001))
 
@@ -162,12 +162,12 @@ def test_reconcile_asks_about_what_is_due_and_nothing_else(pay, gateway, start, 
     seen = []
     # The second answer is about the first payment: it is believed by nobody.
     rounds = pay.reconcile(seen.append)
-    assert (rounds.asked, rounds.settled, rounds.failed) == (2, 1, 0)
+    assert (rounds.asked, rounds.became_final, rounds.failed) == (2, 1, 0)
     assert [one.asked for one in seen] == [1, 2]
     states = {one: pay.store.get(one.payment_request_id).state for one in (first, second)}
     assert set(states.values()) == {State.SUCCEEDED, State.PENDING}
     assert str(rounds) == (
-        "2 asked about, 1 settled, 0 refunds settled, 0 conflicts reported, 0 failed, "
+        "2 asked about, 1 became final, 0 refunds became final, 0 conflicts reported, 0 failed, "
         "0 taken by others"
     )
 
@@ -189,7 +189,7 @@ def test_reconcile_closes_what_has_expired(pay, gateway, start, clock):
     attempt = start()
     clock.moment = NOON + timedelta(minutes=4)
     gateway.script["inquiryPayment"] = [inquired(attempt, CLOSED)]
-    assert pay.reconcile().settled == 1
+    assert pay.reconcile().became_final == 1
     assert pay.store.get(attempt.payment_request_id).state is State.FAILED
 
 
@@ -269,7 +269,7 @@ def test_one_that_fails_costs_the_others_nothing(pay, gateway, start, clock, sho
 
     shop.payment_changed = fails_for_one
     rounds = pay.reconcile()
-    assert (rounds.failed, rounds.settled) == (1, 1)
+    assert (rounds.failed, rounds.became_final) == (1, 1)
     assert shop.changes == [("A-2", "succeeded")]
 
 

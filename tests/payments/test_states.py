@@ -11,17 +11,16 @@ from aplus_adapters import (
     Conflict,
     InconsistentRetry,
     InvalidValue,
-    News,
     Observation,
     OrderCode,
+    Outcome,
     Refund,
     RefundState,
-    Result,
     Source,
     State,
-    Timestamp,
     UnknownPayment,
 )
+from aplus_adapters.messages import Result, Timestamp
 from aplus_adapters.payments.states import CONFLICT, TABLE, admit_refund, advance
 from conftest import NOON
 
@@ -37,7 +36,7 @@ ATTEMPT = Attempt(
     changed_at=NOON,
     payment_id="P-1",
 )
-# Written by hand: rows are news, columns are states.
+# Written by hand: rows are outcomes, columns are states.
 EXPECTED = """
              created    pending    closing    succeeded  failed     cancelled
 code_issued  pending    pending    closing    succeeded  failed     cancelled
@@ -58,15 +57,15 @@ refund_refused created  pending    closing    succeeded  failed     cancelled
 def cells():
     header, *rows = EXPECTED.strip("\n").splitlines()
     for row in rows:
-        news, *outcomes = row.split()
-        for state, outcome in zip(header.split(), outcomes, strict=True):
-            yield State(state), News[news.upper()], outcome
+        outcome, *followers = row.split()
+        for state, following in zip(header.split(), followers, strict=True):
+            yield State(state), Outcome[outcome.upper()], following
 
 
-def observed(news, **changes):
+def observed(outcome, **changes):
     said = Observation(
-        source=Source.CANCEL if news is News.ABSENT else Source.NOTIFICATION,
-        news=news,
+        source=Source.CANCEL if outcome is Outcome.ABSENT else Source.NOTIFICATION,
+        outcome=outcome,
         at=NOON,
         client_id="C",
         amount=ATTEMPT.amount,
@@ -77,28 +76,28 @@ def observed(news, **changes):
 
 
 def test_the_table_has_every_pair():
-    assert set(TABLE) == set(itertools.product(State, News))
+    assert set(TABLE) == set(itertools.product(State, Outcome))
 
 
-@pytest.mark.parametrize(("state", "news", "outcome"), list(cells()))
-def test_each_observation_does_in_each_state_what_is_written(state, news, outcome):
+@pytest.mark.parametrize(("state", "outcome", "following"), list(cells()))
+def test_each_observation_does_in_each_state_what_is_written(state, outcome, following):
     before = evolve(ATTEMPT, state=state, next_call_at=None if state.is_final else NOON)
-    transition = advance(before, observed(news))
-    if outcome == CONFLICT:
+    transition = advance(before, observed(outcome))
+    if following == CONFLICT:
         assert transition.conflict is not None
         assert transition.after.state is state
-        assert not transition.settles
+        assert not transition.became_final
     else:
         assert transition.conflict is None
-        assert transition.after.state == State(outcome)
-        assert transition.settles == (transition.after.state.is_final and not state.is_final)
+        assert transition.after.state == State(following)
+        assert transition.became_final == (transition.after.state.is_final and not state.is_final)
 
 
 @pytest.mark.parametrize("state", [state for state in State if state.is_final])
-@pytest.mark.parametrize("news", News)
-def test_nothing_leaves_or_changes_a_final_state(state, news):
+@pytest.mark.parametrize("outcome", Outcome)
+def test_nothing_leaves_or_changes_a_final_state(state, outcome):
     before = evolve(ATTEMPT, state=state, next_call_at=None)
-    said = observed(news, wallet="OTHER", next_call_at=NOON)
+    said = observed(outcome, wallet="OTHER", next_call_at=NOON)
     after = advance(before, said).after
     # What a late success says is kept beside the state, for the page, refunds and operators.
     assert evolve(after, disputed=None, success_reported=False) == before
@@ -117,26 +116,28 @@ def test_nothing_leaves_or_changes_a_final_state(state, news):
 )
 def test_a_success_that_differs_from_the_attempt_is_a_conflict_and_settles_nothing(state, wrong):
     before = evolve(ATTEMPT, state=state)
-    transition = advance(before, observed(News.SUCCEEDED, **wrong))
+    transition = advance(before, observed(Outcome.SUCCEEDED, **wrong))
     assert transition.conflict is not None
     assert transition.after.state is state
-    assert not transition.settles
+    assert not transition.became_final
     amount = wrong.get("amount") or ATTEMPT.amount
     is_kept = state not in (State.SUCCEEDED, State.CANCELLED)
     assert transition.after.disputed == (amount if is_kept else None)
 
 
 def test_a_final_attempt_is_called_about_no_more():
-    assert advance(ATTEMPT, observed(News.SUCCEEDED, next_call_at=NOON)).after.next_call_at is None
+    assert (
+        advance(ATTEMPT, observed(Outcome.SUCCEEDED, next_call_at=NOON)).after.next_call_at is None
+    )
 
 
 def test_an_observation_for_another_account_is_no_observation_of_this_payment():
     with pytest.raises(UnknownPayment, match="belongs to another account"):
-        advance(ATTEMPT, observed(News.SUCCEEDED, client_id="OTHER"))
+        advance(ATTEMPT, observed(Outcome.SUCCEEDED, client_id="OTHER"))
 
 
 def test_redeliveries_of_one_contradiction_are_one_conflict():
-    said = observed(News.SUCCEEDED, amount=Amount("JPY", 1))
+    said = observed(Outcome.SUCCEEDED, amount=Amount("JPY", 1))
     again = evolve(said, source=Source.INQUIRY, at=NOON.replace(hour=13))
     other = evolve(said, amount=Amount("JPY", 2))
     keys = [
@@ -149,7 +150,7 @@ BARE = evolve(ATTEMPT, payment_id=None)
 LATER = NOON.replace(hour=13)
 NEWS = Observation(
     source=Source.PAY,
-    news=News.CODE_ISSUED,
+    outcome=Outcome.CODE_ISSUED,
     at=LATER,
     client_id="C",
     result=Result(result_code="PAYMENT_IN_PROCESS", result_status="U"),
@@ -184,7 +185,7 @@ def test_an_attempt_takes_from_an_observation_what_it_did_not_know():
 def test_what_an_observation_does_not_say_stays_as_it_was():
     known = advance(BARE, NEWS).after
     silent = Observation(
-        source=Source.INQUIRY, news=News.IN_PROCESS, at=LATER, client_id="C", result=None
+        source=Source.INQUIRY, outcome=Outcome.IN_PROCESS, at=LATER, client_id="C", result=None
     )
     assert advance(known, silent).after == known
     mine = evolve(silent, next_call_at=NOON, claim=0)
@@ -201,7 +202,7 @@ def test_a_state_that_stays_keeps_when_and_by_what_it_was_reached():
 
 
 def test_a_conflict_of_an_open_attempt_only_puts_off_the_next_call():
-    said = evolve(NEWS, news=News.SUCCEEDED, amount=Amount("JPY", 1))
+    said = evolve(NEWS, outcome=Outcome.SUCCEEDED, amount=Amount("JPY", 1))
     transition = advance(BARE, said)
     assert transition.after == evolve(BARE, next_call_at=LATER, disputed=Amount("JPY", 1))
     assert transition.observation is said
@@ -219,7 +220,7 @@ def test_a_conflict_of_an_open_attempt_only_puts_off_the_next_call():
     ],
 )  # fmt: skip
 def test_a_conflict_says_why(state, changes, reason):
-    said = observed(News.SUCCEEDED, **changes)
+    said = observed(Outcome.SUCCEEDED, **changes)
     assert advance(evolve(ATTEMPT, state=state), said).conflict.reason == reason
 
 
@@ -236,10 +237,10 @@ REFUND = Refund(
 PAID = evolve(ATTEMPT, state=State.SUCCEEDED, next_call_at=None)
 
 
-def refunded(news=News.REFUNDED, **changes):
+def refunded(outcome=Outcome.REFUNDED, **changes):
     said = Observation(
         source=Source.REFUND,
-        news=news,
+        outcome=outcome,
         at=LATER,
         client_id="C",
         result=Result(result_code="SUCCESS", result_status="S"),
@@ -252,13 +253,13 @@ def refunded(news=News.REFUNDED, **changes):
 
 
 @pytest.mark.parametrize(
-    ("news", "state"),
-    [(News.REFUNDED, RefundState.SUCCEEDED), (News.REFUND_REFUSED, RefundState.FAILED)],
+    ("outcome", "state"),
+    [(Outcome.REFUNDED, RefundState.SUCCEEDED), (Outcome.REFUND_REFUSED, RefundState.FAILED)],
 )
-def test_a_refund_becomes_final_and_the_payment_stays_as_it_is(news, state):
-    said = refunded(news)
+def test_a_refund_becomes_final_and_the_payment_stays_as_it_is(outcome, state):
+    said = refunded(outcome)
     transition = advance(PAID, said, REFUND)
-    given_back = 1000 if news is News.REFUNDED else 0
+    given_back = 1000 if outcome is Outcome.REFUNDED else 0
     assert transition.before == PAID
     assert transition.after == evolve(PAID, refunded=given_back)
     assert (transition.observation, transition.refund_before) == (said, REFUND)
@@ -266,13 +267,15 @@ def test_a_refund_becomes_final_and_the_payment_stays_as_it_is(news, state):
         REFUND, state=state, next_call_at=None, changed_at=LATER, refund_id="R-1",
         result=said.result,
     )  # fmt: skip
-    assert transition.settles_refund
-    assert not transition.settles
-    again = advance(transition.after, refunded(news, at=NOON, refund_id="R-2"), transition.refund)
+    assert transition.refund_became_final
+    assert not transition.became_final
+    again = advance(
+        transition.after, refunded(outcome, at=NOON, refund_id="R-2"), transition.refund
+    )
     assert again.after == transition.after
     assert again.refund == transition.refund
     assert again.conflict is None
-    assert not again.settles_refund
+    assert not again.refund_became_final
 
 
 @pytest.mark.parametrize(
@@ -281,7 +284,7 @@ def test_a_refund_becomes_final_and_the_payment_stays_as_it_is(news, state):
         (PAID, REFUND, {"amount": Amount("JPY", 999)}, "refund says 999 JPY, it was to be 1000 JPY"),
         (evolve(PAID, state=State.CANCELLED), REFUND, {}, "refunded although the payment is cancelled"),
         (PAID, evolve(REFUND, state=RefundState.FAILED), {}, "refunded although the refund is failed"),
-        (PAID, evolve(REFUND, state=RefundState.SUCCEEDED), {"news": News.REFUND_REFUSED},
+        (PAID, evolve(REFUND, state=RefundState.SUCCEEDED), {"outcome": Outcome.REFUND_REFUSED},
          "refund refused although the refund is succeeded"),
     ],
 )  # fmt: skip
@@ -292,11 +295,11 @@ def test_a_refund_that_contradicts_is_a_conflict_and_changes_nothing(
     assert transition.conflict.reason == reason
     assert (transition.conflict.attempt, transition.conflict.observation.at) == (attempt, LATER)
     assert (transition.after, transition.refund) == (attempt, refund)
-    assert not transition.settles_refund
+    assert not transition.refund_became_final
 
 
 def test_an_answer_that_does_not_repeat_the_amount_settles_the_refund():
-    assert advance(PAID, refunded(amount=None), REFUND).settles_refund
+    assert advance(PAID, refunded(amount=None), REFUND).refund_became_final
 
 
 @pytest.mark.parametrize("refund", [None, evolve(REFUND, payment_request_id="pay2")])
@@ -342,40 +345,40 @@ ISSUED = evolve(CLOSING, order_code=OrderCode(text="https://code.example/1", exp
 
 
 def test_once_it_is_being_closed_a_success_is_kept_and_the_money_goes_back():
-    reported = advance(CLOSING, observed(News.SUCCEEDED, claim=None)).after
+    reported = advance(CLOSING, observed(Outcome.SUCCEEDED, claim=None)).after
     assert (reported.state, reported.success_reported) == (State.CLOSING, True)
     for said in (
-        observed(News.CANCELLED, source=Source.CANCEL, amount=None, claim=2),
+        observed(Outcome.CANCELLED, source=Source.CANCEL, amount=None, claim=2),
         observed(
-            News.FAILED, result=Result(result_code="ORDER_IS_CLOSED", result_status="F"), claim=1
+            Outcome.FAILED, result=Result(result_code="ORDER_IS_CLOSED", result_status="F"), claim=1
         ),
     ):
         transition = advance(reported, said)
         assert transition.after.state is State.CANCELLED
-        assert transition.settles
+        assert transition.became_final
         assert transition.conflict is None
         assert transition.after.success_reported
 
 
 def test_where_it_can_no_longer_be_cancelled_the_reported_success_decides():
-    refused = observed(News.CANCEL_REFUSED, source=Source.CANCEL, amount=None, claim=2)
+    refused = observed(Outcome.CANCEL_REFUSED, source=Source.CANCEL, amount=None, claim=2)
     assert advance(CLOSING, refused).after.state is State.PENDING
-    reported = advance(CLOSING, observed(News.SUCCEEDED, claim=None)).after
+    reported = advance(CLOSING, observed(Outcome.SUCCEEDED, claim=None)).after
     after = advance(reported, refused).after
     assert (after.state, after.success_reported) == (State.SUCCEEDED, False)
 
 
-@pytest.mark.parametrize("news", [News.ABSENT, News.CLOSING, News.CANCEL_REFUSED])
+@pytest.mark.parametrize("outcome", [Outcome.ABSENT, Outcome.CLOSING, Outcome.CANCEL_REFUSED])
 @pytest.mark.parametrize("state", [State.CREATED, State.PENDING, State.CLOSING])
-def test_what_was_asked_under_an_older_claim_and_tells_of_absence_changes_nothing(news, state):
+def test_what_was_asked_under_an_older_claim_and_tells_of_absence_changes_nothing(outcome, state):
     before = evolve(CLOSING, state=state, claimed_until=LATER)
     for claim in (None, 1, 3):
-        said = observed(news, source=Source.CANCEL, amount=None, claim=claim, next_call_at=NOON)
+        said = observed(outcome, source=Source.CANCEL, amount=None, claim=claim, next_call_at=NOON)
         assert advance(before, said).after == before
 
 
 def absent(said_at, source=Source.CANCEL):
-    return observed(News.ABSENT, source=source, amount=None, claim=2, said_at=said_at)
+    return observed(Outcome.ABSENT, source=source, amount=None, claim=2, said_at=said_at)
 
 
 def test_absence_closes_a_code_only_once_it_has_expired_by_alipaypluss_clock():
@@ -398,19 +401,19 @@ def test_absence_closes_what_never_had_a_code_and_a_later_code_is_not_shown():
 
 def test_a_refusal_of_a_request_whose_twin_was_accepted_says_nothing():
     accepted = evolve(ISSUED, state=State.PENDING)
-    refused = observed(News.REFUSED, source=Source.PAY, amount=None)
+    refused = observed(Outcome.REFUSED, source=Source.PAY, amount=None)
     assert advance(accepted, refused).after == accepted
 
 
 def test_a_second_payment_id_of_a_paid_attempt_is_a_conflict_even_if_the_first_success_had_none():
     paid = evolve(BARE, state=State.SUCCEEDED, next_call_at=None)
-    named = advance(paid, observed(News.SUCCEEDED, payment_id="P-1"))
+    named = advance(paid, observed(Outcome.SUCCEEDED, payment_id="P-1"))
     assert (named.after.payment_id, named.conflict) == ("P-1", None)
-    assert advance(named.after, observed(News.SUCCEEDED, payment_id="P-2")).conflict is not None
+    assert advance(named.after, observed(Outcome.SUCCEEDED, payment_id="P-2")).conflict is not None
 
 
 def test_a_success_of_which_a_part_was_given_back_elsewhere_is_paid_and_told_to_a_person():
-    said = observed(News.SUCCEEDED, source=Source.INQUIRY, given_back=Amount("JPY", 200))
+    said = observed(Outcome.SUCCEEDED, source=Source.INQUIRY, given_back=Amount("JPY", 200))
     transition = advance(ATTEMPT, said)
     assert transition.after.state is State.SUCCEEDED
     assert transition.conflict.reason == "paid 4200 JPY, of which 200 JPY were given back elsewhere"
@@ -418,25 +421,25 @@ def test_a_success_of_which_a_part_was_given_back_elsewhere_is_paid_and_told_to_
 
 
 def test_the_money_of_a_conflict_can_be_refunded_and_ends_the_attempt():
-    wrong = observed(News.SUCCEEDED, amount=Amount("JPY", 1000))
+    wrong = observed(Outcome.SUCCEEDED, amount=Amount("JPY", 1000))
     disputed = advance(ATTEMPT, wrong).after
     assert disputed.occupies_order
     assert admit_refund(disputed, [], REFUND) is None
     with pytest.raises(InvalidValue, match="expected at most 1000 JPY"):
         admit_refund(disputed, [], wanted(2, 1001))
     transition = advance(disputed, refunded(), REFUND)
-    assert transition.settles
-    assert transition.settles_refund
+    assert transition.became_final
+    assert transition.refund_became_final
     assert transition.after.state is State.CANCELLED
     assert not transition.after.occupies_order
-    late = advance(evolve(ATTEMPT, state=State.FAILED), observed(News.SUCCEEDED)).after
+    late = advance(evolve(ATTEMPT, state=State.FAILED), observed(Outcome.SUCCEEDED)).after
     assert late.occupies_order
     assert not evolve(late, refunded=4200).occupies_order
 
 
 def test_an_outdated_refusal_of_a_refund_does_not_free_its_amount():
     again = evolve(REFUND, claim=2)
-    outdated = refunded(News.REFUND_REFUSED, claim=1)
+    outdated = refunded(Outcome.REFUND_REFUSED, claim=1)
     transition = advance(PAID, outdated, again)
     assert (transition.refund, transition.conflict) == (again, None)
     done = advance(PAID, refunded(claim=2), again)

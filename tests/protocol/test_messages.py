@@ -8,24 +8,18 @@ import attrs
 import pytest
 from attrs import evolve
 
-from aplus_adapters import (
+from aplus_adapters import Amount, Buyer, Goods, InvalidValue, Merchant, MessageError, Shipping
+from aplus_adapters.messages import (
     Address,
-    Amount,
-    Buyer,
     CancelRequest,
     Env,
-    Goods,
     InquiryRequest,
-    InvalidValue,
-    Merchant,
-    MessageError,
     Order,
     PaymentNotification,
     PayRequest,
     PayResponse,
     RefundRequest,
     SettlementStrategy,
-    Shipping,
     Store,
     Timestamp,
     UserName,

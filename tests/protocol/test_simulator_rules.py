@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from aplus_adapters import Account, Amount, Env, Order, PayRequest
+from aplus_adapters import Account, Amount
+from aplus_adapters.messages import Env, Order, PayRequest
 from aplus_adapters.protocol import signing
 from aplus_adapters.protocol.timestamps import Timestamp
 from aplus_adapters.simulator.gateway import Call, Gateway

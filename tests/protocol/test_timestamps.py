@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aplus_adapters import InvalidValue, Timestamp
+from aplus_adapters import InvalidValue
+from aplus_adapters.messages import Timestamp
 
 
 @pytest.mark.parametrize(

@@ -9,18 +9,12 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aplus_adapters import (
-    Amount,
-    Attempt,
-    NotificationError,
-    OutcomeUnknown,
-    PaymentNotification,
-    SignatureError,
-)
+from aplus_adapters import Amount, Attempt, NotificationError, OutcomeUnknown, SignatureError
 from aplus_adapters.errors import MessageError
+from aplus_adapters.messages import PaymentNotification
 from aplus_adapters.payments.effects import Send
 from aplus_adapters.payments.flows.gateway_call import Answered, exchange
-from aplus_adapters.payments.model import News
+from aplus_adapters.payments.model import Outcome
 from aplus_adapters.payments.observations import observe_pay
 from aplus_adapters.payments.policy import Retry
 from aplus_adapters.protocol import wire
@@ -137,14 +131,14 @@ GOOD = {"codeValue": "https://codes.example/1", "displayType": "TEXT"}
 @pytest.mark.parametrize("bad", [None, "x", {}, {"codeValue": "", "displayType": "TEXT"}, []])
 def test_one_odd_code_detail_does_not_cost_the_code(bad):
     told = observed(bad, GOOD)
-    assert told.news is News.CODE_ISSUED
+    assert told.outcome is Outcome.CODE_ISSUED
     assert told.order_code.text == GOOD["codeValue"]
     assert told.expires_at == NOON + timedelta(minutes=2)
 
 
 def test_without_any_readable_detail_there_is_no_code_yet():
     told = observed({})
-    assert (told.news, told.order_code) == (News.IN_PROCESS, None)
+    assert (told.outcome, told.order_code) == (Outcome.IN_PROCESS, None)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +146,7 @@ def test_without_any_readable_detail_there_is_no_code_yet():
 )  # fmt: skip
 def test_an_expiry_with_which_nobody_can_reckon_is_as_good_as_none(time, caplog):
     told = observed(GOOD, expires=time)
-    assert (told.news, told.expires_at) == (News.CODE_ISSUED, NOON + DEFAULT_EXPIRY)
+    assert (told.outcome, told.expires_at) == (Outcome.CODE_ISSUED, NOON + DEFAULT_EXPIRY)
     assert told.order_code.expires_at == NOON + DEFAULT_EXPIRY
     assert "expireTime" in caplog.text
 

@@ -6,7 +6,7 @@ from unittest.mock import AsyncMock, MagicMock, Mock, create_autospec
 import httpx
 import pytest
 
-from aplus_adapters import Account, AplusPay, ConfigurationError, MemoryStore, PageDesign, Rules
+from aplus_adapters import Account, AplusPay, ConfigurationError, MemoryStore, PageDesign, Timing
 from conftest import AsyncShop, Clock, Shop
 
 
@@ -41,8 +41,8 @@ WRONG = {
     "no hooks": ({"hooks": None}, "hooks: found NoneType without load_order"),
     "a proxy": ({"hooks": Proxy()}, "found Proxy.load_order, which raises RuntimeError"),
     "a store that is a proxy": ({"store": Proxy()}, "store: found Proxy.add, which raises RuntimeError"),
-    "rules": ({"rules": {}}, r"rules: found dict, expected a Rules; write Rules"),
-    "a class of rules": ({"rules": Rules}, "rules: found the class Rules"),
+    "timing": ({"timing": {}}, r"timing: found dict, expected a Timing; write Timing"),
+    "a class of rules": ({"timing": Timing}, "timing: found the class Timing"),
     "a shop's name": ({"shop_name": b"Shop"}, "shop_name: found bytes, expected a str"),
     "an empty page": ({"page": {}}, "page: found dict, expected a PageDesign"),
     "a class of pages": ({"page": PageDesign}, "page: found the class PageDesign"),

@@ -11,18 +11,20 @@ from attrs import evolve
 from aplus_adapters import (
     Amount,
     AsyncClient,
-    CancelRequest,
     Client,
-    Env,
     InconsistentRetry,
-    InquiryRequest,
     InvalidValue,
     NotSent,
-    Order,
     OutcomeUnknown,
+    Rejected,
+)
+from aplus_adapters.messages import (
+    CancelRequest,
+    Env,
+    InquiryRequest,
+    Order,
     PayRequest,
     RefundRequest,
-    Rejected,
     Timestamp,
 )
 from aplus_adapters.protocol.results import CODES
@@ -165,8 +167,8 @@ def test_a_u_that_asks_for_it_is_repeated_after_its_pause(
 
 
 def test_retry_after_is_obeyed(request_, account, their_key):
-    from aplus_adapters.payments.calls import call
     from aplus_adapters.payments.effects import Send, Sleep
+    from aplus_adapters.payments.flows.gateway_call import call
     from aplus_adapters.payments.policy import PAY
     from aplus_adapters.protocol.messages.pay import PayResponse
     from aplus_adapters.runtime.drivers import run
@@ -238,7 +240,7 @@ def test_a_settlement_in_another_currency_needs_its_strategy(client, simulated_a
 def test_settlement_details_arrive_exactly(client, request_, simulator):
     from decimal import Decimal
 
-    from aplus_adapters import SettlementStrategy
+    from aplus_adapters.messages import SettlementStrategy
 
     request = evolve(request_, settlement_strategy=SettlementStrategy(settlement_currency="JPY"))
     client(("pay", request))

@@ -12,12 +12,12 @@ from aplus_adapters import (
     AplusPay,
     Client,
     ConfigurationError,
-    InquiryRequest,
     MemoryStore,
     NotSent,
     State,
     Visitor,
 )
+from aplus_adapters.messages import InquiryRequest
 from aplus_adapters.payments.flows.initiate import initiate
 from aplus_adapters.runtime.http_clients import make_client, preferred_library
 from aplus_adapters.runtime.senders import AsyncSender, Sender
@@ -115,7 +115,7 @@ def test_it_stops_neither_a_press_nor_reconcile_for_other_payments_and_is_in_the
         return asyncio.run(pay.run_async(flow)) if is_async else pay.run(flow)
 
     pressed = [
-        run(initiate(pay.setup, order_ref, Visitor())) for order_ref in ("A-1", "HERE", "A-2")
+        run(initiate(pay.config, order_ref, Visitor())) for order_ref in ("A-1", "HERE", "A-2")
     ]
     assert [one.state for one in pressed] == [State.CREATED] * 3
     for one in pressed:

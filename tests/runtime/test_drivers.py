@@ -34,74 +34,74 @@ def traced(flow, trace):
 
 
 def scenario_paid_by_notification(world):
-    attempt = yield from initiate(world.setup, "A-1", BROWSER)
+    attempt = yield from initiate(world.config, "A-1", BROWSER)
     body = world.alipayplus.notification(attempt)
     for _ in range(2):
         headers = world.alipayplus.sign(body, at=world.clock.now())
-        yield from receive(world.setup, tuple(headers.items()), body)
+        yield from receive(world.config, tuple(headers.items()), body)
 
 
 def scenario_paid_by_inquiry(world):
-    attempt = yield from initiate(world.setup, "A-1", BROWSER)
-    world.later(world.setup.rules.first_inquiry)
+    attempt = yield from initiate(world.config, "A-1", BROWSER)
+    world.later(world.config.timing.first_inquiry)
     details = {"paymentAmount": attempt.amount.to_wire()}
     world.gateway.script["inquiryPayment"] = [{"result": PAID, "paymentResult": PAID, **details}]
-    yield from follow_up(world.setup, attempt)
+    yield from follow_up(world.config, attempt)
 
 
 def scenario_refused(world):
     world.gateway.script["pay"] = [{"result": FAILED}]
-    yield from initiate(world.setup, "A-1", BROWSER)
+    yield from initiate(world.config, "A-1", BROWSER)
 
 
 def scenario_answers_lost(world):
     world.gateway.script["pay"] = [LOST, FORGED, "code"]
-    yield from initiate(world.setup, "A-1", BROWSER)
+    yield from initiate(world.config, "A-1", BROWSER)
 
 
 def scenario_gateway_down(world):
     world.gateway.script["pay"] = [DOWN]
-    yield from initiate(world.setup, "A-1", BROWSER)
+    yield from initiate(world.config, "A-1", BROWSER)
 
 
 def scenario_expired_and_cancelled(world):
-    attempt = yield from initiate(world.setup, "A-1", BROWSER)
-    world.later(world.setup.rules.expiry * 2)
+    attempt = yield from initiate(world.config, "A-1", BROWSER)
+    world.later(world.config.timing.expiry * 2)
     world.gateway.script["inquiryPayment"] = [{"result": PAID, "paymentResult": OPEN}]
     world.gateway.script["cancelPayment"] = [{"result": PAID}]
-    yield from follow_up(world.setup, attempt)
+    yield from follow_up(world.config, attempt)
 
 
 def scenario_expired_then_new_code(world):
-    yield from initiate(world.setup, "A-1", BROWSER)
-    world.later(world.setup.rules.expiry * 2)
+    yield from initiate(world.config, "A-1", BROWSER)
+    world.later(world.config.timing.expiry * 2)
     world.gateway.script["inquiryPayment"] = [{"result": PAID, "paymentResult": CLOSED}]
-    yield from initiate(world.setup, "A-1", BROWSER)
+    yield from initiate(world.config, "A-1", BROWSER)
 
 
 def scenario_unknown_after_expiry(world):
     world.gateway.script["pay"] = [LOST]
-    attempt = yield from initiate(world.setup, "A-1", BROWSER)
-    world.later(world.setup.rules.expiry * 2)
+    attempt = yield from initiate(world.config, "A-1", BROWSER)
+    world.later(world.config.timing.expiry * 2)
     world.gateway.script["inquiryPayment"] = [{"result": GONE}]
     world.gateway.script["cancelPayment"] = [{"result": GONE}]
     attempt = world.store.get(attempt.payment_request_id)
-    yield from follow_up(world.setup, attempt)
+    yield from follow_up(world.config, attempt)
 
 
 def scenario_conflict(world):
-    attempt = yield from initiate(world.setup, "A-1", BROWSER)
+    attempt = yield from initiate(world.config, "A-1", BROWSER)
     body = world.alipayplus.notification(attempt, paymentAmount={"currency": "USD", "value": "1"})
     headers = world.alipayplus.sign(body, at=world.clock.now())
-    yield from receive(world.setup, tuple(headers.items()), body)
+    yield from receive(world.config, tuple(headers.items()), body)
 
 
 def scenario_hook_fails(world):
-    attempt = yield from initiate(world.setup, "A-1", BROWSER)
+    attempt = yield from initiate(world.config, "A-1", BROWSER)
     world.shop.fail = RuntimeError("the shop's own bug")
     body = world.alipayplus.notification(attempt)
     headers = world.alipayplus.sign(body, at=world.clock.now())
-    yield from receive(world.setup, tuple(headers.items()), body)
+    yield from receive(world.config, tuple(headers.items()), body)
 
 
 SCENARIOS = [value for name, value in globals().items() if name.startswith("scenario_")]
@@ -112,7 +112,7 @@ class World:
         self.clock, self.store, self.shop, self.alipayplus = Clock(), store, shop, alipayplus
         self.gateway = Gateway(account, their_key, self.clock)
         self.pay = AplusPay(account=account, store=store, hooks=shop, clock=self.clock)
-        self.setup = self.pay.setup
+        self.config = self.pay.config
 
     def later(self, delta):
         self.clock.moment += delta
@@ -215,5 +215,5 @@ def test_several_accounts_work_in_one_shop(account, their_key, alipayplus):
         notify_url="https://shop.example/aplus/notify",
     )
     pay = AplusPay(account=[account, other], store=MemoryStore(), hooks=Shop())
-    assert pay.setup.account(None) is account
-    assert pay.setup.account("CLIENT-2") is other
+    assert pay.config.account(None) is account
+    assert pay.config.account("CLIENT-2") is other

@@ -123,7 +123,7 @@ def busy(account, their_key, shop_store, shop):
     before = AplusPay(account=account, store=shop_store, hooks=shop, clock=script.clock)
     before.performer._table[Send] = lambda effect: script.send(effect.request, effect.timeout)
     attempts = [
-        before.run(initiate(before.setup, f"A-{number}", Visitor()))
+        before.run(initiate(before.config, f"A-{number}", Visitor()))
         for number in range(HANGING + 1)
     ]
     paid = attempts.pop()
@@ -151,7 +151,7 @@ def test_a_refund_and_a_press_do_not_wait_for_the_inquiries_of_reconcile(busy):
         gateway.wait_for(HANGING)
         started = time.monotonic()
         refund = pay.refund(paid.payment_request_id, refund_request_id="credit-note-1")
-        pressed = pay.run(initiate(pay.setup, "A-NEW", Visitor()))
+        pressed = pay.run(initiate(pay.config, "A-NEW", Visitor()))
         took = time.monotonic() - started
         assert not any(one.done() for one in rounds)
         gateway.released.set()
@@ -169,7 +169,7 @@ def test_an_awaited_refund_and_press_do_not_wait_for_the_inquiries_of_reconcile(
         await asyncio.to_thread(gateway.wait_for, HANGING)
         started = time.monotonic()
         refund = await pay.refund_async(paid.payment_request_id, refund_request_id="credit-note-1")
-        pressed = await pay.run_async(initiate(pay.setup, "A-NEW", Visitor()))
+        pressed = await pay.run_async(initiate(pay.config, "A-NEW", Visitor()))
         took = time.monotonic() - started
         assert not any(one.done() for one in rounds)
         gateway.released.set()

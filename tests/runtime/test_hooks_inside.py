@@ -17,8 +17,8 @@ from aplus_adapters import (
     State,
     StoreError,
 )
-from aplus_adapters.payments.effects import call_hook, call_store, get, record
-from aplus_adapters.payments.hooks import ConflictDetails, OrderDetails, Visitor
+from aplus_adapters.payments.effects import CallStore, call_hook, get, record
+from aplus_adapters.payments.hooks import ConflictDetails, LoadOrderDetails, Visitor
 from aplus_adapters.stores import memory
 from aplus_adapters.testing.store_values import a_refund, an_attempt, an_observation
 from conftest import AsyncShop, Shop
@@ -62,7 +62,7 @@ async def refund_async(pay, details):
 
 
 def press_of_another(pay, details):
-    return pay.run(call_store("add", an_attempt(2, "A-2")))
+    return pay.performer(CallStore("add", (an_attempt(2, "A-2"),)))
 
 
 def read(pay, details):
@@ -83,7 +83,7 @@ def test_writing_inside_the_hook_is_refused_at_once_with_what_to_do(account, sto
     assert time.monotonic() - began < 2
     assert store.get(attempt.payment_request_id).state is State.CREATED
     pay.hooks.ask = lambda pay, details: None
-    assert pay.run(record(attempt.payment_request_id, an_observation())).settles
+    assert pay.run(record(attempt.payment_request_id, an_observation())).became_final
 
 
 @pytest.mark.parametrize(
@@ -162,12 +162,12 @@ def test_a_hook_that_reads_waits_for_nobody_who_waits_to_write(account):
     async def main():
         pay = a_shop(account, store, AsyncAsking(read_async))
         presses = [
-            asyncio.create_task(pay.run_async(call_store("add", an_attempt(n, f"A-{n}"))))
+            asyncio.create_task(pay.async_performer(CallStore("add", (an_attempt(n, f"A-{n}"),))))
             for n in range(2, 2 + AT_ONCE)
         ]
         await asyncio.sleep(0.05)
         told = pay.run_async(record(made.payment_request_id, an_observation()))
-        assert (await asyncio.wait_for(told, 5)).settles
+        assert (await asyncio.wait_for(told, 5)).became_final
         store.go_on.set()
         await asyncio.gather(*presses)
         await pay.aclose()
@@ -190,14 +190,14 @@ def test_a_notification_waits_for_no_buyer_whose_order_is_slow_to_load(account):
     attempt = store.add(an_attempt())
 
     async def main():
-        details = OrderDetails(order_ref="A-1", visitor=Visitor())
+        details = LoadOrderDetails(order_ref="A-1", visitor=Visitor())
         buyers = [
             asyncio.create_task(pay.run_async(call_hook("load_order", details)))
             for _ in range(AT_ONCE)
         ]
         await asyncio.sleep(0.05)
         told = pay.run_async(record(attempt.payment_request_id, an_observation()))
-        assert (await asyncio.wait_for(told, 5)).settles
+        assert (await asyncio.wait_for(told, 5)).became_final
         conflict = Conflict(attempt=attempt, observation=an_observation(), reason="another amount")
         reported = call_hook("payment_conflict", ConflictDetails(conflict=conflict))
         await asyncio.wait_for(pay.run_async(reported), 5)
@@ -239,7 +239,7 @@ def test_what_a_plain_hook_leaves_in_its_thread_is_gone_for_the_next_one(account
     async def main():
         for n in range(50):
             made = store.add(an_attempt(n, f"A-{n}"))
-            details = OrderDetails(order_ref=f"A-{n}", visitor=Visitor())
+            details = LoadOrderDetails(order_ref=f"A-{n}", visitor=Visitor())
             await pay.run_async(call_hook("load_order", details))
             await pay.run_async(record(made.payment_request_id, an_observation()))
         until = time.monotonic() + 5
@@ -278,7 +278,7 @@ def test_refunds_of_one_payment_at_once_hold_nobody_up(account):
             store.add_refund(a_refund())
         assert time.monotonic() - began < 1
         shop.go_on.set()
-        assert (await first).settles
+        assert (await first).became_final
         await pay.aclose()
 
     asyncio.run(main())
@@ -314,7 +314,7 @@ def test_another_store_may_be_written_to_inside_the_hook(account):
     second = AplusPay(account=account, store=other, hooks=Shop())
 
     def elsewhere(pay, details):
-        return second.run(call_store("add", an_attempt(2))).payment_request_id
+        return second.performer(CallStore("add", (an_attempt(2),))).payment_request_id
 
     store = MemoryStore()
     pay = a_shop(account, store, Asking(elsewhere))

@@ -18,13 +18,13 @@ from aplus_adapters import (
     StoreError,
 )
 from aplus_adapters.payments.effects import CallHook, Record
-from aplus_adapters.payments.hooks import OrderDetails, Visitor
+from aplus_adapters.payments.hooks import LoadOrderDetails, Visitor
 from aplus_adapters.runtime.clock import SystemClock
 from aplus_adapters.runtime.performers import AsyncPerformer
 from aplus_adapters.testing.store_contract import an_attempt, an_observation
 from conftest import AsyncShop, Shop
 
-DETAILS = OrderDetails(order_ref="A-1", visitor=Visitor())
+DETAILS = LoadOrderDetails(order_ref="A-1", visitor=Visitor())
 
 
 def test_async_hooks_are_refused_where_no_loop_runs_with_what_to_do(account):
@@ -96,7 +96,7 @@ def test_origins_that_browsers_and_apps_send_are_taken(account):
                "app://shop", "https://shop.example:8443", "http://[::1]:8000", "chrome-extension://abc"}  # fmt: skip
     for given in (origins, frozenset(origins), list(origins), tuple(origins)):
         pay = AplusPay(account=account, store=MemoryStore(), hooks=Shop(), trusted_origins=given)
-        assert pay.front.trusted_origins == origins
+        assert pay.context.trusted_origins == origins
 
 
 def test_a_plain_hook_runs_in_a_thread_with_the_callers_context(account):
@@ -168,7 +168,7 @@ def test_a_memory_store_with_async_hooks_settles_once_without_a_thread():
         return await asyncio.gather(*(record() for _ in range(8)))
 
     transitions = asyncio.run(main())
-    assert sum(one.settles for one in transitions) == 1
+    assert sum(one.became_final for one in transitions) == 1
     assert told == [True, True]
     performer.close()
 
@@ -309,7 +309,7 @@ FORKING = """
 import asyncio, os, sys
 from aplus_adapters import Account, AplusPay, MemoryStore, PrivateKey
 from aplus_adapters.payments.effects import CallHook
-from aplus_adapters.payments.hooks import OrderDetails, Visitor
+from aplus_adapters.payments.hooks import LoadOrderDetails, Visitor
 
 class Shop:
     def load_order(self, details): return None
@@ -320,7 +320,7 @@ theirs = PrivateKey.generate()
 account = Account(client_id="C", private_key=PrivateKey.generate(), gateway="https://x.example",
                   alipayplus_keys=theirs.public_key, notify_url="https://shop.example/notify")
 pay = AplusPay(account=account, store=MemoryStore(), hooks=Shop())
-asked = CallHook("load_order", OrderDetails(order_ref="A-1", visitor=Visitor()))
+asked = CallHook("load_order", LoadOrderDetails(order_ref="A-1", visitor=Visitor()))
 asyncio.run(pay.async_performer(asked))
 blocking, awaiting = pay.performer, pay.async_performer
 child = os.fork()

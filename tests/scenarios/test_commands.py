@@ -47,7 +47,7 @@ def test_reconcile_finds_what_was_paid_and_show_tells_the_story(paid_unheard):
     shop = ["--shop", f"{demo.script.stem}:pay"]
     done = command(demo, "aplus_adapters.cli", "reconcile", *shop)
     assert done.returncode == 0, done.stderr
-    assert "1 asked about, 1 settled" in done.stdout
+    assert "1 asked about, 1 became final" in done.stdout
     assert [row[0] for row in demo.paid_attempts(order_ref)] == [request_id]
     story = command(demo, "aplus_adapters.cli", "show", request_id, *shop).stdout
     assert command(demo, "aplus_adapters.cli", "show", order_ref, *shop).stdout == story
@@ -73,7 +73,7 @@ def test_flask_has_the_same_commands(tmp_path):
         done = command(demo, *flask, "reconcile", "--threads", "3")
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("round done") == 3
-        assert sum("1 settled" in line for line in done.stdout.splitlines()) == 1
+        assert sum("1 became final" in line for line in done.stdout.splitlines()) == 1
         assert "-> succeeded" in command(demo, *flask, "show", request_id).stdout.replace("  ", " ")
 
 

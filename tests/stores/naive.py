@@ -23,7 +23,7 @@ class ChecksThenRecords(SQLStore):
             row = connection.execute(select(payments).where(mine)).mappings().one()
             transition = advance(attempt_of(row), observation)
         with self._transaction("write") as connection:
-            if transition.settles:
+            if transition.became_final:
                 inside(transition, connection)
             connection.execute(update(payments).where(mine).values(attempt_row(transition.after)))
             details = dump_observation(observation)
@@ -79,7 +79,7 @@ class ForgetsTheHook(MemoryStore):
 
     def record(self, payment_request_id, observation, inside):
         transition = super().record(payment_request_id, observation, lambda *_: None)
-        if transition.settles or transition.settles_refund:
+        if transition.became_final or transition.refund_became_final:
             inside(transition, None)
         return transition
 

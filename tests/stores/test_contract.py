@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, text
 
 from aplus_adapters import (
     ConfigurationError,
-    News,
+    Outcome,
     SQLStore,
     StoreError,
     UnknownPayment,
@@ -99,7 +99,7 @@ def test_two_shops_in_one_database_do_not_see_each_other(database):
     for store, name in ((one, "pay1"), (other, "pay2")):
         store.record(name, said(), nothing)
         store.add_refund(a_refund(payment_request_id=name))
-        store.record(name, said(news=News.FAILED), nothing)
+        store.record(name, said(outcome=Outcome.FAILED), nothing)
     assert [one.payment_request_id for one in other.due_refunds(LATER, 10, ["C"])] == ["pay2"]
     (conflict,) = other.unreported_conflicts(10, ["C"])
     assert conflict.attempt.payment_request_id == "pay2"

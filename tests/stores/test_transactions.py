@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Session, scoped_session, sessionmaker
 from sqlalchemy.pool import StaticPool
 
-from aplus_adapters import ConfigurationError, HookError, News, SQLStore, State, StoreError
+from aplus_adapters import ConfigurationError, HookError, Outcome, SQLStore, State, StoreError
 from aplus_adapters.payments.store import STORE_METHODS, STORE_READS
 from aplus_adapters.testing.store_contract import LATER, a_refund, nothing
 from aplus_adapters.testing.store_contract import an_attempt as attempt
@@ -94,7 +94,7 @@ def every_call(store):
     store.add_refund(a_refund())
     assert store.claim_refund("refund1", 0, LATER)
     assert store.release_refund("refund1", 1, LATER)
-    store.record("pay1", said(news=News.FAILED), nothing)
+    store.record("pay1", said(outcome=Outcome.FAILED), nothing)
     with pytest.raises(StoreError):
         store.record("unknown", said(), nothing)
     reads = {
@@ -239,7 +239,7 @@ def test_on_an_autocommit_engine_a_payment_is_one_transaction_and_the_engine_sta
     with pytest.raises(RuntimeError):
         store.record("pay1", said(), broken)
     assert (count(engine), store.get("pay1").state) == (0, State.CREATED)
-    assert store.record("pay1", said(), insert_one).settles
+    assert store.record("pay1", said(), insert_one).became_final
     assert (count(engine), store.get("pay1").state) == (1, State.SUCCEEDED)
     with engine.connect() as connection:  # no commit: the shop's own code counts on it
         connection.execute(text("INSERT INTO mine VALUES (2)"))
@@ -290,7 +290,7 @@ def record_eight_times(store, number):
 
     with ThreadPoolExecutor(8) as threads:
         made = list(threads.map(lambda _: store.record(name, said(), hook), range(8)))
-    return [one.settles for one in made].count(True)
+    return [one.became_final for one in made].count(True)
 
 
 LEVELS = ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"]
@@ -346,7 +346,7 @@ def test_a_deadlock_with_the_shop_is_repeated(postgres):
                 time.sleep(0.2)
             connection.execute(text(touch.format(1)))
 
-        assert store.record("pay1", said(), hook).settles
+        assert store.record("pay1", said(), hook).became_final
     assert len(calls) == 3  # twice, and the job
     with engine.connect() as connection:
         assert connection.execute(text("SELECT sum(n) FROM mine")).scalar() == 4
@@ -394,7 +394,7 @@ def test_a_hook_that_goes_on_after_a_failed_statement_keeps_nothing_or_all(engin
         with pytest.raises(StoreError, match="begin_nested"):
             store.record("pay1", said(), careless)
         assert store.get("pay1").state is State.CREATED
-    assert store.record("pay1", said(), careful).settles
+    assert store.record("pay1", said(), careful).became_final
     assert store.get("pay1").state is State.SUCCEEDED
 
 
@@ -424,7 +424,7 @@ def test_a_hook_that_ends_the_transaction_is_told_so_and_nothing_is_acknowledged
     kept = end.lower() == "commit"
     assert store.get("pay1").state is (State.SUCCEEDED if kept else State.CREATED)
     assert count(engine) == kept
-    assert not store.record("pay1", said(), nothing).settles or not kept  # and it goes on
+    assert not store.record("pay1", said(), nothing).became_final or not kept  # and it goes on
 
 
 def test_a_constraint_of_the_shops_is_never_taken_for_one_of_ours(engines):

@@ -4,10 +4,10 @@ import os
 import sys
 
 from aplus_adapters import Account, PageDesign
-from aplus_adapters.testing.served_shop import NotingShop, make_pay
+from aplus_adapters.testing.served_shop import RecordingShop, make_pay
 
 
-class PrivateShop(NotingShop):
+class PrivateShop(RecordingShop):
     def authorize(self, details):
         return details.visitor.native.headers.get("X-User") == "owner"
 

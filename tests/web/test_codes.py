@@ -5,7 +5,7 @@ import re
 import httpx
 import pytest
 
-from aplus_adapters import Client, OutcomeUnknown, Rejected, Rules
+from aplus_adapters import Client, OutcomeUnknown, Rejected, Timing
 from aplus_adapters.payments.policy import Retry
 from aplus_adapters.protocol.messages.pay import PayRequest
 from aplus_adapters.protocol.results import CODES, Action
@@ -21,8 +21,8 @@ CODES_OF_PAY = [code for code in CODES if code not in ("SUCCESS", "PAYMENT_IN_PR
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory, simulated_account):
-    rules = Rules(pay=Retry(pauses=()))  # one send: what one answer does is looked at
-    pay = make_pay(tmp_path_factory.mktemp("codes") / "shop.db", simulated_account, rules=rules)
+    timing = Timing(pay=Retry(pauses=()))  # one send: what one answer does is looked at
+    pay = make_pay(tmp_path_factory.mktemp("codes") / "shop.db", simulated_account, timing=timing)
     transport = httpx.WSGITransport(flask_application(pay))
     with httpx.Client(transport=transport, base_url="http://shop.example") as client:
         yield pay, client

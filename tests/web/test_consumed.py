@@ -23,7 +23,7 @@ def told(pay, simulated_alipayplus):
     from aplus_adapters import Visitor
     from aplus_adapters.payments.flows.initiate import initiate
 
-    attempt = pay.run(initiate(pay.setup, "A-1", Visitor(user_agent="x")))
+    attempt = pay.run(initiate(pay.config, "A-1", Visitor(user_agent="x")))
     body = simulated_alipayplus.notification(attempt)
     return attempt.payment_request_id, body, simulated_alipayplus.sign(body)
 

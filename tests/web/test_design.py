@@ -8,9 +8,10 @@ from attrs import evolve
 
 import served as shops
 from aplus_adapters import Amount, ConfigurationError, PageDesign, Rendering
-from aplus_adapters.testing.served_shop import JSON, NotingShop, make_pay, reach
-from aplus_adapters.web.page import PageState, asset, render_page
+from aplus_adapters.testing.served_shop import JSON, RecordingShop, make_pay, reach
+from aplus_adapters.web.page import asset, render_page
 from aplus_adapters.web.texts import TEXTS
+from aplus_adapters.web.view import PageState
 from test_page import VIEW
 
 
@@ -204,7 +205,7 @@ def test_the_buyer_goes_back_when_the_shop_says():
         assert "http-equiv" not in shown
 
 
-class OwnPage(NotingShop):
+class OwnPage(RecordingShop):
     answer: object = None
 
     def render_order_code(self, details):

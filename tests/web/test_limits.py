@@ -9,7 +9,7 @@ from flask import Flask
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from aplus_adapters import Amount, AplusPay, MemoryStore, Rules, State
+from aplus_adapters import Amount, AplusPay, MemoryStore, State, Timing
 from aplus_adapters.flask import create_blueprint
 from aplus_adapters.starlette import create_routes
 from aplus_adapters.testing.store_values import an_attempt
@@ -22,7 +22,7 @@ JSON = {"Accept": "application/json"}
 def a_shop_where(state, account):
     """Return a shop whose one order has had its one attempt within the hour."""
     pay = AplusPay(
-        account=account, store=MemoryStore(), hooks=Shop(), rules=Rules(attempts_per_hour=1)
+        account=account, store=MemoryStore(), hooks=Shop(), timing=Timing(attempts_per_hour=1)
     )
     made = an_attempt(
         state=state,

@@ -10,7 +10,7 @@ import pytest
 
 import served as shops
 from aplus_adapters import Account, ConfigurationError, PageDesign, PrivateKey
-from aplus_adapters.testing.served_shop import JSON, NotingShop, make_pay, reach
+from aplus_adapters.testing.served_shop import JSON, RecordingShop, make_pay, reach
 from aplus_adapters.testing.signer import AlipayPlus
 from forms import FORMS
 
@@ -133,7 +133,7 @@ def test_a_mount_that_disagrees_with_the_notify_url_is_one_warning(
     assert all("/aplus/notify" in text and "correct APLUS_NOTIFY_URL" in text for text in found)
 
 
-class TwoAccounts(NotingShop):
+class TwoAccounts(RecordingShop):
     def load_order(self, details):
         from attrs import evolve
 
@@ -178,7 +178,7 @@ def test_the_hook_chooses_the_account_and_the_client_id_that_of_a_notification(
     pay.store.close()
 
 
-class OfTheLoggedIn(NotingShop):
+class OfTheLoggedIn(RecordingShop):
     """Knows its buyer by what a dependency of the shop's own left on the request."""
 
     def authorize(self, details):
@@ -366,7 +366,7 @@ def test_what_the_application_refuses_is_passed_on_as_it_is(shop):
 
 @pytest.mark.parametrize("kind", ["flask_application", "wsgi_application"])
 def test_an_async_hook_is_refused_under_wsgi_with_the_remedy(tmp_path, simulated_account, kind):
-    class AsyncHook(NotingShop):
+    class AsyncHook(RecordingShop):
         async def load_order(self, details):
             return super().load_order(details)
 

@@ -14,12 +14,12 @@ LONG = bool(os.environ.get("APLUS_LONG"))
 
 @pytest.fixture(scope="module")
 def app(simulated_account, tmp_path_factory):
-    from aplus_adapters import Retry, Rules
+    from aplus_adapters import Retry, Timing
 
     pay = make_pay(
         tmp_path_factory.mktemp("openapi") / "shop.db",
         simulated_account,
-        rules=Rules(pay=Retry(pauses=(), deadline=1)),
+        timing=Timing(pay=Retry(pauses=(), deadline=1)),
     )
     return fastapi_application(pay)
 

@@ -12,17 +12,17 @@ TRUSTED = ["https://partner.example", "capacitor://localhost", "ionic://localhos
 
 
 @pytest.fixture
-def front(account):
+def context(account):
     other = evolve(account, client_id="CLIENT-2", notify_url="https://pay.other.example:8443/n")
     return AplusPay(
         account=[account, other], store=MemoryStore(), hooks=Shop(), trusted_origins=TRUSTED
-    ).front
+    ).context
 
 
-def is_foreign(front, **headers):
+def is_foreign(context, **headers):
     pairs = tuple((name.replace("_", "-").title(), value) for name, value in headers.items())
     request = HttpRequest(method="POST", path="/aplus/pay", headers=pairs)
-    return front.is_foreign(request)
+    return context.is_foreign(request)
 
 
 OWN = {
@@ -68,25 +68,25 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_the_shops_own_pages_apps_and_programs_may_post(front, name):
-    assert not is_foreign(front, **OWN[name])
+def test_the_shops_own_pages_apps_and_programs_may_post(context, name):
+    assert not is_foreign(context, **OWN[name])
 
 
 @pytest.mark.parametrize("name", FOREIGN)
 @pytest.mark.parametrize("site", [None, "cross-site"])
-def test_a_page_of_another_site_may_not_post(front, name, site, caplog):
+def test_a_page_of_another_site_may_not_post(context, name, site, caplog):
     headers = {"host": "shop.example", "origin": FOREIGN[name]}
     if site is not None:
         headers["sec_fetch_site"] = site
-    assert is_foreign(front, **headers)
+    assert is_foreign(context, **headers)
     assert "name it in AplusPay(trusted_origins=...)" in caplog.text
 
 
 @pytest.mark.parametrize("host", [None, "", "[", "evil", "app:8000"])
-def test_without_a_host_that_can_be_read_only_the_notify_urls_is_ours(front, host):
+def test_without_a_host_that_can_be_read_only_the_notify_urls_is_ours(context, host):
     headers = {} if host is None else {"host": host}
-    assert is_foreign(front, origin="https://evil.example", **headers)
-    assert not is_foreign(front, origin="https://shop.example", **headers)
+    assert is_foreign(context, origin="https://evil.example", **headers)
+    assert not is_foreign(context, origin="https://shop.example", **headers)
 
 
 def test_the_pages_own_form_says_where_it_comes_from():

@@ -13,9 +13,10 @@ from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.results import CODES
 from aplus_adapters.web import template
-from aplus_adapters.web.endpoints import find_route
-from aplus_adapters.web.page import PAGE_HEADERS, PageState, PageView, asset, render_page
+from aplus_adapters.web.page import PAGE_HEADERS, asset, render_page
+from aplus_adapters.web.routing import ROUTES, find_route
 from aplus_adapters.web.texts import TEXTS, choose_language, format_amount, merge_texts
+from aplus_adapters.web.view import PageState, PageView
 
 CODE = "https://codes.example/281000000000000000000000000000000000"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -241,7 +242,7 @@ def test_style_and_script_are_served(name, kind):
 
 @pytest.mark.parametrize("name", ["page.html", "../page.py", "", "/etc/passwd", "page.css\0"])
 def test_nothing_else_is_served(name):
-    assert find_route(f"/assets/{name}") is None
+    assert find_route(ROUTES, f"/assets/{name}") is None
     with pytest.raises(KeyError):
         asset(name)
 

@@ -6,21 +6,11 @@ import pytest
 from attrs import evolve
 
 import served as shops
-from aplus_adapters import (
-    Account,
-    Address,
-    Amount,
-    Buyer,
-    OrderToPay,
-    PaymentNotification,
-    PrivateKey,
-    Shipping,
-    UserName,
-    Visitor,
-)
+from aplus_adapters import Account, Amount, Buyer, OrderToPay, PrivateKey, Shipping, Visitor
+from aplus_adapters.messages import Address, PaymentNotification, UserName
 from aplus_adapters.payments.flows.initiate import initiate
 from aplus_adapters.protocol.signed_messages import sign_request
-from aplus_adapters.testing.served_shop import JSON, NotingShop, make_pay, reach
+from aplus_adapters.testing.served_shop import JSON, RecordingShop, make_pay, reach
 from aplus_adapters.web.http import HttpRequest
 from leaks import AGENT_TOKEN, BUYER, LEAKS
 
@@ -36,7 +26,7 @@ def the_buyer():
     return buyer, shipping
 
 
-class KnowsTheBuyer(NotingShop):
+class KnowsTheBuyer(RecordingShop):
     def load_order(self, details):
         buyer, shipping = the_buyer()
         order = super().load_order(details)
@@ -73,12 +63,12 @@ def test_the_watch_sees_what_it_is_there_for(simulated_account, account):
 
 def test_no_repr_shows_a_secret(pay, simulated_alipayplus):
     buyer, shipping = the_buyer()
-    attempt = pay.run(initiate(pay.setup, "A-1", Visitor(user_agent="x", client_ip="203.0.113.9")))
+    attempt = pay.run(initiate(pay.config, "A-1", Visitor(user_agent="x", client_ip="203.0.113.9")))
     body = simulated_alipayplus.notification(attempt, customerId=NAME)
-    account = pay.setup.default_account
+    account = pay.config.default_account
     headers = tuple(simulated_alipayplus.sign(body).items())
     shown = [
-        account, account.private_key, account.alipayplus_keys, pay, pay.setup, pay.front,
+        account, account.private_key, account.alipayplus_keys, pay, pay.config, pay.context,
         pay.performer, buyer, shipping, attempt, attempt.request, attempt.request.order,
         OrderToPay(amount=Amount("USD", 1), description="x", buyer=buyer, shipping=shipping),
         sign_request(account, "/x", MAIL.encode(), attempt.created_at),

@@ -17,13 +17,13 @@ from aplus_adapters.errors import (
 from aplus_adapters.payments.effects import (
     add,
     call_hook,
-    get,
     new_request_id,
     now,
+    reread,
     sleep,
 )
 from aplus_adapters.payments.flows import follow_up
-from aplus_adapters.payments.hooks import OrderDetails, OrderToPay, Visitor
+from aplus_adapters.payments.hooks import LoadOrderDetails, OrderToPay, Visitor
 from aplus_adapters.payments.model import Attempt, State
 from aplus_adapters.protocol.messages.order import Env, Order
 from aplus_adapters.protocol.messages.pay import PayRequest, SettlementStrategy, check_expiry
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from aplus_adapters.payments.effects import Flow
-    from aplus_adapters.payments.setup import Setup
+    from aplus_adapters.payments.policy import PaymentConfig
     from aplus_adapters.protocol.account import Account
 
 __all__ = ["initiate", "new_attempt", "return_address"]
@@ -41,10 +41,10 @@ __all__ = ["initiate", "new_attempt", "return_address"]
 log = logging.getLogger("aplus_adapters")
 
 _USER_AGENT = 512  # characters of what any stranger sends, and every row keeps
-_PEEKS = (0.1, 0.2, 0.4, 0.8, 1.0, 1.5)  # seconds to wait for the worker that holds the claim
+_CODE_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.0, 1.5)  # seconds to wait for the worker that holds the claim
 
 
-def initiate(setup: Setup, order_ref: str, visitor: Visitor) -> Flow[Attempt]:
+def initiate(config: PaymentConfig, order_ref: str, visitor: Visitor) -> Flow[Attempt]:
     """Return the attempt by which this order is paid now, with its code if Alipay+ answers.
 
     An open attempt is returned again, so double clicks and second tabs see the same code. It is
@@ -57,7 +57,9 @@ def initiate(setup: Setup, order_ref: str, visitor: Visitor) -> Flow[Attempt]:
     was paid with another amount, TooManyAttempts for one that was tried too often, HookError,
     StoreError: all of them before anything is sent.
     """
-    found = yield from call_hook("load_order", OrderDetails(order_ref=order_ref, visitor=visitor))
+    found = yield from call_hook(
+        "load_order", LoadOrderDetails(order_ref=order_ref, visitor=visitor)
+    )
     if found is None:
         raise UnknownOrder(
             f"order {order_ref[:64]!r}: the shop has no such order to pay; check the link"
@@ -66,7 +68,7 @@ def initiate(setup: Setup, order_ref: str, visitor: Visitor) -> Flow[Attempt]:
         raise ConfigurationError(
             f"hook load_order: found {type(found).__name__}, expected an OrderToPay or None"
         )
-    account = setup.account(found.client_id)
+    account = config.account(found.client_id)
     order_ref = order_ref if found.order_ref is None else found.order_ref
     moment = yield from now()
     request_id = yield from new_request_id()
@@ -74,26 +76,26 @@ def initiate(setup: Setup, order_ref: str, visitor: Visitor) -> Flow[Attempt]:
         account,
         found,
         order_ref,
-        expiry=setup.rules.expiry,
-        claim=setup.rules.claim,
+        expiry=config.timing.expiry,
+        claim=config.timing.claim,
         payment_request_id=request_id,
         visitor=visitor,
         moment=moment,
     )
-    most, since = setup.rules.attempts_per_hour, moment - timedelta(hours=1)
+    most, since = config.timing.attempts_per_hour, moment - timedelta(hours=1)
     attempt = yield from add(wanted, most, since)
     other_amount = attempt.amount != wanted.amount
     if _is_open(attempt) and (moment >= attempt.expires_at or other_amount):
-        attempt = yield from follow_up.close(setup, attempt, wanted=other_amount)
+        attempt = yield from follow_up.close(config, attempt, wanted=other_amount)
         if not attempt.occupies_order:
             attempt = yield from add(wanted, most, since)
     if attempt.state is State.SUCCEEDED and attempt.amount != wanted.amount:
         raise _changed(attempt, wanted)
     if attempt.payment_request_id == request_id:
-        return (yield from follow_up.step_or_stored(setup, attempt))
+        return (yield from follow_up.step_or_stored(config, attempt))
     if attempt.state is State.CREATED:
-        attempt = yield from follow_up.follow_up(setup, attempt)
-    return (yield from _await_code(setup, attempt))
+        attempt = yield from follow_up.follow_up(config, attempt)
+    return (yield from _await_code(config, attempt))
 
 
 def _is_open(attempt: Attempt) -> bool:
@@ -193,15 +195,15 @@ def _absolute(account: Account, url: str) -> str:
     return urljoin(account.notify_url, url) if own_path else url
 
 
-def _await_code(setup: Setup, attempt: Attempt) -> Flow[Attempt]:
+def _await_code(config: PaymentConfig, attempt: Attempt) -> Flow[Attempt]:
     """Look a few times whether the worker that holds the claim got the code."""
-    for pause in _PEEKS:
+    for pause in _CODE_PAUSES:
         moment = yield from now()
-        if attempt.state is not State.CREATED or setup.is_free(attempt, moment):
+        if attempt.state is not State.CREATED or config.is_free(attempt, moment):
             break
         yield from sleep(pause)
         try:
-            attempt = (yield from get(attempt.payment_request_id)) or attempt
+            attempt = yield from reread(attempt)
         except StoreError:  # Alipay+ may have been called: what is known is what the caller gets
             break
     return attempt

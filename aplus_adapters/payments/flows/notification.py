@@ -16,14 +16,14 @@ from aplus_adapters.errors import (
     UnknownPayment,
 )
 from aplus_adapters.payments.effects import now
-from aplus_adapters.payments.flows.record import settle
+from aplus_adapters.payments.flows.record import record_observation
 from aplus_adapters.payments.observations import observe_notification
 from aplus_adapters.protocol.messages.notification import ACKNOWLEDGED, NOT_ACKNOWLEDGED
 from aplus_adapters.protocol.signed_messages import acknowledge, read_headers, verify_notification
 
 if TYPE_CHECKING:
     from aplus_adapters.payments.effects import Flow
-    from aplus_adapters.payments.setup import Setup
+    from aplus_adapters.payments.policy import PaymentConfig
     from aplus_adapters.protocol.account import Account
 
 __all__ = ["Reply", "claimed_payment", "receive"]
@@ -40,7 +40,9 @@ class Reply:
     body: bytes
 
 
-def receive(setup: Setup, headers: tuple[tuple[str, str], ...], body: bytes) -> Flow[Reply]:
+def receive(
+    config: PaymentConfig, headers: tuple[tuple[str, str], ...], body: bytes
+) -> Flow[Reply]:
     """Take in one notification: all header pairs as they arrived, and the raw body.
 
     Acknowledges with S only after the observation or the conflict is durable and the shop's hook
@@ -51,16 +53,16 @@ def receive(setup: Setup, headers: tuple[tuple[str, str], ...], body: bytes) -> 
     """
     moment = yield from now()
     found = read_headers(headers, NotificationError)
-    account = _account(setup, found.get("client-id"))
-    rules = setup.rules
+    account = _account(config, found.get("client-id"))
+    timing = config.timing
     notification = verify_notification(
-        account, headers, body, now=moment, max_age=rules.max_age, max_ahead=rules.max_ahead
+        account, headers, body, now=moment, max_age=timing.max_age, max_ahead=timing.max_ahead
     )
     status, answer = 200, ACKNOWLEDGED
     request_id = notification.payment_request_id
     try:
         observation = observe_notification(notification, moment, account.client_id)
-        yield from settle(request_id, observation)
+        yield from record_observation(request_id, observation)
     except UnknownPayment as error:
         status, answer = 404, NOT_ACKNOWLEDGED
         log.warning("notification not acknowledged: %s", error, extra=_ids(found, request_id))
@@ -84,11 +86,11 @@ def claimed_payment(body: bytes) -> str:
     return match[1].decode() if match else "unknown"
 
 
-def _account(setup: Setup, client_id: str | None) -> Account:
+def _account(config: PaymentConfig, client_id: str | None) -> Account:
     if client_id is None:
         raise NotificationError("notification: found no client-id header, expected ours")
     try:
-        return setup.account(client_id)
+        return config.account(client_id)
     except ConfigurationError as error:
         raise NotificationError(f"notification: {error}", status=401) from None
 

@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, frozen
 
 from aplus_adapters.errors import AplusError
-from aplus_adapters.payments.effects import call_store, draw, now
-from aplus_adapters.payments.flows.follow_up import step, take_claim
+from aplus_adapters.payments.effects import draw, due, due_refunds, now, unreported_conflicts
+from aplus_adapters.payments.flows.claim import take_claim
+from aplus_adapters.payments.flows.follow_up import step
 from aplus_adapters.payments.flows.record import report_conflict
 from aplus_adapters.payments.flows.refund import follow_up_refund
 from aplus_adapters.payments.model import Conflict, Refund
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime
 
     from aplus_adapters.payments.effects import Flow
     from aplus_adapters.payments.model import Attempt
-    from aplus_adapters.payments.setup import Setup
+    from aplus_adapters.payments.policy import PaymentConfig
 
-__all__ = ["Round", "reconcile"]
+__all__ = ["ReconcileReport", "reconcile"]
 
 _BATCH = 100
 
@@ -36,16 +36,16 @@ log = logging.getLogger("aplus_adapters")
 
 
 @frozen(kw_only=True)
-class Round:
+class ReconcileReport:
     """What one round of `reconcile` did: numbers of attempts, refunds and conflicts.
 
-    `asked` were this worker's claims, `settled` of them became final; `taken` were claimed
+    `asked` were this worker's claims, `became_final` of them became final; `taken` were claimed
     by others. `refunds` became final, `conflicts` were reported, `failed` raised an error that is
     in the log.
     """
 
     asked: int = 0
-    settled: int = 0
+    became_final: int = 0
     taken: int = 0
     refunds: int = 0
     conflicts: int = 0
@@ -53,13 +53,16 @@ class Round:
 
     def __str__(self) -> str:
         return (
-            f"{self.asked} asked about, {self.settled} settled, {self.refunds} refunds settled, "
+            f"{self.asked} asked about, {self.became_final} became final, "
+            f"{self.refunds} refunds became final, "
             f"{self.conflicts} conflicts reported, {self.failed} failed, "
             f"{self.taken} taken by others"
         )
 
 
-def reconcile(setup: Setup, progress: Callable[[Round], None] = lambda _: None) -> Flow[Round]:
+def reconcile(
+    config: PaymentConfig, progress: Callable[[ReconcileReport], None] = lambda _: None
+) -> Flow[ReconcileReport]:
     """Do one round over everything that was due when it began.
 
     Attempts without an answer are sent again, byte for byte, open codes are inquired about, expired
@@ -69,11 +72,11 @@ def reconcile(setup: Setup, progress: Callable[[Round], None] = lambda _: None) 
     others nothing. Raises StoreError only if the store cannot even be searched.
     """
     started = yield from now()
-    accounts = tuple(setup.accounts)
-    conflicts = _Search("unreported_conflicts", (), accounts, _report)
-    attempts = _Search("due", (started,), accounts, partial(_ask, setup))
-    refunds = _Search("due_refunds", (started,), accounts, partial(_refund, setup))
-    done = Round()
+    accounts = tuple(config.accounts)
+    conflicts = _Search(unreported_conflicts, accounts, _report)
+    attempts = _Search(partial(due, started), accounts, partial(_ask, config))
+    refunds = _Search(partial(due_refunds, started), accounts, partial(_refund, config))
+    done = ReconcileReport()
     # Attempts and refunds in turn: none waits for the time-outs of many of the other kind.
     for searches in ([conflicts], [attempts, refunds]):
         done = yield from _work_through(searches, done, progress)
@@ -81,8 +84,8 @@ def reconcile(setup: Setup, progress: Callable[[Round], None] = lambda _: None) 
 
 
 def _work_through(
-    searches: list[_Search], done: Round, progress: Callable[[Round], None]
-) -> Flow[Round]:
+    searches: list[_Search], done: ReconcileReport, progress: Callable[[ReconcileReport], None]
+) -> Flow[ReconcileReport]:
     """Do what these searches find, one of each in turn, until they find nothing more."""
     while True:
         batches = []
@@ -106,12 +109,11 @@ class _Search:
 
     def __init__(
         self,
-        method: str,
-        moment: tuple[datetime, ...],
+        find: Callable[[int, Sequence[str]], Flow[Sequence[Any]]],
         accounts: tuple[str, ...],
-        step: Callable[[Any, Round], Flow[Round]],
+        step: Callable[[Any, ReconcileReport], Flow[ReconcileReport]],
     ) -> None:
-        self._method, self._moment, self._accounts = method, moment, accounts
+        self._find, self._accounts = find, accounts
         self.step = step
         self._seen: set[str] = set()
         self._found_again = 0
@@ -123,8 +125,7 @@ class _Search:
         """
         while True:
             limit = _BATCH + self._found_again
-            arguments = (*self._moment, limit, self._accounts)
-            items: Sequence[Any] = yield from call_store(self._method, *arguments)
+            items = yield from self._find(limit, self._accounts)
             new = [item for item in items if _key(item) not in self._seen]
             self._found_again = len(items) - len(new)
             self._seen.update(map(_key, new))
@@ -143,7 +144,9 @@ def _key(item: Attempt | Refund | Conflict) -> str:
     return item.refund_request_id if isinstance(item, Refund) else item.payment_request_id
 
 
-def _count(done: Round, item: Attempt | Refund | Conflict, work: Flow[Round]) -> Flow[Round]:
+def _count(
+    done: ReconcileReport, item: Attempt | Refund | Conflict, work: Flow[ReconcileReport]
+) -> Flow[ReconcileReport]:
     """Do one piece of work; its error is counted and costs the others nothing."""
     try:
         return (yield from work)
@@ -158,19 +161,21 @@ def _count(done: Round, item: Attempt | Refund | Conflict, work: Flow[Round]) ->
         return evolve(done, failed=done.failed + 1)
 
 
-def _ask(setup: Setup, attempt: Attempt, done: Round) -> Flow[Round]:
-    mine = yield from take_claim(setup, attempt)
+def _ask(config: PaymentConfig, attempt: Attempt, done: ReconcileReport) -> Flow[ReconcileReport]:
+    mine = yield from take_claim(config, attempt)
     if mine is None:
         return evolve(done, taken=done.taken + 1)
-    after = yield from step(setup, mine)
-    return evolve(done, asked=done.asked + 1, settled=done.settled + int(after.state.is_final))
+    after = yield from step(config, mine)
+    return evolve(
+        done, asked=done.asked + 1, became_final=done.became_final + int(after.state.is_final)
+    )
 
 
-def _refund(setup: Setup, refund: Refund, done: Round) -> Flow[Round]:
-    after = yield from follow_up_refund(setup, refund)
+def _refund(config: PaymentConfig, refund: Refund, done: ReconcileReport) -> Flow[ReconcileReport]:
+    after = yield from follow_up_refund(config, refund)
     return evolve(done, refunds=done.refunds + int(after.state.is_final))
 
 
-def _report(conflict: Conflict, done: Round) -> Flow[Round]:
+def _report(conflict: Conflict, done: ReconcileReport) -> Flow[ReconcileReport]:
     yield from report_conflict(conflict)
     return evolve(done, conflicts=done.conflicts + 1)

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from aplus_adapters.errors import StoreError
-from aplus_adapters.payments.effects import CallStore, call_hook, record
+from aplus_adapters.payments.effects import call_hook, conflict_reported, record
 from aplus_adapters.payments.hooks import ConflictDetails
 from aplus_adapters.payments.model import Source
 from aplus_adapters.protocol.results import Audience, look_up
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
         Transition,
     )
 
-__all__ = ["report_conflict", "settle", "settle_refund"]
+__all__ = ["record_observation", "record_refund", "report_conflict"]
 
 log = logging.getLogger("aplus_adapters")
 
 
-def settle(payment_request_id: str, observation: Observation) -> Flow[Attempt]:
+def record_observation(payment_request_id: str, observation: Observation) -> Flow[Attempt]:
     """Store what was observed, with the shop's hook in the same transaction; give the attempt.
 
     A conflict is reported before this returns. Raises UnknownPayment, StoreError and HookError:
@@ -36,7 +36,7 @@ def settle(payment_request_id: str, observation: Observation) -> Flow[Attempt]:
     return transition.after
 
 
-def settle_refund(payment_request_id: str, observation: Observation) -> Flow[Refund]:
+def record_refund(payment_request_id: str, observation: Observation) -> Flow[Refund]:
     """Store what was observed of a refund, likewise; give the refund."""
     transition = yield from _record(payment_request_id, observation)
     refund = transition.refund
@@ -53,7 +53,7 @@ def _record(payment_request_id: str, observation: Observation) -> Flow[Transitio
     log.info(
         "payment %s: %s by %s, %s -> %s",
         payment_request_id,
-        observation.news,
+        observation.outcome,
         observation.source,
         transition.before.state,
         transition.after.state,
@@ -99,4 +99,4 @@ def report_conflict(conflict: Conflict) -> Flow[None]:
         extra={"payment_request_id": conflict.attempt.payment_request_id},
     )
     yield from call_hook("payment_conflict", ConflictDetails(conflict=conflict))
-    yield CallStore("conflict_reported", (conflict,))
+    yield from conflict_reported(conflict)

@@ -15,21 +15,27 @@ from aplus_adapters.errors import (
     StoreError,
     UnknownPayment,
 )
-from aplus_adapters.payments.effects import add_refund, call_store, get, now
+from aplus_adapters.payments.effects import (
+    add_refund,
+    claim_refund,
+    get,
+    now,
+    refunds,
+    release_refund,
+)
 from aplus_adapters.payments.flows.gateway_call import exchange
-from aplus_adapters.payments.flows.record import settle_refund
-from aplus_adapters.payments.model import News, Refund, RefundState
+from aplus_adapters.payments.flows.inquiry import inquire_once
+from aplus_adapters.payments.flows.record import record_refund
+from aplus_adapters.payments.model import Outcome, Refund, RefundState
 from aplus_adapters.payments.observations import observe_refund, observe_transaction
-from aplus_adapters.payments.policy import Retry
 from aplus_adapters.protocol.amounts import Amount
-from aplus_adapters.protocol.messages.inquiry import InquiryRequest, InquiryResponse
 from aplus_adapters.protocol.messages.refund import RefundRequest, RefundResponse
 
 if TYPE_CHECKING:
     from aplus_adapters.payments.effects import Flow
     from aplus_adapters.payments.flows.gateway_call import Answered
     from aplus_adapters.payments.model import Attempt, Observation
-    from aplus_adapters.payments.setup import Setup
+    from aplus_adapters.payments.policy import PaymentConfig
 
 __all__ = ["follow_up_refund", "refund"]
 
@@ -37,7 +43,7 @@ log = logging.getLogger("aplus_adapters")
 
 
 def refund(
-    setup: Setup,
+    config: PaymentConfig,
     payment_request_id: str,
     *,
     refund_request_id: str,
@@ -83,7 +89,7 @@ def refund(
         )
     )
     try:
-        return (yield from follow_up_refund(setup, stored))
+        return (yield from follow_up_refund(config, stored))
     except (StoreError, HookError) as error:
         log.exception(
             "refund %s of payment %s: what Alipay+ said could not be stored: %s; it is asked again "
@@ -98,7 +104,7 @@ def refund(
 
 def _left(attempt: Attempt, refund_request_id: str) -> Flow[Amount]:
     """Return what was not given back yet; what this very refund is about if it is there already."""
-    stored: list[Refund] = yield from call_store("refunds", attempt.payment_request_id)
+    stored = yield from refunds(attempt.payment_request_id)
     paid = attempt.paid_amount or attempt.amount
     left = paid.value
     for one in stored:
@@ -114,21 +120,21 @@ def _left(attempt: Attempt, refund_request_id: str) -> Flow[Amount]:
     return Amount(paid.currency, left)
 
 
-def follow_up_refund(setup: Setup, stored: Refund) -> Flow[Refund]:
+def follow_up_refund(config: PaymentConfig, stored: Refund) -> Flow[Refund]:
     """Claim the refund if it is time, send it, and return it as it is then.
 
     Raises StoreError and HookError if an answer cannot be recorded.
     """
     moment = yield from now()
-    if not setup.is_due(stored, moment):
+    if not config.is_due(stored, moment):
         return stored
-    until = moment + setup.rules.refund_claim
+    until = moment + config.timing.refund_claim
     request_id = stored.refund_request_id
-    if not (yield from call_store("claim_refund", request_id, stored.claim, until)):
+    if not (yield from claim_refund(request_id, stored.claim, until)):
         return (yield from _as_stored(stored))
     mine = evolve(stored, claim=stored.claim + 1, claimed_until=until, next_call_at=until)
     try:
-        observation = yield from _ask(setup, mine)
+        observation = yield from _ask(config, mine)
     except (NotSent, OutcomeUnknown) as error:
         log.warning(
             "refund %s of payment %s: %s; will be tried again",
@@ -138,17 +144,17 @@ def follow_up_refund(setup: Setup, stored: Refund) -> Flow[Refund]:
             extra={"payment_request_id": mine.payment_request_id},
         )
         moment = yield from now()
-        later = moment + setup.rules.after_refusal
-        yield from call_store("release_refund", request_id, mine.claim, later)
+        later = moment + config.timing.after_refusal
+        yield from release_refund(request_id, mine.claim, later)
         return (yield from _as_stored(stored))
-    refund = yield from settle_refund(mine.payment_request_id, observation)
+    refund = yield from record_refund(mine.payment_request_id, observation)
     if not refund.state.is_final:  # the answer contradicts what was asked for: a person must look
-        later = observation.at + setup.rules.after_conflict
-        yield from call_store("release_refund", request_id, mine.claim, later)
+        later = observation.at + config.timing.after_conflict
+        yield from release_refund(request_id, mine.claim, later)
     return refund
 
 
-def _ask(setup: Setup, mine: Refund) -> Flow[Observation]:
+def _ask(config: PaymentConfig, mine: Refund) -> Flow[Observation]:
     """Send the refund; raise OutcomeUnknown unless the answer is beyond doubt.
 
     An F that answers a repeat says nothing of the first send, which may have been acted on: its
@@ -156,40 +162,28 @@ def _ask(setup: Setup, mine: Refund) -> Flow[Observation]:
     the refund either, is a refusal; a claim comes a minute after the one before at the earliest, so
     that nothing of that one is still on its way.
     """
-    account = setup.account(mine.client_id)
     answered: Answered[RefundResponse] = yield from exchange(
-        account,
+        config.account(mine.client_id),
         RefundRequest.path,
         mine.request_body,
         RefundResponse,
-        retry=setup.rules.refund,
-        timeout=setup.rules.timeout,
+        retry=config.timing.refund,
+        timeout=config.timing.timeout,
         until=mine.claimed_until,
     )
     observation = observe_refund(answered, mine, (yield from now()))
     result = answered.message.result
     if observation is None:
         raise OutcomeUnknown(f"refund {mine.refund_request_id}: found result {result}")
-    if observation.news is News.REFUNDED or (mine.claim == 1 and answered.sends == 1):
+    if observation.outcome is Outcome.REFUNDED or (mine.claim == 1 and answered.sends == 1):
         return observation
-    asked: Answered[InquiryResponse] = yield from exchange(
-        account,
-        InquiryRequest.path,
-        InquiryRequest(payment_request_id=mine.payment_request_id).encode(),
-        InquiryResponse,
-        retry=Retry(),
-        timeout=setup.rules.inquiry_timeout,
-        until=mine.claimed_until,
+    asked = yield from inquire_once(
+        config, mine.client_id, mine.payment_request_id, until=mine.claimed_until
     )
-    response = asked.message
-    if response.payment_request_id not in (None, mine.payment_request_id):
-        raise OutcomeUnknown(
-            f"refund {mine.refund_request_id}: found an inquiry's answer about another payment"
-        )
     done = observe_transaction(asked, mine, (yield from now()))
     if done is not None:
         return done
-    if answered.sends > 1 or response.result.result_status != "S":
+    if answered.sends > 1 or asked.message.result.result_status != "S":
         raise OutcomeUnknown(
             f"refund {mine.refund_request_id}: found result {result} to a repeat, which does not "
             "say what became of the first request"
@@ -198,6 +192,6 @@ def _ask(setup: Setup, mine: Refund) -> Flow[Observation]:
 
 
 def _as_stored(known: Refund) -> Flow[Refund]:
-    stored = yield from call_store("refunds", known.payment_request_id)
-    by_id: dict[str, Refund] = {one.refund_request_id: one for one in stored}
+    stored = yield from refunds(known.payment_request_id)
+    by_id = {refund.refund_request_id: refund for refund in stored}
     return by_id.get(known.refund_request_id, known)

@@ -1,0 +1,130 @@
+"""The claim of an attempt, and what its holder does with it: call Alipay+, record, give it back."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from aplus_adapters.errors import OutcomeUnknown
+from aplus_adapters.payments.effects import claim, now, release, reread
+from aplus_adapters.payments.flows.gateway_call import R, exchange
+from aplus_adapters.payments.flows.inquiry import inquire
+from aplus_adapters.payments.flows.record import record_observation
+from aplus_adapters.payments.observations import observe_cancel, observe_pay
+from aplus_adapters.payments.policy import Retry
+from aplus_adapters.protocol.messages.cancel import CancelRequest, CancelResponse
+from aplus_adapters.protocol.messages.pay import PayRequest, PayResponse
+from aplus_adapters.protocol.results import look_up
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from aplus_adapters.errors import NotSent
+    from aplus_adapters.payments.effects import Flow
+    from aplus_adapters.payments.flows.gateway_call import Answered
+    from aplus_adapters.payments.model import Attempt, Observation
+    from aplus_adapters.payments.policy import PaymentConfig
+
+__all__ = ["ClaimHolder", "take_claim"]
+
+log = logging.getLogger("aplus_adapters")
+
+
+def take_claim(config: PaymentConfig, attempt: Attempt) -> Flow[Attempt | None]:
+    """Win the right to call Alipay+ about an attempt for `Timing.claim`; None if another has it.
+
+    What belongs to an account that this process does not have is left to those who do.
+    """
+    moment = yield from now()
+    if attempt.client_id not in config.accounts or not config.is_free(attempt, moment):
+        return None
+    until = moment + config.timing.claim
+    if not (yield from claim(attempt.payment_request_id, attempt.claim, until)):
+        return None
+    return evolve(attempt, claim=attempt.claim + 1, claimed_until=until, next_call_at=until)
+
+
+class ClaimHolder:
+    """The one worker that calls Alipay+ about `attempt`, which is updated by what is recorded."""
+
+    def __init__(self, config: PaymentConfig, attempt: Attempt) -> None:
+        self.timing, self.attempt = config.timing, attempt
+        self._config = config
+
+    @property
+    def request_id(self) -> str:
+        """Return the paymentRequestId of the attempt."""
+        return self.attempt.payment_request_id
+
+    @property
+    def log_ids(self) -> dict[str, str]:
+        """Return the ids that go with each line of the log."""
+        return {"payment_request_id": self.request_id, "order_ref": self.attempt.order_ref}
+
+    def send_pay(self) -> Flow[Observation]:
+        """Send the stored pay request, byte for byte."""
+        answered = yield from self._call(
+            PayRequest.path, self.attempt.request_body, PayResponse, self.timing.pay
+        )
+        return observe_pay(answered, self.attempt, (yield from now()))
+
+    def inquire(self) -> Flow[Observation]:
+        """Ask for the state of the payment; OutcomeUnknown if the answer does not say it."""
+        return inquire(self._config, self.attempt)
+
+    def send_cancel(self) -> Flow[Observation]:
+        """Send cancelPayment once; raise OutcomeUnknown unless it is cancelled or refused."""
+        body = CancelRequest(payment_request_id=self.request_id).encode()
+        answered = yield from self._call(CancelRequest.path, body, CancelResponse, Retry(pauses=()))
+        observation = observe_cancel(answered, self.attempt, (yield from now()))
+        if observation is None:
+            result = answered.message.result
+            raise OutcomeUnknown(
+                f"cancelling {self.request_id}: found result {result}, expected S: "
+                f"{look_up(result).advice}"
+            )
+        return observation
+
+    def record(self, observation: Observation, wait: timedelta | None) -> Flow[Attempt]:
+        """Record, with the next call after `wait`, or at expiry if that is sooner.
+
+        None keeps the claim. An outcome that should have ended the attempt and did not is a
+        conflict: asking soon would bring the same again, so the next call comes late.
+        """
+        if wait is not None:
+            expiry = observation.expires_at or self.attempt.expires_at
+            following = observation.at + wait
+            if observation.at < expiry < following:
+                following = expiry
+            observation = evolve(observation, next_call_at=following)
+        after = yield from record_observation(self.request_id, observation)
+        if after.disputed is not None and not after.state.is_final and wait is not None:
+            later = observation.at + self.timing.after_conflict
+            yield from release(self.request_id, observation.claim or 0, later)
+            after = evolve(after, next_call_at=later)
+        mine = self.attempt  # a claim that has gone to another meanwhile does not become ours again
+        self.attempt = evolve(after, claim=mine.claim, claimed_until=mine.claimed_until)
+        return after
+
+    def give_back(self, pause: timedelta, error: NotSent | OutcomeUnknown) -> Flow[Attempt]:
+        """Give the claim back after an error; the next call comes `pause` from now."""
+        log.warning(
+            "payment %s: %s; will be tried again", self.request_id, error, extra=self.log_ids
+        )
+        moment = yield from now()
+        yield from release(self.request_id, self.attempt.claim, moment + pause)
+        return (yield from reread(self.attempt))
+
+    def _call(self, path: str, body: bytes, response: type[R], retry: Retry) -> Flow[Answered[R]]:
+        """Call Alipay+, if the call ends within the claim: who is late leaves it to others."""
+        return exchange(
+            self._config.account(self.attempt.client_id),
+            path,
+            body,
+            response,
+            retry=retry,
+            timeout=self.timing.timeout,
+            until=self.attempt.claimed_until,
+        )

@@ -1,0 +1,105 @@
+"""Running flows both ways, with the clients and threads that this process has opened for it.
+
+Nothing is opened before it is needed, and what a master process has opened before a fork is left
+to it: a worker opens its own.
+"""
+
+from __future__ import annotations
+
+import os
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aplus_adapters.runtime.drivers import run, run_async
+from aplus_adapters.runtime.performers import AsyncPerformer, Performer
+from aplus_adapters.runtime.senders import AsyncSender, Sender
+from aplus_adapters.runtime.transports import forget_connections
+
+if TYPE_CHECKING:
+    from aplus_adapters.payments.effects import Flow
+    from aplus_adapters.runtime.clock import Clock
+
+__all__ = ["Runner"]
+
+T = TypeVar("T")
+
+
+class Runner:
+    """Runs flows against a store and hooks, with the shop's own HTTP clients where it gave some.
+
+    Raises ConfigurationError for a client that cannot be used.
+    """
+
+    def __init__(
+        self, store: Any, hooks: Any, *, client: Any, async_client: Any, clock: Clock
+    ) -> None:
+        # A sender that is given a client opens nothing; it knows which clients it can use.
+        if client is not None:
+            Sender(client)
+        if async_client is not None:
+            AsyncSender(async_client)
+        self._store, self._hooks, self._clock = store, hooks, clock
+        self._client, self._async_client = client, async_client
+        # By process: one that a master's thread held at the fork would stay locked for ever.
+        self._locks: dict[int, Lock] = {}
+        self._process = os.getpid()
+        self._blocking: tuple[Performer, Sender] | None = None
+        self._awaiting: tuple[AsyncPerformer, AsyncSender] | None = None
+
+    @property
+    def performer(self) -> Performer:
+        """Return what does effects blocking; ConfigurationError if a hook or the store is async."""
+        with self._lock():
+            self._renew_after_fork()
+            if self._blocking is None:
+                sender = Sender(self._client)
+                performer = Performer(self._store, self._hooks, sender, self._clock)
+                self._blocking = (performer, sender)
+            return self._blocking[0]
+
+    @property
+    def async_performer(self) -> AsyncPerformer:
+        """Return what does effects awaiting."""
+        with self._lock():
+            self._renew_after_fork()
+            if self._awaiting is None:
+                sender = AsyncSender(self._async_client)
+                performer = AsyncPerformer(self._store, self._hooks, sender, self._clock)
+                self._awaiting = (performer, sender)
+            return self._awaiting[0]
+
+    def run(self, flow: Flow[T]) -> T:
+        """Run a flow to its end, blocking."""
+        return run(flow, self.performer)
+
+    async def run_async(self, flow: Flow[T]) -> T:
+        """Run a flow to its end, awaiting."""
+        return await run_async(flow, self.async_performer)
+
+    def close(self) -> None:
+        """Close the HTTP clients and threads of the blocking side."""
+        with self._lock():
+            self._renew_after_fork()
+            blocking, self._blocking = self._blocking, None
+        if blocking is not None:
+            blocking[1].close()
+
+    async def aclose(self) -> None:
+        """Close the HTTP clients and threads of the awaiting side."""
+        with self._lock():
+            self._renew_after_fork()
+            awaiting, self._awaiting = self._awaiting, None
+        if awaiting is not None:
+            awaiting[0].close()
+            await awaiting[1].aclose()
+
+    def _lock(self) -> Lock:
+        return self._locks.setdefault(os.getpid(), Lock())
+
+    def _renew_after_fork(self) -> None:
+        """Open everything anew in a forked worker: connections and threads are its master's."""
+        if self._process != os.getpid():
+            self._process, self._blocking, self._awaiting = os.getpid(), None, None
+            for client in (self._client, self._async_client):
+                if client is not None:
+                    forget_connections(client)
