@@ -89,7 +89,7 @@ def test_an_asgi_shop_that_reads_the_body_first_is_told_so(
     from aplus_adapters.web import http
     from served import asgi_application
 
-    monkeypatch.setattr(http, "_PATIENCE", 0.2)
+    monkeypatch.setattr(http, "_BODY_TIMEOUT", 0.2)
     request_id, body, headers = told
     app = Reads(
         starlette_application(pay) if kind == "starlette" else asgi_application(pay), hangs=hangs
