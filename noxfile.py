@@ -34,17 +34,18 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typing(session: nox.Session) -> None:
-    """Check types, by two checkers that disagree usefully."""
+    """Check types, ours by two checkers, and what three of them say about a shop of a user's."""
     session.install(".[all]", *group("typing"))
     session.run("mypy")
     session.run("pyright")
+    test(session, "tests/typing")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests against the built wheel; the core's own are run by the two sessions below."""
     session.install(".[all]", *group("test"))
-    core = ["--ignore=tests/protocol", "--ignore=tests/payments"]
+    core = [f"--ignore=tests/{room}" for room in ("protocol", "payments", "typing")]
     pictures = Path("screenshots")  # of every page in every form, for people to look at
     pictures.mkdir(exist_ok=True)
     test(session, *TWO, "--durations=15", *core, APLUS_SCREENSHOTS=str(pictures.resolve()))

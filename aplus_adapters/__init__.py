@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from aplus_adapters.payments.flows.reconcile import ReconcileReport
     from aplus_adapters.payments.hooks import (
+        AsyncHooks,
         AuthorizeDetails,
         ConflictDetails,
         Hooks,
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
         Transition,
     )
     from aplus_adapters.payments.policy import Retry, Timing
-    from aplus_adapters.payments.store import PaymentStore
+    from aplus_adapters.payments.store import AsyncPaymentStore, PaymentStore
     from aplus_adapters.protocol.account import Account, Environment
     from aplus_adapters.protocol.amounts import Amount
     from aplus_adapters.protocol.keys import KeyRing, PrivateKey, PublicKey
@@ -73,6 +74,8 @@ __all__ = [
     "AplusError",
     "AplusPay",
     "AsyncClient",
+    "AsyncHooks",
+    "AsyncPaymentStore",
     "Attempt",
     "AuthorizeDetails",
     "Buyer",
@@ -138,7 +141,7 @@ if not TYPE_CHECKING:  # so that a misspelt name is an error of every type check
         ),
         "payments.flows.reconcile": ("ReconcileReport"),
         "payments.hooks": (
-            "AuthorizeDetails ConflictDetails Hooks LoadOrderDetails OrderToPay "
+            "AsyncHooks AuthorizeDetails ConflictDetails Hooks LoadOrderDetails OrderToPay "
             "PaymentDetails RefundDetails RenderDetails Rendering Visitor"
         ),
         "payments.model": (
@@ -146,7 +149,7 @@ if not TYPE_CHECKING:  # so that a misspelt name is an error of every type check
             "Transition"
         ),
         "payments.policy": ("Retry Timing"),
-        "payments.store": ("PaymentStore"),
+        "payments.store": ("AsyncPaymentStore PaymentStore"),
         "protocol.account": ("Account Environment"),
         "protocol.amounts": ("Amount"),
         "protocol.keys": ("KeyRing PrivateKey PublicKey"),

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 
     from aplus_adapters.payments.effects import Flow
     from aplus_adapters.payments.flows.reconcile import ReconcileReport
+    from aplus_adapters.payments.hooks import AsyncHooks, Hooks
     from aplus_adapters.payments.model import Attempt, Refund
+    from aplus_adapters.payments.store import AsyncPaymentStore, PaymentStore
     from aplus_adapters.payments.timeline import Event
     from aplus_adapters.protocol.amounts import Amount
     from aplus_adapters.runtime.performers import AsyncPerformer, Performer
@@ -48,6 +50,7 @@ log = logging.getLogger("aplus_adapters")
 __all__ = ["AplusPay"]
 
 T = TypeVar("T")
+C = TypeVar("C")  # what the store gives to hooks as `details.connection`
 NOBODY = Visitor()
 """Who asks where no request of a browser is: the shop's own program."""
 
@@ -57,15 +60,15 @@ _CLOCK_METHODS = ("now", "sleep", "sleep_async", "draw", "new_request_id")
 class AplusPay:
     """What a shop makes once, mounts by an adapter, and asks about its payments.
 
-    `account` is one Account or several (the first is the default). `store` is a `PaymentStore`,
-    `hooks` an object with the shop's `Hooks`, sync or async. `timing` are the pauses and time-outs.
-    `shop_name` is shown on the page, `page` changes how that looks and what it says. Pages of other
-    sites cannot make a buyer's browser post to the routes, except those of `trusted_origins` (such
-    as `https://shop.example`, or `capacitor://localhost` for an app). `client` and `async_client`
-    are the shop's own HTTP clients (httpx or httpx2); by default one is made per account, with TLS
-    verified. Each call ends in its time with your client too; where its transport uses another
-    HTTP library, that call goes on in a thread of its own. Let it have connections enough
-    (`httpx.Limits`): what waits for one is not sent.
+    `account` is one Account or several (the first is the default). `store` is a `PaymentStore` or
+    an `AsyncPaymentStore`, `hooks` an object with the shop's `Hooks` or `AsyncHooks`. `timing` are
+    the pauses and time-outs. `shop_name` is shown on the page, `page` changes how that looks and
+    what it says. Pages of other sites cannot make a buyer's browser post to the routes, except
+    those of `trusted_origins` (such as `https://shop.example`, or `capacitor://localhost` for an
+    app). `client` and `async_client` are the shop's own HTTP clients (httpx or httpx2); by default
+    one is made per account, with TLS verified. Each call ends in its time with your client too;
+    where its transport uses another HTTP library, that call goes on in a thread of its own. Let it
+    have connections enough (`httpx.Limits`): what waits for one is not sent.
 
     Each method that asks has a twin whose name ends in `_async`, for programs that await. Those
     that write raise ConfigurationError inside a hook whose transaction is open: they would wait for
@@ -76,8 +79,8 @@ class AplusPay:
         self,
         *,
         account: Account | Sequence[Account],
-        store: Any,
-        hooks: Any,
+        store: PaymentStore[C] | AsyncPaymentStore[C],
+        hooks: Hooks[C] | AsyncHooks[C],
         timing: Timing | None = None,
         shop_name: str | None = None,
         page: PageDesign | None = None,
@@ -97,7 +100,8 @@ class AplusPay:
         if clock is not None:
             check_methods("clock", clock, _CLOCK_METHODS)
         check_origins(trusted_origins)
-        self.store, self.hooks = store, hooks
+        self.store: Any = store
+        self.hooks: Any = hooks
         self._runner = Runner(
             store, hooks, client=client, async_client=async_client, clock=clock or SystemClock()
         )

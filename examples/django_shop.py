@@ -14,7 +14,7 @@ from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from sqlalchemy import text
 
-from aplus_adapters import Account, Amount, AplusPay, OrderToPay, SQLStore
+from aplus_adapters import Account, Amount, AplusPay, OrderToPay, SQLStore, State
 from aplus_adapters.wsgi import AplusMiddleware
 
 PAGE = '<!doctype html><title>Harbour Cinema</title><link rel="icon" href="data:,">'
@@ -44,7 +44,7 @@ class Shop:
         return order and OrderToPay(amount=price, description=order.item, return_url=back)
 
     def payment_changed(self, details):
-        status = "paid" if details.attempt.state == "succeeded" else "unpaid"
+        status = "paid" if details.attempt.state is State.SUCCEEDED else "unpaid"
         query = text("UPDATE orders SET status = :status WHERE ref = :ref AND status != 'paid'")
         values = {"status": status, "ref": details.attempt.order_ref}
         details.connection.execute(query, values)  # commits together with the payment

@@ -9,7 +9,7 @@ import secrets
 from flask import Flask, abort, redirect, render_template_string, request
 from sqlalchemy import text
 
-from aplus_adapters import Account, Amount, AplusPay, OrderToPay, SQLStore
+from aplus_adapters import Account, Amount, AplusPay, OrderToPay, SQLStore, State
 from aplus_adapters.flask import create_blueprint
 
 PRICES = {"Ticket": Amount.parse("42.00", "USD"), "Poster": Amount.parse("1200", "JPY")}
@@ -43,7 +43,7 @@ class Shop:
         return order and OrderToPay(amount=price, description=order.item, return_url=back)
 
     def payment_changed(self, details):
-        status = "paid" if details.attempt.state == "succeeded" else "unpaid"
+        status = "paid" if details.attempt.state is State.SUCCEEDED else "unpaid"
         query = text("UPDATE orders SET status = :status WHERE ref = :ref AND status != 'paid'")
         values = {"status": status, "ref": details.attempt.order_ref}
         details.connection.execute(query, values)  # commits together with the payment

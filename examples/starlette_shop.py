@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.routing import Mount, Route
 
-from aplus_adapters import Account, Amount, AplusPay, OrderToPay, SQLStore
+from aplus_adapters import Account, Amount, AplusPay, OrderToPay, SQLStore, State
 from aplus_adapters.starlette import create_routes
 
 PAGE = '<!doctype html><title>Harbour Cinema</title><link rel="icon" href="data:,">'
@@ -42,7 +42,7 @@ class Shop:  # each hook may be plain (it runs in a thread) or async
         return order and OrderToPay(amount=price, description=order.item, return_url=back)
 
     def payment_changed(self, details):
-        status = "paid" if details.attempt.state == "succeeded" else "unpaid"
+        status = "paid" if details.attempt.state is State.SUCCEEDED else "unpaid"
         query = text("UPDATE orders SET status = :status WHERE ref = :ref AND status != 'paid'")
         values = {"status": status, "ref": details.attempt.order_ref}
         details.connection.execute(query, values)  # commits together with the payment

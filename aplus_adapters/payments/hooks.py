@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from attrs import field, frozen
 
@@ -17,9 +17,21 @@ if TYPE_CHECKING:
     from aplus_adapters.payments.model import Attempt, Conflict, Observation, Refund
     from aplus_adapters.protocol.amounts import Amount
 
+if TYPE_CHECKING:  # defaults of type variables are in `typing` since Python 3.13
+    from typing_extensions import TypeVar
+
+    C_co = TypeVar("C_co", covariant=True, default=Any)
+    C_contra = TypeVar("C_contra", contravariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    C_co = TypeVar("C_co", covariant=True)
+    C_contra = TypeVar("C_contra", contravariant=True)
+
 __all__ = [
     "OPTIONAL_HOOKS",
     "REQUIRED_HOOKS",
+    "AsyncHooks",
     "AuthorizeDetails",
     "ConflictDetails",
     "Hooks",
@@ -114,22 +126,22 @@ class OrderToPay:
 
 
 @frozen(kw_only=True)
-class PaymentDetails:
+class PaymentDetails(Generic[C_co]):
     """What `payment_changed` is told: the attempt became final.
 
     `connection` is the store's open transaction where it has one (SQLStore: a SQLAlchemy
     Connection, or the Session if the store was given the shop's sessions): what is written through
-    it is committed together with the payment. Called once per attempt; called again only if it
-    raised or the transaction failed.
+    it is committed together with the payment. `PaymentDetails[Session]` says its type. Called once
+    per attempt; called again only if it raised or the transaction failed.
     """
 
     attempt: Attempt
     observation: Observation
-    connection: Any = field(default=None, repr=False)
+    connection: C_co = field(repr=False)
 
 
 @frozen(kw_only=True)
-class RefundDetails:
+class RefundDetails(Generic[C_co]):
     """What `refund_changed` is told: a refund succeeded or failed for good.
 
     `connection` and the promises are those of PaymentDetails.
@@ -138,7 +150,7 @@ class RefundDetails:
     attempt: Attempt
     refund: Refund
     observation: Observation
-    connection: Any = field(default=None, repr=False)
+    connection: C_co = field(repr=False)
 
 
 @frozen(kw_only=True)
@@ -183,19 +195,36 @@ class AuthorizeDetails:
     visitor: Visitor
 
 
-class Hooks(Protocol):
-    """The required hooks; those of OPTIONAL_HOOKS are looked for by name.
+class Hooks(Protocol[C_contra]):
+    """The required hooks of a shop that blocks; those of OPTIONAL_HOOKS are looked for by name.
 
-    An object with these methods is enough; there is nothing to inherit from.
+    An object with these methods is enough; there is nothing to inherit from. `C_contra` is the type
+    of the connection that the store gives to hooks.
     """
+
+    def load_order(self, details: LoadOrderDetails, /) -> OrderToPay | None:
+        """Return what the order costs; None if there is no such order to pay."""
+        ...
+
+    def payment_changed(self, details: PaymentDetails[C_contra], /) -> None:
+        """Take note that a payment is paid, failed or cancelled, in the store's transaction."""
+        ...
+
+    def payment_conflict(self, details: ConflictDetails, /) -> None:
+        """Tell a person that money and records disagree."""
+        ...
+
+
+class AsyncHooks(Protocol[C_contra]):
+    """The same for a shop that is served by ASGI: each hook may be async."""
 
     def load_order(
         self, details: LoadOrderDetails, /
-    ) -> OrderToPay | Awaitable[OrderToPay | None] | None:
-        """Say what the order costs; None if there is no such order to pay."""
+    ) -> Awaitable[OrderToPay | None] | OrderToPay | None:
+        """Return what the order costs; None if there is no such order to pay."""
         ...
 
-    def payment_changed(self, details: PaymentDetails, /) -> Awaitable[None] | None:
+    def payment_changed(self, details: PaymentDetails[C_contra], /) -> Awaitable[None] | None:
         """Take note that a payment is paid, failed or cancelled, in the store's transaction."""
         ...
 

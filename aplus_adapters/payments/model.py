@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from enum import StrEnum
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
@@ -31,7 +31,33 @@ __all__ = [
 ]
 
 
-class State(StrEnum):
+class _Word(Enum):
+    """A closed set of words, which print as they are stored.
+
+    They are no strings: type checkers report a comparison such as `state == "paid"`. Without a type
+    checker it raises TypeError, since a shop must not take a paid order for an unpaid one.
+    """
+
+    def __str__(self) -> str:
+        """Return the word."""
+        return str(self.value)
+
+    if not TYPE_CHECKING:  # a comparison of their own would silence the type checkers
+
+        def __eq__(self, other: object) -> bool:
+            """Return whether it is the same member; raise TypeError for text."""
+            if isinstance(other, str):
+                kind = type(self).__name__
+                raise TypeError(
+                    f"{kind}: found a comparison with the text {other[:40]!r}, expected a member; "
+                    f"write `is {kind}.{self.name}`, or compare str() of it"
+                )
+            return self is other
+
+        __hash__ = Enum.__hash__
+
+
+class State(_Word):
     """Where an attempt is in its life."""
 
     CREATED = "created"  # durable; nothing sent yet, or no result yet
@@ -47,7 +73,7 @@ class State(StrEnum):
         return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
 
-class RefundState(StrEnum):
+class RefundState(_Word):
     """Where a refund is in its life."""
 
     CREATED = "created"  # durable; nothing sent yet, or no result yet
@@ -60,7 +86,7 @@ class RefundState(StrEnum):
         return self is not RefundState.CREATED
 
 
-class Source(StrEnum):
+class Source(_Word):
     """Where an observation comes from."""
 
     PAY = "pay"
@@ -71,7 +97,7 @@ class Source(StrEnum):
     SHOP = "shop"  # our own decision to close an attempt
 
 
-class Outcome(StrEnum):
+class Outcome(_Word):
     """What an observation says of the payment."""
 
     CODE_ISSUED = "code issued"

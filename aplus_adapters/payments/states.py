@@ -99,7 +99,7 @@ def advance(attempt: Attempt, observation: Observation, refund: Refund | None = 
     outcome = _effective(attempt, observation)
     following = TABLE[attempt.state, outcome]
     reason = _mismatch(attempt, observation)
-    if reason is None and following == CONFLICT:
+    if reason is None and not isinstance(following, State):
         reason = f"{observation.outcome} by {observation.source} although it is {attempt.state}"
     if reason is not None:
         after = _rescheduled(_disputed(attempt, observation), observation)
@@ -226,7 +226,7 @@ def _advance_refund(
     reason = None
     if observation.amount not in (None, refund.amount):
         reason = f"refund says {observation.amount}, it was to be {refund.amount}"
-    elif TABLE[attempt.state, observation.outcome] == CONFLICT and attempt.disputed is None:
+    elif TABLE[attempt.state, observation.outcome] is CONFLICT and attempt.disputed is None:
         reason = f"{observation.outcome} although the payment is {attempt.state}"
     elif refund.state not in (RefundState.CREATED, state) and not is_overtaken:
         reason = f"{observation.outcome} although the refund is {refund.state}"

@@ -17,7 +17,8 @@
 | `conflict_reported` | durable; the conflict is not handed out again                             |
 | `unreported_conflicts` | conflicts that the shop was not told of yet, the oldest first          |
 
-`aplus_adapters.testing.store_contract` tests all of this against any store. Methods may be async.
+`aplus_adapters.testing.store_contract` tests all of this against any store. `PaymentStore` blocks,
+`AsyncPaymentStore` awaits.
 Every error that is not ours is turned into a StoreError by the caller.
 """
 
@@ -26,7 +27,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
     from aplus_adapters.payments.model import (
@@ -37,7 +38,22 @@ if TYPE_CHECKING:
         Transition,
     )
 
-__all__ = ["STORE_METHODS", "STORE_READS", "PaymentStore"]
+if TYPE_CHECKING:  # defaults of type variables are in `typing` since Python 3.13
+    from typing_extensions import TypeVar
+
+    C_co = TypeVar("C_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    C_co = TypeVar("C_co", covariant=True)
+
+__all__ = [
+    "STORE_METHODS",
+    "STORE_READS",
+    "AsyncPaymentStore",
+    "ImmediateStore",
+    "PaymentStore",
+]
 
 STORE_METHODS = (
     "add",
@@ -62,8 +78,11 @@ STORE_READS = frozenset(
 """Those of STORE_METHODS that change nothing."""
 
 
-class PaymentStore(Protocol):
-    """Where attempts live. Share one between all workers that take payments for the same orders."""
+class PaymentStore(Protocol[C_co]):
+    """Where attempts live. Share one between all workers that take payments for the same orders.
+
+    `C_co` is the type of the connection that `record` gives to hooks.
+    """
 
     def add(
         self, attempt: Attempt, most: int | None = None, since: datetime | None = None, /
@@ -102,7 +121,7 @@ class PaymentStore(Protocol):
         self,
         payment_request_id: str,
         observation: Observation,
-        inside: Callable[[Transition, Any], None],
+        inside: Callable[[Transition, C_co], None],
         /,
     ) -> Transition:
         """Apply `payments.states.advance` to the locked attempt and keep the observation.
@@ -158,4 +177,103 @@ class PaymentStore(Protocol):
 
     def unreported_conflicts(self, limit: int, client_ids: Sequence[str], /) -> Sequence[Conflict]:
         """Return up to `limit` conflicts of these accounts that were not told yet, oldest first."""
+        ...
+
+
+class AsyncPaymentStore(Protocol[C_co]):
+    """The same promises, awaited: what each method does is said at `PaymentStore`."""
+
+    async def add(
+        self, attempt: Attempt, most: int | None = None, since: datetime | None = None, /
+    ) -> Attempt:
+        """Do what `PaymentStore.add` does."""
+        ...
+
+    async def get(self, payment_request_id: str, /) -> Attempt | None:
+        """Do what `PaymentStore.get` does."""
+        ...
+
+    async def latest(self, order_ref: str, /) -> Attempt | None:
+        """Do what `PaymentStore.latest` does."""
+        ...
+
+    async def claim(self, payment_request_id: str, token: int, until: datetime, /) -> bool:
+        """Do what `PaymentStore.claim` does."""
+        ...
+
+    async def release(self, payment_request_id: str, token: int, at: datetime, /) -> bool:
+        """Do what `PaymentStore.release` does."""
+        ...
+
+    async def record(
+        self,
+        payment_request_id: str,
+        observation: Observation,
+        inside: Callable[[Transition, C_co], Awaitable[None]],
+        /,
+    ) -> Transition:
+        """Do what `PaymentStore.record` does."""
+        ...
+
+    async def due(
+        self, now: datetime, limit: int, client_ids: Sequence[str], /
+    ) -> Sequence[Attempt]:
+        """Do what `PaymentStore.due` does."""
+        ...
+
+    async def history(self, payment_request_id: str, /) -> Sequence[Observation]:
+        """Do what `PaymentStore.history` does."""
+        ...
+
+    async def add_refund(self, refund: Refund, /) -> Refund:
+        """Do what `PaymentStore.add_refund` does."""
+        ...
+
+    async def refunds(self, payment_request_id: str, /) -> Sequence[Refund]:
+        """Do what `PaymentStore.refunds` does."""
+        ...
+
+    async def claim_refund(self, refund_request_id: str, token: int, until: datetime, /) -> bool:
+        """Do what `PaymentStore.claim_refund` does."""
+        ...
+
+    async def release_refund(self, refund_request_id: str, token: int, at: datetime, /) -> bool:
+        """Do what `PaymentStore.release_refund` does."""
+        ...
+
+    async def due_refunds(
+        self, now: datetime, limit: int, client_ids: Sequence[str], /
+    ) -> Sequence[Refund]:
+        """Do what `PaymentStore.due_refunds` does."""
+        ...
+
+    async def conflict_reported(self, conflict: Conflict, /) -> None:
+        """Do what `PaymentStore.conflict_reported` does."""
+        ...
+
+    async def unreported_conflicts(
+        self, limit: int, client_ids: Sequence[str], /
+    ) -> Sequence[Conflict]:
+        """Do what `PaymentStore.unreported_conflicts` does."""
+        ...
+
+
+class ImmediateStore(PaymentStore[C_co], Protocol[C_co]):
+    """A blocking store that waits for nothing but the shop's hook, such as one in memory.
+
+    Under ASGI it is called on the event loop itself, without a thread.
+    """
+
+    def try_record(self, payment_request_id: str, observation: Observation, /) -> Transition | None:
+        """Do what `record` does if that needs no waiting and no hook; otherwise return None."""
+        ...
+
+    async def record_async(
+        self,
+        payment_request_id: str,
+        observation: Observation,
+        inside: Callable[[Transition, C_co], Awaitable[None]],
+        /,
+    ) -> Transition:
+        """Do what `record` does with a hook that is awaited."""
         ...

@@ -112,7 +112,9 @@ class AsyncPerformer:
 
     def __init__(self, store: Any, hooks: Any, sender: AsyncSender, clock: Clock) -> None:
         self._store, self._hooks = store, hooks
-        self._blocks = getattr(store, "blocks", True)
+        self._is_immediate = all(
+            callable(getattr(store, name, None)) for name in ("try_record", "record_async")
+        )
         every = ((store, STORE_METHODS), (hooks, (*REQUIRED_HOOKS, *OPTIONAL_HOOKS)))
         self._async = {
             name
@@ -168,7 +170,7 @@ class AsyncPerformer:
             refuse_inside(self._store, effect.method)
         if effect.method in self._async:
             return await _as_store_error_async(effect.method, method, *effect.arguments)
-        if self._blocks:
+        if not self._is_immediate:
             threads = self._reading if effect.method in STORE_READS else self._writing
             call = (_as_store_error, effect.method, method, *effect.arguments)
             return await self._in_thread(threads, *call)
@@ -192,7 +194,7 @@ class AsyncPerformer:
         arguments = (effect.payment_request_id, effect.observation)
         if "record" in self._async:
             return await _as_store_error_async("record", record, *arguments, self._inside)
-        if not self._blocks:
+        if self._is_immediate:
             transition = _as_store_error("record", self._store.try_record, *arguments)
             if transition is not None:
                 return transition

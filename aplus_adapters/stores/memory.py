@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from attrs import evolve
 
@@ -36,8 +36,6 @@ T = TypeVar("T", "Attempt", "Refund")
 
 class MemoryStore:
     """Keeps everything in dictionaries, safe for threads and tasks of one process."""
-
-    blocks = False  # no method waits for anything but the shop's own hook inside `record`
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()  # held for dictionary work only, never during a hook
@@ -89,7 +87,7 @@ class MemoryStore:
         self,
         payment_request_id: str,
         observation: Observation,
-        inside: Callable[[Transition, Any], None],
+        inside: Callable[[Transition, None], None],
         /,
     ) -> Transition:
         """Advance the attempt with `inside` in between: all of it happens or nothing."""
@@ -108,7 +106,7 @@ class MemoryStore:
         self,
         payment_request_id: str,
         observation: Observation,
-        inside: Callable[[Transition, Any], Awaitable[None]],
+        inside: Callable[[Transition, None], Awaitable[None]],
         /,
     ) -> Transition:
         """Do what `record` does with a hook that is awaited, without a thread."""

@@ -159,8 +159,8 @@ def dump_observation(observation: Observation) -> str:
     The code is with the attempt already and of no use afterwards.
     """
     details: dict[str, Any] = {
-        "source": observation.source,
-        "outcome": observation.outcome,
+        "source": observation.source.value,
+        "outcome": observation.outcome.value,
         "at": observation.at.isoformat(),
         "clientId": observation.client_id,
         "result": observation.result and observation.result.to_wire(),

@@ -6,12 +6,12 @@ conditional UPDATE, transitions under the row's lock.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from aplus_adapters.errors import ConfigurationError, StoreError, UnknownPayment
 
 try:
-    from sqlalchemy import and_, func, insert, literal, or_, select, update
+    from sqlalchemy import insert, or_, select, update
     from sqlalchemy.exc import IntegrityError
 except ImportError:
     raise ConfigurationError(
@@ -21,13 +21,11 @@ except ImportError:
 from attrs import evolve
 
 from aplus_adapters.errors import InconsistentRetry
-from aplus_adapters.payments.policy import FAR, FARTHEST
 from aplus_adapters.payments.states import admit_refund, advance, too_many
 from aplus_adapters.stores.database import Database, repeating
 from aplus_adapters.stores.rows import (
     attempt_changes,
     attempt_of,
-    attempt_row,
     conflict_of,
     dump_observation,
     load_observation,
@@ -37,13 +35,14 @@ from aplus_adapters.stores.rows import (
     refund_row,
 )
 from aplus_adapters.stores.schema import conflicts, observations, payments, refunds
+from aplus_adapters.stores.statements import insert_attempt, select_due
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Engine, Insert, Select, Table
-    from sqlalchemy.orm import Session
+    from sqlalchemy import ColumnElement, Connection, Engine, Select, Table
+    from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
     from aplus_adapters.payments.model import (
         Attempt,
@@ -57,11 +56,12 @@ if TYPE_CHECKING:
 __all__ = ["SQLStore"]
 
 T = TypeVar("T")
+C = TypeVar("C")  # what hooks are given as `details.connection`
 _TRIES = 5  # an order's occupant may vanish between our INSERT and our SELECT, rarely twice
 
 
 @repeating
-class SQLStore:
+class SQLStore(Generic[C]):
     """Keeps attempts in a database that all workers and machines of the shop share.
 
     `database` is a SQLAlchemy address such as `sqlite:///payments.db` or
@@ -74,6 +74,17 @@ class SQLStore:
     unusable name.
     """
 
+    @overload
+    def __init__(
+        self: SQLStore[Connection], database: str | Engine, *, shop: str = "shop"
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: SQLStore[Session],
+        database: sessionmaker[Any] | scoped_session[Any],
+        *,
+        shop: str = "shop",
+    ) -> None: ...
     def __init__(self, database: Given, *, shop: str = "shop") -> None:
         if not isinstance(shop, str) or not 1 <= len(shop) <= 64:
             raise ConfigurationError(
@@ -94,7 +105,7 @@ class SQLStore:
         self, attempt: Attempt, most: int | None = None, since: datetime | None = None, /
     ) -> Attempt:
         """Store a new attempt unless one occupies its order; return the one that does now."""
-        statement = self._insertion(attempt, most, since)
+        statement = insert_attempt(self._shop, attempt, most, since)
         for _ in range(_TRIES):
             try:
                 with self._transaction("add") as connection:
@@ -122,21 +133,6 @@ class SQLStore:
                 raise too_many(attempt.order_ref, most)
         raise StoreError(f"order {attempt.order_ref}: its attempts change too fast; try again")
 
-    def _insertion(self, attempt: Attempt, most: int | None, since: datetime | None) -> Insert:
-        """Return the statement that inserts an attempt unless its order had `most` of them."""
-        row = {"shop": self._shop, **attempt_row(attempt)}
-        if most is None:
-            return insert(payments).values(row)
-        made = select(func.count()).where(
-            self._ours(payments), payments.c.order_ref == attempt.order_ref
-        )
-        if since is not None:
-            made = made.where(payments.c.created_at >= since)
-        values = [literal(value, payments.c[name].type) for name, value in row.items()]
-        return insert(payments).from_select(
-            list(row), select(*values).where(made.scalar_subquery() < most)
-        )
-
     def get(self, payment_request_id: str, /) -> Attempt | None:
         """Return the attempt, None if there is none."""
         return self._one("get", select(payments).where(*self._payment(payment_request_id)))
@@ -158,7 +154,7 @@ class SQLStore:
         self,
         payment_request_id: str,
         observation: Observation,
-        inside: Callable[[Transition, Any], None],
+        inside: Callable[[Transition, C], None],
         /,
     ) -> Transition:
         """Advance the locked attempt in one transaction with `inside`."""
@@ -183,12 +179,14 @@ class SQLStore:
             )
             transition = self._keep_conflict(connection, transition)
             if transition.became_final or transition.refund_became_final:
-                inside(transition, connection)
+                inside(transition, cast("C", connection))
         return transition
 
     def due(self, now: datetime, limit: int, client_ids: Collection[str], /) -> list[Attempt]:
         """Return up to `limit` open attempts that may be called about now, oldest first."""
-        return self._search("due", self._due(payments, now, client_ids), attempt_of, limit)
+        return self._search(
+            "due", select_due(self._shop, payments, now, client_ids), attempt_of, limit
+        )
 
     def history(self, payment_request_id: str, /) -> list[Observation]:
         """Return every observation of the attempt, in order."""
@@ -243,7 +241,7 @@ class SQLStore:
         self, now: datetime, limit: int, client_ids: Collection[str], /
     ) -> list[Refund]:
         """Return up to `limit` open refunds that may be called about now, longest waiting first."""
-        query = self._due(refunds, now, client_ids)
+        query = select_due(self._shop, refunds, now, client_ids)
         return self._search("due_refunds", query, refund_of, limit)
 
     def conflict_reported(self, conflict: Conflict, /) -> None:
@@ -302,15 +300,6 @@ class SQLStore:
                 if len(rows) < limit:
                     break
         return items[:limit]
-
-    def _due(self, table: Table, now: datetime, client_ids: Collection[str]) -> Select[Any]:
-        when = table.c.next_call_at
-        # As `payments.retry.has_come` says it.
-        has_come = or_(when <= now, when > now + FARTHEST)
-        if table is payments:
-            has_come = or_(has_come, and_(when > now + FAR, payments.c.disputed.is_(None)))
-        query = select(table).where(has_come, self._ours(table), table.c.client_id.in_(client_ids))
-        return query.order_by(when)
 
     def _claim(self, what: str, table: Table, key: str, token: int, until: datetime) -> bool:
         values = {"claim": token + 1, "claimed_until": until, "next_call_at": until}

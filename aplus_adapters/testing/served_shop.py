@@ -64,7 +64,7 @@ class RecordingShop:
 
 
 def make_pay(
-    database: Path | str, account: Account, hooks: object | None = None, **options: Any
+    database: Path | str, account: Account, hooks: Any | None = None, **options: Any
 ) -> AplusPay:
     """Make the noting shop over a SQLite file, which may be there already."""
     store = SQLStore(f"sqlite:///{database}")

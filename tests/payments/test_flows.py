@@ -281,7 +281,7 @@ def test_after_expiry_it_is_inquired_and_cancelled_if_still_open(
     answer = {"result": GONE} if inquiry is GONE else inquired(attempt, inquiry)
     gateway.script["inquiryPayment"] = [answer]
     gateway.script["cancelPayment"] = [{"result": cancel}]
-    assert asked(pay, attempt).state == outcome
+    assert asked(pay, attempt).state.value == outcome
     assert gateway.calls()[1:] == calls
     assert shop.changes == ([] if outcome == "closing" else [("A-1", outcome)])
 

@@ -309,5 +309,5 @@ def test_without_an_amount_what_is_left_is_given_back_and_the_same_when_asked_ag
 def test_what_a_failed_refund_was_about_is_still_left(pay, gateway, paid):
     failed = {"resultCode": "REFUND_WINDOW_EXCEED", "resultStatus": "F", "resultMessage": "late"}
     gateway.script["refund"] = [{"result": failed}, done()]
-    assert give_back(pay, paid, 1).state == "failed"
+    assert give_back(pay, paid, 1).state.value == "failed"
     assert give_back(pay, paid, 2).amount == paid.amount

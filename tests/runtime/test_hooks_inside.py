@@ -112,7 +112,7 @@ def test_reading_inside_the_hook_gives_what_is_committed(account, store):
 class Blocking(MemoryStore):
     """Gets a thread for each call, as a store over a network does."""
 
-    blocks = True
+    try_record = record_async = None  # so it is no ImmediateStore
 
     def __init__(self):
         super().__init__()

@@ -282,7 +282,7 @@ def test_a_store_thread_does_not_wait_for_a_hook_whose_loop_has_ended(account, t
     loop.close()
     assert ended.wait(5)
     assert "the event loop ended" in str(ended.error)
-    assert store.get(an_attempt().payment_request_id).state == "created"
+    assert store.get(an_attempt().payment_request_id).state.value == "created"
     for one in (task, *pending):
         one._log_destroy_pending = False
         one.get_coro().close()

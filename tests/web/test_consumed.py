@@ -47,7 +47,7 @@ def test_a_flask_shop_that_reads_the_body_first_is_told_so(pay, told, caplog, na
     assert reply.status_code == 400
     assert "signature" not in reply.headers
     assert "no byte is left to read" in caplog.text
-    assert pay.store.get(request_id).state == "pending"
+    assert pay.store.get(request_id).state.value == "pending"
 
 
 def test_a_flask_shop_that_reads_the_body_and_keeps_it_does_no_harm(
@@ -107,7 +107,7 @@ def test_an_asgi_shop_that_reads_the_body_first_is_told_so(
     assert reply.status_code == 400
     assert "signature" not in reply.headers
     assert "no byte is left to read" in caplog.text
-    assert pay.store.get(request_id).state == "pending"
+    assert pay.store.get(request_id).state.value == "pending"
 
 
 AS_JSON = {"Content-Type": "application/json"}

@@ -170,11 +170,11 @@ def test_the_hook_chooses_the_account_and_the_client_id_that_of_a_notification(
             foreign = client.post("/aplus/notify", content=body, headers=wrong)
             assert (
                 foreign.status_code != 200
-                or pay.store.get(attempt.payment_request_id).state == "pending"
+                or pay.store.get(attempt.payment_request_id).state.value == "pending"
             )
             told = client.post("/aplus/notify", content=body, headers=pen.sign(body))
             assert pen.accepts(told.status_code, told.headers, told.content)
-            assert pay.store.get(attempt.payment_request_id).state == "succeeded"
+            assert pay.store.get(attempt.payment_request_id).state.value == "succeeded"
     pay.store.close()
 
 

@@ -106,7 +106,7 @@ def test_no_page_and_no_error_shows_a_secret(pay, simulated_alipayplus, make):
             ask("POST", "/aplus/notify", content=body, headers=signed)
         ask("POST", "/aplus/pay", json={"order_ref": "broken"}, headers=JSON)
         ask("POST", f"{path}/new", headers=JSON)
-    assert pay.store.get(made["paymentRequestId"]).state == "succeeded"
+    assert pay.store.get(made["paymentRequestId"]).state.value == "succeeded"
     assert len(shown) == 17
     assert [found for text in shown if (found := holds_a_secret(text))] == []
 
