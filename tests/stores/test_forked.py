@@ -95,7 +95,7 @@ def test_no_lock_of_a_parents_thread_is_waited_for_in_the_child(
     _ = pay.performer
     (watchdog,) = watchdogs
     locks = [watchdog._watches[os.getpid()]._condition, store.engine.pool._pool.mutex]
-    locks += [connections._LOCKS[os.getpid()], pay._lock()]
+    locks += [connections._LOCKS[os.getpid()], pay._runner._lock()]
     held, over = threading.Event(), threading.Event()
 
     def hold():

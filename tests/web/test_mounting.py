@@ -351,7 +351,7 @@ def test_the_applications_lifespan_runs_and_its_end_closes_our_clients(shop):
         "lifespan.shutdown.complete",
     ]
     assert happened == ["start", "end"]
-    assert shop._awaiting is None
+    assert shop._runner._awaiting is None
 
 
 def test_what_the_application_refuses_is_passed_on_as_it_is(shop):
