@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         TooManyAttempts,
         UnknownOrder,
         UnknownPayment,
+        WouldDeadlock,
     )
     from aplus_adapters.payments.flows.reconcile import ReconcileReport
     from aplus_adapters.payments.hooks import (
@@ -56,13 +57,14 @@ if TYPE_CHECKING:
     )
     from aplus_adapters.payments.policy import Retry, Timing
     from aplus_adapters.payments.store import AsyncPaymentStore, PaymentStore
-    from aplus_adapters.protocol.account import Account, Environment
+    from aplus_adapters.protocol.account import Environment
     from aplus_adapters.protocol.amounts import Amount
     from aplus_adapters.protocol.keys import KeyRing, PrivateKey, PublicKey
     from aplus_adapters.protocol.messages.order import Buyer, Goods, Merchant, Shipping
     from aplus_adapters.protocol.results import Rejected
     from aplus_adapters.protocol.signed_messages import acknowledge, verify_notification
     from aplus_adapters.runtime.client import AsyncClient, Client
+    from aplus_adapters.runtime.settings import Account
     from aplus_adapters.stores.memory import MemoryStore
     from aplus_adapters.stores.sql import SQLStore
     from aplus_adapters.web.page import PageDesign
@@ -127,6 +129,7 @@ __all__ = [
     "UnknownOrder",
     "UnknownPayment",
     "Visitor",
+    "WouldDeadlock",
     "acknowledge",
     "verify_notification",
 ]
@@ -137,7 +140,8 @@ if not TYPE_CHECKING:  # so that a misspelt name is an error of every type check
         "errors": (
             "AplusError ConfigurationError HookError InconsistentRetry InvalidValue "
             "MessageError NotSent NotificationError OrderChanged OutcomeUnknown "
-            "SignatureError StoreError TooManyAttempts UnknownOrder UnknownPayment"
+            "SignatureError StoreError TooManyAttempts UnknownOrder UnknownPayment "
+            "WouldDeadlock"
         ),
         "payments.flows.reconcile": ("ReconcileReport"),
         "payments.hooks": (
@@ -150,7 +154,8 @@ if not TYPE_CHECKING:  # so that a misspelt name is an error of every type check
         ),
         "payments.policy": ("Retry Timing"),
         "payments.store": ("AsyncPaymentStore PaymentStore"),
-        "protocol.account": ("Account Environment"),
+        "protocol.account": ("Environment"),
+        "runtime.settings": ("Account"),
         "protocol.amounts": ("Amount"),
         "protocol.keys": ("KeyRing PrivateKey PublicKey"),
         "protocol.messages.order": ("Buyer Goods Merchant Shipping"),

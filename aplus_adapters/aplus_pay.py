@@ -71,8 +71,8 @@ class AplusPay:
     have connections enough (`httpx.Limits`): what waits for one is not sent.
 
     Each method that asks has a twin whose name ends in `_async`, for programs that await. Those
-    that write raise ConfigurationError inside a hook whose transaction is open: they would wait for
-    it. Raises ConfigurationError for anything that cannot work.
+    that write raise WouldDeadlock inside a hook whose transaction is open: they would wait for it.
+    Raises ConfigurationError for anything that cannot work.
     """
 
     def __init__(

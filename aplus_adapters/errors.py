@@ -7,6 +7,7 @@
             OrderChanged           the order was paid with another amount than it has now
             InconsistentRetry      this paymentRequestId was already used with other content
         TooManyAttempts        wait: this order was tried too often within an hour; nothing was sent
+        WouldDeadlock          do it after the hook: it would wait for the hook's own transaction
         NotSent                safe to send again: no byte reached Alipay+ (a ConfigurationError too
                                where no HTTP client can be made: mend what it names first)
         OutcomeUnknown         ask: the request may have been acted on, no trustworthy answer came
@@ -43,6 +44,7 @@ __all__ = [
     "TooManyAttempts",
     "UnknownOrder",
     "UnknownPayment",
+    "WouldDeadlock",
 ]
 
 
@@ -51,7 +53,14 @@ class AplusError(Exception):
 
 
 class ConfigurationError(AplusError):
-    """The set-up is wrong: keys, addresses, hooks or missing packages."""
+    """The set-up is wrong: keys, addresses, hooks or missing packages.
+
+    `setting` is the one that is wrong: a variable, an argument, a hook or a store.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.setting = message.partition(":")[0]  # every message begins with it
 
 
 class InvalidValue(AplusError, ValueError):
@@ -72,6 +81,10 @@ class TooManyAttempts(AplusError):
 
 class InconsistentRetry(InvalidValue):
     """A paymentRequestId would have been sent again with other content; nothing was sent."""
+
+
+class WouldDeadlock(AplusError):
+    """A hook asked for something that would wait for the transaction in which the hook runs."""
 
 
 class NotSent(AplusError):

@@ -12,12 +12,13 @@ from attrs import frozen
 
 from aplus_adapters.errors import AplusError, ConfigurationError, NotSent, OutcomeUnknown
 from aplus_adapters.protocol import signing
-from aplus_adapters.protocol.account import Account, Environment
+from aplus_adapters.protocol.account import Environment
 from aplus_adapters.protocol.keys import KeyRing
 from aplus_adapters.protocol.messages.inquiry import InquiryRequest, InquiryResponse
 from aplus_adapters.protocol.results import look_up
 from aplus_adapters.protocol.signed_messages import Answer, sign_request, verify_answer
 from aplus_adapters.runtime.senders import Sender
+from aplus_adapters.runtime.settings import Account
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from enum import StrEnum
-from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from attrs import field, frozen
@@ -15,10 +13,6 @@ from aplus_adapters.errors import ConfigurationError, InvalidValue
 from aplus_adapters.protocol.currencies import EXPONENTS
 from aplus_adapters.protocol.keys import KeyRing, PrivateKey, PublicKey
 from aplus_adapters.protocol.messages.base import Url
-from aplus_adapters.protocol.settings import read_settings
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = ["Account", "Environment"]
 
@@ -107,29 +101,6 @@ class Account:
                 f"account signed_path: found {_shown(self.signed_path)}, expected a path with its "
                 "leading slash and without a query"
             )
-
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None, prefix: str = "APLUS_") -> Account:
-        """Make an account from the environment; ConfigurationError names what is missing.
-
-        Required: APLUS_CLIENT_ID, APLUS_GATEWAY, APLUS_NOTIFY_URL, our key in APLUS_PRIVATE_KEY or
-        its file in APLUS_PRIVATE_KEY_FILE, Alipay+'s key likewise in APLUS_PUBLIC_KEY[_FILE].
-        Further keys of Alipay+ by their keyVersion: APLUS_PUBLIC_KEY_2, APLUS_PUBLIC_KEY_2_FILE.
-        Optional: APLUS_ENVIRONMENT (production, sandbox, simulator), APLUS_KEY_VERSION (of our
-        key), APLUS_ALIPAYPLUS_KEY_VERSION (of the unnumbered APLUS_PUBLIC_KEY; 1 by default),
-        APLUS_SETTLEMENT_CURRENCY, APLUS_AGENT_TOKEN, APLUS_SIGNED_PATH, APLUS_URLSAFE_SIGNATURES
-        (true or false). `environ` is os.environ by default, `prefix` another word than APLUS_ for a
-        second account.
-        """
-        found = os.environ if environ is None else environ
-        settings = read_settings(found, prefix)
-        try:
-            return cls(**settings)
-        except ConfigurationError as error:
-            what, _, rest = str(error).removeprefix("account ").partition(":")
-            if what not in settings:
-                raise
-            raise ConfigurationError(f"{prefix}{what.upper()}:{rest}") from None
 
     def _check_options(self) -> None:
         """Refuse optional arguments of the wrong kind, before anything else trips over them."""

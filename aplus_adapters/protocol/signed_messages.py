@@ -20,7 +20,7 @@ from aplus_adapters.protocol.messages.notification import PaymentNotification
 from aplus_adapters.protocol.timestamps import Timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from aplus_adapters.protocol.account import Account
@@ -36,9 +36,11 @@ __all__ = [
     "SignedRequest",
     "acknowledge",
     "read_headers",
+    "read_notification_headers",
     "sign_request",
     "verify_answer",
     "verify_notification",
+    "verify_read_notification",
 ]
 
 JSON_TYPE = "application/json; charset=UTF-8"
@@ -154,23 +156,52 @@ def verify_notification(
     body is parsed before its signature is verified. The error carries the HTTP status: 400
     malformed, 401 not authentic.
     """
-    found = read_headers(headers, NotificationError)
+    read = read_notification_headers(headers)
+    return verify_read_notification(
+        {account.client_id: account}, read, body, now=now, max_age=max_age, max_ahead=max_ahead
+    )[1]
+
+
+def read_notification_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return a notification's headers by lower-case name.
+
+    Raises NotificationError for one that is missing, comes twice or has an underscore twin.
+    """
+    read = read_headers(headers, NotificationError)
     for name in ("client-id", "request-time", "signature"):
-        if name not in found:
+        if name not in read:
             raise NotificationError(f"notification: found no {name} header, expected one")
-    if found["client-id"] != account.client_id:
+    return read
+
+
+def verify_read_notification(
+    accounts: Mapping[str, Account],
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    now: datetime,
+    max_age: timedelta,
+    max_ahead: timedelta,
+) -> tuple[Account, PaymentNotification]:
+    """Return the account (by its client id) that a notification is for, and what it says.
+
+    `headers` are what `read_notification_headers` returns; the rest is as in `verify_notification`.
+    """
+    account = accounts.get(headers["client-id"])
+    if account is None:
         raise NotificationError(
-            f"notification: found Client-Id {found['client-id'][:_MAX_ID]!r}, expected ours",
+            f"notification: found Client-Id {headers['client-id'][:_MAX_ID]!r}, expected one of "
+            f"ours ({', '.join(accounts)}); pass every account to AplusPay",
             status=401,
         )
-    time = found["request-time"]
+    time = headers["request-time"]
     try:
         moment = Timestamp(time).moment
     except InvalidValue as error:
         raise NotificationError(f"notification Request-Time: {error}") from None
     content = signing.signed_content(account.signed_path, account.client_id, time, body)
     try:
-        signing.verify(account.alipayplus_keys, found["signature"], content)
+        signing.verify(account.alipayplus_keys, headers["signature"], content)
     except SignatureError as error:
         raise NotificationError(f"notification: {error}", status=401) from None
     if not -max_ahead <= now - moment <= max_age:
@@ -180,7 +211,7 @@ def verify_notification(
             status=401,
         )
     try:
-        return PaymentNotification.decode(body)
+        return account, PaymentNotification.decode(body)
     except MessageError as error:
         raise NotificationError(f"notification: {error}") from None
 

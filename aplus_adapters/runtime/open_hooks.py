@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from aplus_adapters.errors import ConfigurationError
+from aplus_adapters.errors import WouldDeadlock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,13 +42,13 @@ def recording(store: object, hook: str, payment_request_id: str) -> Iterator[Non
 
 
 def refuse_inside(store: object, method: str) -> None:
-    """Raise ConfigurationError if a hook inside a transaction of this store wants to write to it.
+    """Raise WouldDeadlock if a hook inside a transaction of this store wants to write to it.
 
     Source: the payment and its hook are one transaction, which would wait for itself.
     """
     for one in _hooks.get():
         if one.store is store:
-            raise ConfigurationError(
+            raise WouldDeadlock(
                 f"payment {one.payment_request_id}: {one.name} asked for something that writes to "
                 f"the store ({method}) while the transaction of the hook itself is open, and would "
                 "wait for itself; do it after the hook has returned, such as in a job that the "

@@ -267,7 +267,9 @@ def _await_on(loop: asyncio.AbstractEventLoop, answer: Awaitable[Any]) -> Any:
             if done.done():
                 raise  # the hook's own
             if loop.is_closed():
-                raise ConfigurationError("the event loop ended before the hook did") from None
+                raise StoreError(
+                    "the event loop ended before the hook did; nothing was stored"
+                ) from None
 
 
 def _without_waiting(function: Callable[[], Any]) -> Callable[[Any], Awaitable[Any]]:

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from aplus_adapters.protocol.account import Account
 from aplus_adapters.protocol.keys import PrivateKey
 from aplus_adapters.protocol.messages.notification import ACKNOWLEDGED
 from aplus_adapters.protocol.signed_messages import acknowledge
 from aplus_adapters.protocol.timestamps import Timestamp
+from aplus_adapters.runtime.settings import Account
 from aplus_adapters.simulator.process import SimulatorProcess
 from aplus_adapters.testing.served_shop import JSON, TRUSTED_ORIGIN, ServedShop, make_pay, reach
 from aplus_adapters.testing.signer import AlipayPlus

@@ -9,6 +9,7 @@ from aplus_adapters import (
     Amount,
     ConfigurationError,
     ConflictDetails,
+    HookError,
     NotificationError,
     Observation,
     Outcome,
@@ -102,7 +103,19 @@ def test_a_conflict_names_its_attempt(pay, gateway, start, clock, shop):
 
 @pytest.mark.parametrize(
     ("headers", "status", "found"),
-    [((), 400, "no client-id header"), ((("Client-Id", "STRANGER"),), 401, "no such account")],
+    [
+        ((), 400, "no client-id header"),
+        ((("Client-Id", "STRANGER"),), 400, "no request-time header"),
+        (
+            (
+                ("Client-Id", "STRANGER"),
+                ("Request-Time", "2026-11-23T12:00:00Z"),
+                ("Signature", "s"),
+            ),
+            401,
+            "'STRANGER', expected one of ours",
+        ),
+    ],
 )
 def test_a_notification_for_nobody_is_refused(pay, headers, status, found):
     with pytest.raises(NotificationError, match=found) as refused:
@@ -112,7 +125,7 @@ def test_a_notification_for_nobody_is_refused(pay, headers, status, found):
 
 def test_a_shop_that_answers_something_else_is_told_so(start, shop):
     shop.load_order = lambda details: "42.00 USD"
-    with pytest.raises(ConfigurationError, match="found str, expected an OrderToPay or None"):
+    with pytest.raises(HookError, match="found str, expected an OrderToPay or None"):
         start()
 
 

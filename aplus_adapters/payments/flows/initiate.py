@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from aplus_adapters.errors import (
-    ConfigurationError,
+    HookError,
     InvalidValue,
     OrderChanged,
     StoreError,
@@ -65,8 +65,9 @@ def initiate(config: PaymentConfig, order_ref: str, visitor: Visitor) -> Flow[At
             f"order {order_ref[:64]!r}: the shop has no such order to pay; check the link"
         )
     if not isinstance(found, OrderToPay):
-        raise ConfigurationError(
-            f"hook load_order: found {type(found).__name__}, expected an OrderToPay or None"
+        raise HookError(
+            f"hook load_order: found {type(found).__name__}, expected an OrderToPay or None",
+            hook="load_order",
         )
     account = config.account(found.client_id)
     order_ref = order_ref if found.order_ref is None else found.order_ref

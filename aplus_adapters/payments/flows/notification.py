@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from aplus_adapters.errors import (
-    ConfigurationError,
     HookError,
-    NotificationError,
     StoreError,
     UnknownPayment,
 )
@@ -19,12 +17,15 @@ from aplus_adapters.payments.effects import now
 from aplus_adapters.payments.flows.record import record_observation
 from aplus_adapters.payments.observations import observe_notification
 from aplus_adapters.protocol.messages.notification import ACKNOWLEDGED, NOT_ACKNOWLEDGED
-from aplus_adapters.protocol.signed_messages import acknowledge, read_headers, verify_notification
+from aplus_adapters.protocol.signed_messages import (
+    acknowledge,
+    read_notification_headers,
+    verify_read_notification,
+)
 
 if TYPE_CHECKING:
     from aplus_adapters.payments.effects import Flow
     from aplus_adapters.payments.policy import PaymentConfig
-    from aplus_adapters.protocol.account import Account
 
 __all__ = ["Reply", "claimed_payment", "receive"]
 
@@ -52,11 +53,14 @@ def receive(
     authentic or not legal: it gets no signature. Source: protocol, "notifyPayment".
     """
     moment = yield from now()
-    found = read_headers(headers, NotificationError)
-    account = _account(config, found.get("client-id"))
-    timing = config.timing
-    notification = verify_notification(
-        account, headers, body, now=moment, max_age=timing.max_age, max_ahead=timing.max_ahead
+    read = read_notification_headers(headers)
+    account, notification = verify_read_notification(
+        config.accounts,
+        read,
+        body,
+        now=moment,
+        max_age=config.timing.max_age,
+        max_ahead=config.timing.max_ahead,
     )
     status, answer = 200, ACKNOWLEDGED
     request_id = notification.payment_request_id
@@ -65,7 +69,7 @@ def receive(
         yield from record_observation(request_id, observation)
     except UnknownPayment as error:
         status, answer = 404, NOT_ACKNOWLEDGED
-        log.warning("notification not acknowledged: %s", error, extra=_ids(found, request_id))
+        log.warning("notification not acknowledged: %s", error, extra=_ids(read, request_id))
     except (StoreError, HookError) as error:
         status, answer = 503, NOT_ACKNOWLEDGED
         log.exception(
@@ -73,10 +77,10 @@ def receive(
             "the store until then",
             request_id,
             error,
-            extra=_ids(found, request_id),
+            extra=_ids(read, request_id),
         )
     moment = yield from now()
-    signed = acknowledge(account, answer, moment, found.get("agent-token"))
+    signed = acknowledge(account, answer, moment, read.get("agent-token"))
     return Reply(status=status, headers=signed, body=answer)
 
 
@@ -84,15 +88,6 @@ def claimed_payment(body: bytes) -> str:
     """Return the paymentRequestId that a body has which proves nothing: for the log alone."""
     match = re.search(rb'"paymentRequestId"\s*:\s*"([\w.:-]{1,64})"', body)
     return match[1].decode() if match else "unknown"
-
-
-def _account(config: PaymentConfig, client_id: str | None) -> Account:
-    if client_id is None:
-        raise NotificationError("notification: found no client-id header, expected ours")
-    try:
-        return config.account(client_id)
-    except ConfigurationError as error:
-        raise NotificationError(f"notification: {error}", status=401) from None
 
 
 def _ids(headers: dict[str, str], payment_request_id: str) -> dict[str, str]:

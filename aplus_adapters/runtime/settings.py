@@ -1,18 +1,22 @@
-"""An account's settings out of environment variables and the key files that they name."""
+"""Reading an account from environment variables and the key files that they name."""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attrs import frozen
+
 from aplus_adapters.errors import ConfigurationError
+from aplus_adapters.protocol import account
 from aplus_adapters.protocol.keys import KeyRing, PrivateKey, PublicKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["read_settings"]
+__all__ = ["Account", "read_settings"]
 
 _PLAIN = ("environment", "key_version", "settlement_currency", "agent_token", "signed_path")
 _QUOTES = "'\""
@@ -148,3 +152,31 @@ def _is_file(value: str) -> bool:
         return Path(value).is_file()
     except (OSError, ValueError):
         return False
+
+
+@frozen(kw_only=True)
+class Account(account.Account):
+    """Client id, keys and addresses, given one by one or read from the environment."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, prefix: str = "APLUS_") -> Account:
+        """Make an account from the environment; ConfigurationError names what is missing.
+
+        Required: APLUS_CLIENT_ID, APLUS_GATEWAY, APLUS_NOTIFY_URL, our key in APLUS_PRIVATE_KEY or
+        its file in APLUS_PRIVATE_KEY_FILE, Alipay+'s key likewise in APLUS_PUBLIC_KEY[_FILE].
+        Further keys of Alipay+ by their keyVersion: APLUS_PUBLIC_KEY_2, APLUS_PUBLIC_KEY_2_FILE.
+        Optional: APLUS_ENVIRONMENT (production, sandbox, simulator), APLUS_KEY_VERSION (of our
+        key), APLUS_ALIPAYPLUS_KEY_VERSION (of the unnumbered APLUS_PUBLIC_KEY; 1 by default),
+        APLUS_SETTLEMENT_CURRENCY, APLUS_AGENT_TOKEN, APLUS_SIGNED_PATH, APLUS_URLSAFE_SIGNATURES
+        (true or false). `environ` is os.environ by default, `prefix` another word than APLUS_ for a
+        second account.
+        """
+        settings = read_settings(os.environ if environ is None else environ, prefix)
+        try:
+            return cls(**settings)
+        except ConfigurationError as error:
+            setting = error.setting.removeprefix("account ")
+            if setting not in settings:
+                raise
+            problem = str(error).removeprefix(error.setting)
+            raise ConfigurationError(f"{prefix}{setting.upper()}{problem}") from None
