@@ -1,198 +1,60 @@
 """A view of the shop's has a transaction open while it calls `pay`: whose work is committed when.
 
-The real simulator, PostgreSQL, and the sessions of five kinds of shops. On SQLite one writes at a
-time; what a view may have begun there is in tests/stores/test_transactions.py.
+The real simulator, and the sessions of five kinds of shops. On SQLite one writes at a time, so a
+call that cannot wait for its own view has to say so.
 """
 
-import asyncio
 import time
-from importlib.util import find_spec
 
 import pytest
-from sqlalchemy import Column, Integer, String, create_engine, text, update
-from sqlalchemy.orm import DeclarativeBase, Session, scoped_session, sessionmaker
+from sqlalchemy import create_engine, text
+from sqlalchemy.orm import Session
 
-from aplus_adapters import Amount, AplusPay, OrderToPay, RefundState, SQLStore, State
-from aplus_adapters.payments.flows.initiate import initiate
+from aplus_adapters import AplusPay, RefundState, SQLStore, State, StoreError
+from aplus_adapters.payments.flows.follow_up import close
 from aplus_adapters.payments.flows.notification import receive
+from aplus_adapters.payments.flows.initiate import initiate
 from aplus_adapters.payments.flows.reconcile import reconcile
 from aplus_adapters.payments.flows.refund import refund
 from aplus_adapters.web.endpoints import respond
-from aplus_adapters.web.http import HttpRequest
 from aplus_adapters.web.routing import find_route
+from aplus_adapters.web.http import HttpRequest
 from racing_shop import BUYER
+from shop_views import INSTALLED, VIEWS, Base, Order, Shop
 
 pytestmark = pytest.mark.process
 
 PATIENCE = 5.0  # a promise to users, not a speed
 
 
-class Base(DeclarativeBase):
-    pass
-
-
-class Order(Base):
-    __tablename__ = "orders"
-    ref = Column(String, primary_key=True)
-    note = Column(String, default="")
-    news = Column(Integer, default=0)
-
-
-class Shop:
-    """Its hooks write to the order's row, by the connection that commits the payment."""
-
-    def load_order(self, details):
-        return OrderToPay(amount=Amount("JPY", 4200), description="2 tickets")
-
-    def payment_changed(self, details):
-        mine = Order.ref == details.attempt.order_ref
-        details.connection.execute(update(Order).where(mine).values(news=Order.news + 1))
-
-    refund_changed = payment_changed
-
-    def payment_conflict(self, details):
-        pass
-
-
-class View:
-    """A view with its Session: it writes, calls `pay` and ends its transaction in the end."""
-
-    def __init__(self, address):
-        self.engine = create_engine(address)
-        self.given = sessionmaker(self.engine)
-        self.session = self.given()
-
-    def write(self, sql):
-        self.session.execute(text(sql))
-
-    def call(self, pay, flow):
-        return pay.run(flow)
-
-    def end(self, how):
-        getattr(self.session, how)()
-
-    def close(self, pay):
-        self.session.close()
-        pay.close()
-
-
-class ScopedView(View):
-    def __init__(self, address):
-        super().__init__(address)
-        self.given = self.session = scoped_session(self.given)
-
-
-class FlaskView(View):
-    def __init__(self, address):
-        from flask import Flask
-        from flask_sqlalchemy import SQLAlchemy
-
-        db, app = SQLAlchemy(model_class=Base), Flask("shop")
-        app.config["SQLALCHEMY_DATABASE_URI"] = address
-        db.init_app(app)
-        self.context = app.app_context()
-        self.context.push()
-        self.engine, self.given, self.session = db.engine, db.session, db.session
-
-    def close(self, pay):
-        super().close(pay)
-        self.context.pop()
-
-
-class AsyncView(View):
-    """Its calls and its session share the event loop."""
-
-    def __init__(self, address):
-        from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-
-        super().__init__(address)
-        self.awaiting = create_async_engine(address)
-        self.session = AsyncSession(self.awaiting)
-        self.loop = asyncio.new_event_loop()
-
-    def write(self, sql):
-        self.loop.run_until_complete(self.session.execute(text(sql)))
-
-    def call(self, pay, flow):
-        return self.loop.run_until_complete(pay.run_async(flow))
-
-    def end(self, how):
-        self.loop.run_until_complete(getattr(self.session, how)())
-
-    def close(self, pay):
-        for last in (self.session.close(), self.awaiting.dispose(), pay.aclose()):
-            self.loop.run_until_complete(last)
-        self.loop.run_until_complete(self.loop.shutdown_default_executor())
-        self.loop.close()
-
-
-class DjangoView(View):
-    """`transaction.atomic`, and the store beside it on an engine of its own."""
-
-    def __init__(self, address):
-        import django
-        from django.db import connections
-        from django.db.transaction import Atomic
-
-        from served import django_settings
-
-        django_settings()
-        django.setup()
-        self.engine = self.given = create_engine(address)
-        url = self.engine.url
-        settings = {
-            "ENGINE": "django.db.backends.postgresql",
-            "NAME": url.database,
-            "USER": url.username,
-        }
-        settings |= {"HOST": url.host, "PORT": str(url.port)}
-        self.before = connections.settings
-        connections.settings = connections.configure_settings({"default": settings})
-        if hasattr(connections._connections, "default"):
-            del connections._connections.default
-        self.connections, self.atomic, self.block = connections, Atomic, None
-
-    def write(self, sql):
-        if self.block is None:
-            self.block = self.atomic(None, savepoint=True, durable=False)
-            self.block.__enter__()
-        with self.connections["default"].cursor() as cursor:
-            cursor.execute(sql)
-
-    def end(self, how):
-        block, self.block = self.block, None
-        error = RuntimeError if how == "rollback" else None
-        block.__exit__(error, error and error(), None)
-
-    def close(self, pay):
-        self.connections["default"].close()
-        del self.connections["default"]
-        self.connections.settings = self.before
-        pay.close()
-
-
-VIEWS = {
-    "Session": View,
-    "scoped_session": ScopedView,
-    "Flask-SQLAlchemy": FlaskView,
-    "AsyncSession": AsyncView,
-    "Django": DjangoView,
-}
-NEEDS = {"Flask-SQLAlchemy": "flask_sqlalchemy", "Django": "django", "AsyncSession": "greenlet"}
-
-
-@pytest.fixture(params=[name for name in VIEWS if find_spec(NEEDS.get(name, "sqlalchemy"))])
-def view(request, postgres):
-    address = postgres.database()
+def prepare(kind, address):
+    """Return the view of one kind of shop, on a database with three orders."""
     beside = create_engine(address)
     Base.metadata.create_all(beside)
     with Session(beside) as session, session.begin():
         session.add_all([Order(ref="A-1"), Order(ref="A-2"), Order(ref="A-3")])
-    made = VIEWS[request.param](address)
+    made = VIEWS[kind](address)
     made.address, made.beside = address, beside
+    return made
+
+
+def dispose(view):
+    view.beside.dispose()
+    view.engine.dispose()
+
+
+@pytest.fixture(params=INSTALLED)
+def view(request, postgres):
+    made = prepare(request.param, postgres.database())
     yield made
-    beside.dispose()
-    made.engine.dispose()
+    dispose(made)
+
+
+@pytest.fixture(params=INSTALLED)
+def sqlite_view(request, tmp_path):
+    made = prepare(request.param, f"sqlite:///{tmp_path / 'shop.db'}?timeout=0.1")
+    yield made
+    dispose(made)
 
 
 def orders(view):
@@ -211,12 +73,12 @@ def buy(view, pay, simulator, alipayplus, ref):
     return attempt.payment_request_id
 
 
-def look(view, pay, name):
+def look(view, pay, name, *, expected=(200,)):
     path = f"/aplus/payments/{name}"
     for part, accept in (("", "text/html"), ("/status", "application/json")):
         route, parameter = find_route(pay.routes, path + part, "/aplus")
         request = HttpRequest(method="GET", path=path + part, headers=(("Accept", accept),))
-        assert view.call(pay, respond(pay.context, route, request, parameter)).status == 200
+        assert view.call(pay, respond(pay.context, route, request, parameter)).status in expected
 
 
 @pytest.mark.parametrize("given", ["address", "own"])
@@ -268,5 +130,116 @@ def test_a_refund_whose_hook_wants_the_row_that_the_view_holds_is_answered_in_ti
     view.call(pay, reconcile(pay.config))
     assert orders(view)["A-1"] == ("being refunded", 2)
     assert store.get(name).state is State.SUCCEEDED
+    view.close(pay)
+    store.close()
+
+
+MOVE = "move this call of aplus_adapters before that write or behind its commit"
+ONE, ALL = (
+    "UPDATE orders SET note = 'by the view' WHERE ref = 'A-3'",
+    "SELECT sum(news) FROM orders",
+)
+
+
+class Calls:
+    """Every call of `pay`, for one paid and one open attempt, while a view has something begun."""
+
+    def __init__(self, view, pay, simulator, alipayplus):
+        self.view, self.pay, self.alipayplus = view, pay, alipayplus
+        self.paid = buy(view, pay, simulator, alipayplus, "A-1")
+        attempt = view.call(pay, initiate(pay.config, "A-2", BUYER))
+        self.open = attempt.payment_request_id
+        simulator.decide(self.open, "pay")
+        self.let_it_be_due()
+
+    def let_it_be_due(self):
+        stored = self.pay.store.get(self.open)
+        self.pay.store.release(self.open, stored.claim, stored.created_at)
+
+    def initiate(self):
+        self.view.call(self.pay, initiate(self.pay.config, "A-3", BUYER))
+
+    def look(self):
+        look(self.view, self.pay, self.open, expected=(200, 503))
+
+    def reconcile(self):
+        self.view.call(self.pay, reconcile(self.pay.config))
+
+    def receive(self):
+        body = self.alipayplus.notification(self.pay.store.get(self.open))
+        headers = tuple(self.alipayplus.sign(body).items())
+        reply = self.view.call(self.pay, receive(self.pay.config, headers, body))
+        assert reply.status in {200, 503}
+
+    def refund(self):
+        name = f"r-{self.paid}"
+        flow = refund(self.pay.config, self.paid, refund_request_id=name, amount=None, reason=None)
+        self.view.call(self.pay, flow)
+
+    def close(self):
+        self.view.call(self.pay, close(self.pay.config, self.pay.store.get(self.open)))
+
+
+EVERY = ("initiate", "look", "reconcile", "receive", "refund", "close")
+
+
+HELD = [("write", "address", "rollback"), ("write", "own", "commit"), ("read", "own", "rollback")]
+
+
+@pytest.mark.parametrize(("begun", "given", "end"), HELD)
+def test_on_sqlite_each_call_that_its_own_view_keeps_from_writing_says_so_and_leaves_it_alone(
+    sqlite_view, given, begun, end, simulator, simulated_account, simulated_alipayplus, caplog
+):
+    """Without WAL, as a shop's own engine may be, a view that only reads keeps others out too."""
+    view = sqlite_view
+    store = SQLStore(view.address if given == "address" else view.given)
+    pay = AplusPay(account=simulated_account, store=store, hooks=Shop())
+    calls = Calls(view, pay, simulator, simulated_alipayplus)
+    before = orders(view)
+    view.begin()
+    assert view.read(ALL) == 1
+    if begun == "write":
+        view.write(ONE)
+    for name in EVERY:
+        caplog.clear()
+        started, said = time.monotonic(), ""
+        try:
+            getattr(calls, name)()
+        except StoreError as error:
+            said = str(error)
+        assert time.monotonic() - started < PATIENCE, name
+        assert MOVE in said + "".join(one.getMessage() for one in caplog.records), name
+        assert orders(view) == before, name
+        assert store.get(calls.open).state is State.PENDING, name
+    assert view.read(ALL) == 1
+    view.end(end)
+    written = begun == "write" and end == "commit"
+    assert orders(view)["A-3"] == ("by the view" if written else "", 0)
+    for name in EVERY:
+        getattr(calls, name)()
+    look(view, pay, calls.open)
+    kept = orders(view)
+    assert [kept[ref][1] for ref in ("A-1", "A-2", "A-3")] == [2, 1, 0]
+    view.close(pay)
+    store.close()
+
+
+@pytest.mark.parametrize("end", ["rollback", "commit"])
+def test_on_sqlite_with_wal_a_view_that_has_read_keeps_its_own_sight_of_the_database(
+    sqlite_view, end, simulator, simulated_account, simulated_alipayplus
+):
+    view = sqlite_view
+    store = SQLStore(view.address)
+    pay = AplusPay(account=simulated_account, store=store, hooks=Shop())
+    calls = Calls(view, pay, simulator, simulated_alipayplus)
+    view.begin()
+    assert view.read(ALL) == 1
+    for name in EVERY:
+        getattr(calls, name)()
+        assert view.read(ALL) == 1, name
+    assert [news for _, news in orders(view).values()] == [2, 1, 0]
+    view.end(end)
+    assert view.read(ALL) == 3
+    view.end(end)
     view.close(pay)
     store.close()
