@@ -28,7 +28,7 @@ class Shop:
 
     def payment_changed(self, details):
         mine = Order.ref == details.attempt.order_ref
-        details.connection.execute(update(Order).where(mine).values(outcome=Order.news + 1))
+        details.connection.execute(update(Order).where(mine).values(news=Order.news + 1))
 
     refund_changed = payment_changed
 

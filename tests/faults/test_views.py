@@ -12,13 +12,13 @@ from sqlalchemy.orm import Session
 
 from aplus_adapters import AplusPay, RefundState, SQLStore, State, StoreError
 from aplus_adapters.payments.flows.follow_up import close
-from aplus_adapters.payments.flows.notification import receive
 from aplus_adapters.payments.flows.initiate import initiate
+from aplus_adapters.payments.flows.notification import receive
 from aplus_adapters.payments.flows.reconcile import reconcile
 from aplus_adapters.payments.flows.refund import refund
 from aplus_adapters.web.endpoints import respond
-from aplus_adapters.web.routing import find_route
 from aplus_adapters.web.http import HttpRequest
+from aplus_adapters.web.routing import find_route
 from racing_shop import BUYER
 from shop_views import INSTALLED, VIEWS, Base, Order, Shop
 

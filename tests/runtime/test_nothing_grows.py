@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from aplus_adapters import AplusPay, MemoryStore, State
-from aplus_adapters.payments.pay import initiate
+from aplus_adapters.payments.flows.initiate import initiate
 from conftest import DATABASES, AsyncShop, Shop, new_database
 from racing_shop import BUYER
 
@@ -70,11 +70,11 @@ def assert_flat(pay, run):
 
 async def buy_and_reconcile(pay, simulator, number):
     """Let a buyer refuse a payment that is due; reconcile finds it by one inquiry."""
-    attempt = await pay.run_async(initiate(pay.setup, f"A-{number}", BUYER))
+    attempt = await pay.run_async(initiate(pay.config, f"A-{number}", BUYER))
     simulator.decide(attempt.payment_request_id, "refuse")
     pay.store.release(attempt.payment_request_id, attempt.claim, attempt.created_at)
     done = await pay.reconcile_async()
-    assert (done.settled, done.failed) == (1, 0)
+    assert (done.became_final, done.failed) == (1, 0)
     assert pay.store.get(attempt.payment_request_id).state is State.FAILED
     return "settled"
 
