@@ -119,9 +119,9 @@ def test_what_fails_for_one_account_costs_another_on_the_same_database_nothing(
     clock.moment = NOON + timedelta(hours=1)
     made[0][2].moment = clock.moment
     first = bad.reconcile()
-    assert (first.settled, bad_hooks.changes) == (0, [])
+    assert (first.became_final, bad_hooks.changes) == (0, [])
     done = good.reconcile()
-    assert (done.asked, done.settled, done.failed) == (10, 10, 0)
+    assert (done.asked, done.became_final, done.failed) == (10, 10, 0)
     expected = {(f"G-{number}", "failed") for number in range(MANY, MANY + 10)}
     assert set(good_hooks.changes) == expected
     assert len(good_hooks.changes) == 10
