@@ -51,7 +51,7 @@ def test_a_code_goes_through_simulator_client_state_and_page(
     payment = sent.json()
     attempt = pay.store.get(payment["paymentRequestId"])
     assert payment["state"] == SHOWN[code]
-    assert attempt.state == ("failed" if row.status == "F" else "created")
+    assert attempt.state.value == ("failed" if row.status == "F" else "created")
     page = browser.get(f"/aplus/payments/{payment['paymentRequestId']}", headers=HTML).text
     assert f'data-state="{SHOWN[code]}"' in page
     assert code not in page

@@ -146,4 +146,4 @@ def test_the_flask_applications_own_limit_holds(pay, told, limit):
     with httpx.Client(transport=httpx.WSGITransport(app), base_url="http://shop") as client:
         reply = client.post("/aplus/notify", content=body, headers=headers)
     assert reply.status_code == (413 if limit == 10 else 200)
-    assert pay.store.get(request_id).state == ("pending" if limit == 10 else "succeeded")
+    assert pay.store.get(request_id).state.value == ("pending" if limit == 10 else "succeeded")
