@@ -177,9 +177,9 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def mutation(session: nox.Session) -> None:
-    """Break the code that signs, verifies, decodes and decides, line by line; print who notices."""
-    session.install("-e", ".", "pytest>=9", "hypothesis", "mutmut>=3.8")
-    session.run("python", "tests/mutation.py")
+    """Break the code, line by line: all that signs and decides, a sample of the rest."""
+    session.install("-e", ".[all]", *group("test"), "mutmut>=3.8")
+    session.run("python", "tests/mutation.py", *session.posargs)
 
 
 @nox.session
