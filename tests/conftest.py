@@ -5,22 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from datetime import UTC, datetime, timedelta
-from importlib.util import find_spec
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from aplus_adapters import Account, Amount, MemoryStore, OrderToPay, PrivateKey
+from aplus_adapters import Account, MemoryStore, PrivateKey
 from aplus_adapters.testing.signer import AlipayPlus
-from leaks import LEAKS
+from support.databases import DATABASES, STORES, new_database
+from support.leaks import LEAKS
+from support.shop import NOTIFY_URL, Clock, Shop
 
 # A busy machine is slow now and then; that says nothing about the code.
 settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("calm")
-
-NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-NOTIFY_URL = "https://shop.example/aplus/notify"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -74,67 +71,9 @@ def alipayplus(account, their_key):
     return AlipayPlus(account, their_key)
 
 
-class Clock:
-    """Time that moves only by sleeping or by hand, ids and randomness that repeat."""
-
-    def __init__(self, start=NOON):
-        self.moment = start
-        self.slept = []
-        self.made = 0
-
-    def now(self):
-        return self.moment
-
-    def sleep(self, seconds):
-        self.slept.append(seconds)
-        self.moment += timedelta(seconds=seconds)
-
-    async def sleep_async(self, seconds):
-        self.sleep(seconds)
-
-    def draw(self):
-        return 0.5
-
-    def new_request_id(self):
-        self.made += 1
-        return f"pay{self.made:040x}"
-
-
 @pytest.fixture
 def clock():
     return Clock()
-
-
-class Shop:
-    """A shop's hooks that note every call; `price` None means that there is no such order."""
-
-    def __init__(self):
-        self.price = Amount.parse("42.00", "USD")
-        self.changes = []
-        self.conflicts = []
-        self.fail = None
-
-    def load_order(self, details):
-        return self.price and OrderToPay(amount=self.price, description="2 tickets")
-
-    def payment_changed(self, details):
-        if self.fail is not None:
-            raise self.fail
-        self.changes.append((details.attempt.order_ref, details.attempt.state.value))
-
-    def payment_conflict(self, details):
-        self.conflicts.append(details.conflict)
-
-
-class AsyncShop(Shop):
-    async def load_order(self, details):
-        return super().load_order(details)
-
-    async def payment_changed(self, details):
-        super().payment_changed(details)
-
-    async def payment_conflict(self, details):
-        super().payment_conflict(details)
 
 
 @pytest.fixture
@@ -144,7 +83,7 @@ def shop():
 
 @pytest.fixture(scope="session")
 def postgres():
-    from postgres import Cluster, require
+    from support.postgres import Cluster, require
 
     require()
     cluster = Cluster()
@@ -153,15 +92,6 @@ def postgres():
 
 
 # The bare session has nothing installed but what the package declares.
-DATABASES = ["sqlite", "postgresql"] if find_spec("sqlalchemy") else []
-STORES = ["memory", *DATABASES]
-
-
-def new_database(kind, tmp_path, request):
-    """Give the address of a new, empty database."""
-    if kind == "sqlite":
-        return f"sqlite:///{tmp_path / 'payments.db'}"
-    return request.getfixturevalue("postgres").database()
 
 
 @pytest.fixture(params=DATABASES)
@@ -207,7 +137,7 @@ def simulated_alipayplus(simulator, simulated_account):
 # Per module: the driver's event loop must not run while another module's tests start their own.
 @pytest.fixture(scope="module")
 def chromium():
-    from browser import launch
+    from support.browser import launch
 
     with launch() as browser:
         yield browser
@@ -218,7 +148,7 @@ def scan(chromium):
     """Read every QR code that can be seen on a page."""
     from functools import partial
 
-    from browser import read_codes
+    from support.browser import read_codes
 
     eye = chromium.new_page()
     yield partial(read_codes, eye)
@@ -240,7 +170,7 @@ def pytest_xdist_make_scheduler(config, log):
     """Keep the tests of one form of serving on one worker, so that it is served once."""
     from xdist.scheduler import LoadScopeScheduling
 
-    from forms import FORMS
+    from support.forms import FORMS
 
     longest_first = sorted(FORMS, key=len, reverse=True)
 

@@ -65,7 +65,7 @@ PAGE = (DOCS / "page.md").read_text()
 
 def test_the_design_of_the_page_recipe_is_one(tmp_path):
     from aplus_adapters.web.page import asset, render_page
-    from test_page import VIEW
+    from support.pages import VIEW
 
     names = {}
     exec(compile(re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1], "page.md", "exec"), names)
@@ -84,7 +84,7 @@ def test_the_page_recipe_knows_every_variable_block_state_and_field(
     from aplus_adapters.web.page import asset
     from aplus_adapters.web.texts import TEXTS
     from aplus_adapters.web.view import PageState
-    from served import flask_application
+    from support.served import flask_application
 
     css = asset("page.css")[0].decode()
     assert set(re.findall(r"^\s*(?:--[\w-]+: .*)", css, re.MULTILINE))

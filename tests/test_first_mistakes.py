@@ -12,7 +12,7 @@ from attrs import evolve
 
 from aplus_adapters import Account, Amount, AplusPay, MemoryStore, OrderToPay
 from aplus_adapters.errors import AplusError, ConfigurationError, InvalidValue, StoreError
-from conftest import AsyncShop, Shop
+from support.shop import AsyncShop, Shop
 
 
 class Misspelt:

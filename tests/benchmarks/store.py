@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from aplus_adapters import OrderCode, Outcome, SQLStore
 from aplus_adapters.testing.store_contract import an_attempt, an_observation, nothing
-from postgres import Cluster
+from support.postgres import Cluster
 
 SMALL, LARGE = 1_000, 1_000_000
 MOST = 1.1

@@ -8,7 +8,7 @@ import pytest
 from aplus_adapters import Amount, MemoryStore, SQLStore, State
 from aplus_adapters.payments.flows import notification
 from aplus_adapters.simulator.ledger import OrderState
-from crash_world import Broken, World, make_keys
+from support.crash_world import Broken, World, make_keys
 
 LONG = bool(os.environ.get("APLUS_LONG"))
 

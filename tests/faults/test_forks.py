@@ -4,35 +4,26 @@ import json
 import os
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import product
-from pathlib import Path
 
-import httpx
 import pytest
 
-from aplus_adapters.simulator.ports import ReservedPort
-from conftest import new_database
+from support.databases import new_database
+from support.servers import (
+    ALL_SERVED,
+    BUYERS,
+    FORKING,
+    HERE,
+    LONG,
+    running,
+    serving,
+    wait_until,
+)
 
 pytestmark = pytest.mark.process
 
-HERE = Path(__file__).parent
-BIN = Path(sys.executable).parent
-SERVERS = {
-    "gunicorn": ["gunicorn", "--preload", "-w", "3", "--threads", "4", "-b", "127.0.0.1:{port}"],
-    "uwsgi": ["uwsgi", "--http-socket", "127.0.0.1:{port}", "--processes", "3", "--need-app"],
-    "uwsgi with threads": [
-        "uwsgi", "--http-socket", "127.0.0.1:{port}", "--processes", "3", "--need-app",
-        "--enable-threads", "--threads", "4",
-    ],
-}  # fmt: skip
-EVERY = [*SERVERS, "celery", "multiprocessing"]
-SERVERS["gevent"] = ["gunicorn", "-k", "gevent", "-w", "1", "-b", "127.0.0.1:{port}"]
-LONG = "APLUS_LONG" in os.environ
-BUYERS = 1000 if LONG else 120
-ALL_SERVED = max(60, 0.3 * BUYERS)  # seconds, after which somebody hangs
+EVERY = [*FORKING, "celery", "multiprocessing"]
 SET_UPS = list(product(EVERY, ["address", "engine"], ["postgresql", "sqlite"]))
 if not LONG:
     SET_UPS = [
@@ -42,49 +33,6 @@ if not LONG:
         ("multiprocessing", "engine", "postgresql"),
         ("celery", "address", "postgresql"),
     ]
-
-
-@contextmanager
-def running(command, environ, log):
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [BIN / command[0], *command[1:]], cwd=HERE, env=environ, stdout=output, stderr=output
-        )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-@contextmanager
-def free_port():
-    port = ReservedPort()
-    try:
-        yield port.number
-    finally:
-        port.release()
-
-
-@contextmanager
-def serving(server, environ, log):
-    """Serve the shop; give a client and the address to which a buyer's number is added."""
-    with free_port() as port:
-        command = [part.format(port=port) for part in SERVERS[server]]
-        module = "forking_shop:application"
-        if command[0] == "uwsgi":
-            command += ["--module", module, "--master", "--no-orphans", "--die-on-term"]
-            command += ["--virtualenv", sys.prefix, "--pythonpath", str(HERE)]
-        else:
-            command.append(module)
-        with running(command, environ, log), _client() as client:
-            base = f"http://127.0.0.1:{port}/"
-            wait_until(lambda: answers(client, base + "0"), log)
-            yield client, base
 
 
 def buy_by_web(server, environ, folder):
@@ -98,25 +46,6 @@ def buy_by_web(server, environ, folder):
 
         with ThreadPoolExecutor(12) as threads:
             return list(threads.map(buy, range(1, BUYERS + 1)))
-
-
-def _client():
-    # uWSGI closes each connection behind its answer without saying so before.
-    return httpx.Client(timeout=20, trust_env=False, headers={"Connection": "close"})
-
-
-def answers(client, address):
-    try:
-        return client.get(address).status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def wait_until(ready, log):
-    deadline = time.monotonic() + ALL_SERVED
-    while not ready():
-        assert time.monotonic() < deadline, log.read_text()[-3000:]
-        time.sleep(0.1)
 
 
 def buy_by_celery(environ, folder):

@@ -11,8 +11,8 @@ from itertools import product
 
 import pytest
 
-from conftest import new_database
-from test_forks import serving
+from support.databases import new_database
+from support.servers import serving
 
 pytestmark = pytest.mark.process
 

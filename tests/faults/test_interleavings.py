@@ -9,14 +9,14 @@ from itertools import combinations_with_replacement
 
 import pytest
 from attrs import evolve
-from interleavings import Budget, Violation, World, explore, wander
-from pairs import actor, pair
 
 from aplus_adapters import MemoryStore, Outcome, State
 from aplus_adapters.payments import states
 from aplus_adapters.payments.flows import cancellation, gateway_call, notification, refund
 from aplus_adapters.payments.policy import PaymentConfig
 from aplus_adapters.stores import memory
+from support.interleavings import Budget, Violation, World, explore, wander
+from support.pairs import actor, pair
 
 LONG = bool(os.environ.get("APLUS_LONG"))
 LIMIT = int(os.environ.get("APLUS_STATES", "0" if LONG else "600")) or None  # 0: to the end

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from aplus_adapters.cli.demo import Demo
-from test_commands import command, make_due
+from support.demo_shop import command, make_due
 
 LONG = bool(os.environ.get("APLUS_LONG"))
 KILLS = 200 if LONG else 4

@@ -8,8 +8,8 @@ import pytest
 
 from aplus_adapters import Account, AplusPay, Retry, State, Timing
 from aplus_adapters.payments.flows.initiate import initiate
-from lossy import LossyProxy
-from racing_shop import BUYER, Shop, at_once, make_store
+from support.lossy import LossyProxy
+from support.racing_shop import BUYER, Shop, at_once, make_store
 
 LONG = bool(os.environ.get("APLUS_LONG"))
 PAYMENTS = 1000 if LONG else 60

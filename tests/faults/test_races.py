@@ -13,19 +13,19 @@ from pathlib import Path
 
 import pytest
 
-import racing_shop
 from aplus_adapters import Account, Amount, AplusPay, InvalidValue, RefundState, State
 from aplus_adapters.payments.effects import Send
 from aplus_adapters.payments.flows.follow_up import follow_up
 from aplus_adapters.payments.flows.initiate import initiate, new_attempt
 from aplus_adapters.protocol.messages.pay import DEFAULT_EXPIRY
-from conftest import NOTIFY_URL, Clock
-from racing_shop import BUYER, at_once, deliver, effects, make_pay
-from world import PAID, Gateway
+from support import racing_shop
+from support.gateway import PAID, Gateway
+from support.racing_shop import BUYER, at_once, deliver, effects, make_pay
+from support.shop import NOTIFY_URL, Clock
 
 LONG = bool(os.environ.get("APLUS_LONG"))
 PAYMENTS = 300 if LONG else 40
-HERE = Path(__file__).parent
+HERE = Path(racing_shop.__file__).parent
 
 
 def worker(environ, *words):

@@ -19,8 +19,8 @@ from sqlalchemy import create_engine, event, text
 
 from aplus_adapters import SQLStore, State, StoreError
 from aplus_adapters.payments.model import Observation, Outcome, Source
-from postgres import Cluster, require
-from racing_shop import effects, make_pay
+from support.postgres import Cluster, require
+from support.racing_shop import effects, make_pay
 
 PATIENCE = 5.0
 JSON = {"Accept": "application/json"}

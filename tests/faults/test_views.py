@@ -19,8 +19,8 @@ from aplus_adapters.payments.flows.refund import refund
 from aplus_adapters.web.endpoints import respond
 from aplus_adapters.web.http import HttpRequest
 from aplus_adapters.web.routing import find_route
-from racing_shop import BUYER
-from shop_views import INSTALLED, VIEWS, Base, Order, Shop
+from support.racing_shop import BUYER
+from support.shop_views import INSTALLED, VIEWS, Base, Order, Shop
 
 pytestmark = pytest.mark.process
 

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))  # where support is
 # Shares of the executions; a signed body costs a signature each, a key an RSA key each.
 SHARES = {
     "signature_header": 25, "json": 20, "messages": 15, "notification_headers": 12, "answer": 12,
@@ -26,7 +27,7 @@ def fuzz(name, executions):
     import atheris
 
     with atheris.instrument_imports(include=["aplus_adapters"]):
-        from targets import SEEDS, TARGETS
+        from support.targets import SEEDS, TARGETS
 
     with tempfile.TemporaryDirectory() as corpus:
         for number, seed in enumerate(SEEDS[name]):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from targets import SEEDS, TARGETS
+from support.targets import SEEDS, TARGETS
 
 EXAMPLES = 300
 
@@ -53,7 +53,7 @@ def test_damaged_legal_input_gives_a_result_or_our_own_error(name):
 @pytest.mark.parametrize("name", TARGETS)
 def test_the_targets_would_notice(name, monkeypatch):
     """A target that swallows everything proves nothing: a foreign error must come through."""
-    import targets
+    from support import targets
 
     def broken(*_arguments, **_options):
         raise KeyError("foreign")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from aplus_adapters import AplusPay, Visitor
+from aplus_adapters import AplusPay, State, Visitor
 from aplus_adapters.payments.flows.initiate import initiate
-from world import Gateway
+from support.gateway import PAID, Gateway, asked, inquired
 
 BROWSER = Visitor(user_agent="Mozilla/5.0", client_ip="203.0.113.9")
 
@@ -30,3 +30,13 @@ def _send():
 @pytest.fixture
 def start(pay):
     return lambda order_ref="A-1": pay.run(initiate(pay.config, order_ref, BROWSER))
+
+
+@pytest.fixture
+def paid(pay, gateway, start, clock):
+    attempt = start()
+    gateway.script["inquiryPayment"] = [inquired(attempt, PAID)]
+    clock.moment = attempt.next_call_at
+    assert asked(pay, attempt).state is State.SUCCEEDED
+    gateway.sent.clear()
+    return attempt

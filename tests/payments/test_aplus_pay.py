@@ -17,8 +17,7 @@ from aplus_adapters import (
 )
 from aplus_adapters.messages import Result
 from aplus_adapters.payments.effects import Send
-from test_flows import inquired
-from world import CLOSED, GONE, LOST, OPEN, PAID
+from support.gateway import CLOSED, GONE, LOST, OPEN, PAID, inquired
 
 
 class Calls:

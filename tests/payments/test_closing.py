@@ -14,10 +14,8 @@ from aplus_adapters.payments.flows.follow_up import follow_up
 from aplus_adapters.payments.flows.initiate import initiate
 from aplus_adapters.payments.flows.notification import receive
 from aplus_adapters.web.view import view_of
-from conftest import Clock
-from test_flows import inquired
-from test_refund_and_reconcile import done
-from world import CLOSED, DOWN, FORGED, GONE, LOST, OPEN, PAID, Gateway
+from support.gateway import CLOSED, DOWN, FORGED, GONE, LOST, OPEN, PAID, Gateway, done, inquired
+from support.shop import Skewed
 
 BALANCE = {"resultCode": "USER_BALANCE_NOT_ENOUGH", "resultStatus": "F", "resultMessage": "no"}
 DENIED = {"resultCode": "ACCESS_DENIED", "resultStatus": "F", "resultMessage": "no"}
@@ -40,17 +38,6 @@ TABLE = {
 
 # Which store it is makes no difference to the order of calls: the contract suite is for stores.
 pytestmark = pytest.mark.parametrize("store", ["memory"], indirect=True)
-
-
-class Skewed(Clock):
-    """Alipay+'s clock, `off` from ours."""
-
-    def __init__(self, ours, off):
-        super().__init__()
-        self.ours, self.off = ours, off
-
-    def now(self):
-        return self.ours.now() + self.off
 
 
 @pytest.fixture(params=["blocking", "awaiting"])

@@ -17,8 +17,7 @@ from aplus_adapters import (
 )
 from aplus_adapters.payments.flows.follow_up import close, follow_up
 from aplus_adapters.payments.flows.initiate import initiate
-from test_flows import inquired
-from world import DOWN, GONE, LOST, OPEN, PAID
+from support.gateway import DOWN, GONE, LOST, OPEN, PAID, inquired
 
 BUSY = {"resultCode": "UNKNOWN_EXCEPTION", "resultStatus": "U", "resultMessage": "again"}
 REFUSED = {"resultCode": "RISK_REJECT", "resultStatus": "F", "resultMessage": "no"}

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from test_closing import Skewed
+from test_refund_and_reconcile import paid
 
 from aplus_adapters import (
     Amount,
@@ -16,9 +16,8 @@ from aplus_adapters import (
 )
 from aplus_adapters.payments.flows.follow_up import follow_up, step_or_stored, take_claim
 from aplus_adapters.payments.flows.notification import receive
-from test_flows import asked, inquired
-from test_refund_and_reconcile import done, give_back, paid
-from world import GONE, LOST, OPEN, PAID
+from support.gateway import GONE, LOST, OPEN, PAID, asked, done, give_back, inquired
+from support.shop import Skewed
 
 __all__ = ["paid"]  # the fixture
 

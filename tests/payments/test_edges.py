@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from attrs import evolve
+from test_refund_and_reconcile import paid
 
 from aplus_adapters import (
     Amount,
@@ -30,9 +31,7 @@ from aplus_adapters.payments.flows.record import record_refund
 from aplus_adapters.payments.flows.refund import follow_up_refund
 from aplus_adapters.payments.timeline import timeline
 from aplus_adapters.protocol.messages.pay import PayResponse
-from test_flows import asked, inquired
-from test_refund_and_reconcile import done, give_back, paid
-from world import DOWN, GONE, LOST, OPEN, PAID
+from support.gateway import DOWN, GONE, LOST, OPEN, PAID, asked, done, give_back, inquired
 
 __all__ = ["paid"]  # the fixture
 

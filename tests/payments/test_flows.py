@@ -18,27 +18,9 @@ from aplus_adapters import (
     UnknownOrder,
 )
 from aplus_adapters.payments.flows.follow_up import follow_up
-from aplus_adapters.payments.flows.notification import receive
 from aplus_adapters.protocol import wire
-from conftest import NOON
-from world import CLOSED, DOWN, FORGED, GONE, LOST, OPEN, PAID
-
-
-def inquired(attempt, result, **more):
-    details = {
-        "paymentRequestId": attempt.payment_request_id,
-        "paymentAmount": attempt.amount.to_wire(),
-    }
-    return {"result": PAID, "paymentResult": result, **details, **more}
-
-
-def asked(pay, attempt):
-    return pay.run(follow_up(pay.config, pay.store.get(attempt.payment_request_id)))
-
-
-def notified(pay, alipayplus, clock, body, **changes):
-    headers = {**alipayplus.sign(body, at=clock.now()), **changes}
-    return pay.run(receive(pay.config, tuple(headers.items()), body))
+from support.gateway import CLOSED, DOWN, FORGED, GONE, LOST, OPEN, PAID, asked, inquired, notified
+from support.shop import NOON
 
 
 def test_paying_stores_the_exact_bytes_before_they_are_sent(pay, gateway, start, clock):

@@ -4,8 +4,9 @@ import pytest
 
 from aplus_adapters import Amount, MemoryStore, State
 from aplus_adapters.testing.store_values import an_attempt, an_observation, nothing
-from conftest import DATABASES, NOON
-from world import OPEN, PAID
+from support.databases import DATABASES
+from support.gateway import OPEN, PAID
+from support.shop import NOON
 
 MANY = 130  # more than are read at once
 

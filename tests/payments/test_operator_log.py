@@ -9,10 +9,8 @@ from attrs import evolve
 
 from aplus_adapters import Amount, AplusError, NotificationError
 from aplus_adapters.payments.flows.notification import claimed_payment
-from conftest import DATABASES
-from test_flows import asked, inquired, notified
-from test_refund_and_reconcile import give_back
-from world import FORGED, OPEN, PAID
+from support.databases import DATABASES
+from support.gateway import FORGED, OPEN, PAID, asked, give_back, inquired, notified
 
 pytestmark = pytest.mark.parametrize("store", ["memory", *DATABASES[:1]], indirect=True)
 REQUEST_ID = "pay0000000000000000000000000000000000000001"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from aplus_adapters import Amount, Goods, InvalidValue, OrderToPay
 from aplus_adapters.payments.flows.initiate import new_attempt
 from aplus_adapters.payments.hooks import Visitor
-from conftest import NOON
+from support.shop import NOON
 
 
 def order(**changes):

@@ -13,32 +13,11 @@ from aplus_adapters import (
     StoreError,
     UnknownPayment,
 )
-from conftest import NOON
-from test_flows import asked, inquired
-from world import CLOSED, DOWN, LOST, OPEN, PAID
+from support.gateway import CLOSED, DOWN, LOST, OPEN, PAID, done, give_back, inquired
+from support.shop import NOON
 
 EXCEEDED = {"resultCode": "REFUND_AMOUNT_EXCEED", "resultStatus": "F", "resultMessage": "too much"}
 UNKNOWN = {"resultCode": "UNKNOWN_EXCEPTION", "resultStatus": "U", "resultMessage": "unknown"}
-
-
-@pytest.fixture
-def paid(pay, gateway, start, clock):
-    attempt = start()
-    gateway.script["inquiryPayment"] = [inquired(attempt, PAID)]
-    clock.moment = attempt.next_call_at
-    assert asked(pay, attempt).state is State.SUCCEEDED
-    gateway.sent.clear()
-    return attempt
-
-
-def give_back(pay, attempt, number=1, **options):
-    return pay.refund(
-        attempt.payment_request_id, refund_request_id=f"credit-note-{number}", **options
-    )
-
-
-def done(**more):
-    return {"result": PAID, "refundId": "R-1", **more}
 
 
 def test_a_refund_is_durable_before_it_is_sent_and_one_however_often_it_is_asked(

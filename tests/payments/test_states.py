@@ -22,7 +22,7 @@ from aplus_adapters import (
 )
 from aplus_adapters.messages import Result, Timestamp
 from aplus_adapters.payments.states import CONFLICT, TABLE, admit_refund, advance
-from conftest import NOON
+from support.shop import NOON
 
 ATTEMPT = Attempt(
     payment_request_id="pay1",

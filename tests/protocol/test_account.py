@@ -4,7 +4,7 @@ import pytest
 from attrs import evolve
 
 from aplus_adapters import Account, ConfigurationError, PrivateKey, PublicKey
-from conftest import NOTIFY_URL
+from support.shop import NOTIFY_URL
 
 BAD = {
     "plain http": ({"gateway": "http://gateway.example"}, "expected https://"),

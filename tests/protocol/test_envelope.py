@@ -9,7 +9,7 @@ from aplus_adapters import NotificationError, SignatureError, acknowledge, verif
 from aplus_adapters.protocol import signing
 from aplus_adapters.protocol.messages.notification import ACKNOWLEDGED
 from aplus_adapters.protocol.signed_messages import Answer, sign_request, verify_answer
-from conftest import NOON
+from support.shop import NOON
 
 BODY = b'{"paymentResult":{"resultCode":"SUCCESS","resultStatus":"S"},"paymentRequestId":"pay1"}'
 

@@ -30,7 +30,7 @@ from aplus_adapters.protocol.messages.inquiry import InquiryResponse, Transactio
 from aplus_adapters.protocol.messages.pay import check_expiry
 from aplus_adapters.protocol.messages.result import Result
 from aplus_adapters.protocol.messages.settlement import SettlementQuote
-from conftest import NOON
+from support.shop import NOON
 
 # By hand from the documentation; the required ones are starred.
 FIELDS = {

@@ -8,7 +8,7 @@ from attrs import evolve
 
 from aplus_adapters import Amount, InvalidValue, OrderToPay, Visitor
 from aplus_adapters.payments.flows.initiate import new_attempt
-from conftest import NOON
+from support.shop import NOON
 
 REMOVED = {"clientIp", "cookieId", "deviceTokenId", "storeTerminalId", "storeTerminalRequestTime"}
 

@@ -19,7 +19,7 @@ from aplus_adapters import (
     verify_notification,
 )
 from aplus_adapters.protocol import signing
-from conftest import NOON
+from support.shop import NOON
 
 PATH, CLIENT, TIME = "/aplus/notify", "CLIENT-1", "2026-11-23T12:00:00Z"
 BODY = b'{"paymentResult":{"resultCode":"SUCCESS"},"pad":"' + b"x" * 1150 + b'"}'

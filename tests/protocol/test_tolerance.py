@@ -29,7 +29,7 @@ from aplus_adapters.protocol.signed_messages import (
     verify_notification,
 )
 from aplus_adapters.runtime.drivers import run
-from conftest import NOON
+from support.shop import NOON
 
 RESULT = b'{"resultCode":"SUCCESS","resultStatus":"S"%s}'
 AMOUNT = b'{"currency":"JPY","value":"4200"%s}'

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from aplus_adapters import Account, AplusPay, ConfigurationError, MemoryStore, PageDesign, Timing
-from conftest import AsyncShop, Clock, Shop
+from support.shop import AsyncShop, Clock, Shop
 
 
 def make(given, /, **changes):

@@ -28,7 +28,7 @@ from aplus_adapters.messages import (
     Timestamp,
 )
 from aplus_adapters.protocol.results import CODES
-from conftest import Clock
+from support.shop import Clock
 
 _number = itertools.count()
 
@@ -172,7 +172,7 @@ def test_retry_after_is_obeyed(request_, account, their_key):
     from aplus_adapters.payments.policy import PAY
     from aplus_adapters.protocol.messages.pay import PayResponse
     from aplus_adapters.runtime.drivers import run
-    from world import Gateway
+    from support.gateway import Gateway
 
     clock = Clock()
     gateway = Gateway(account, their_key, clock)

@@ -21,8 +21,8 @@ from aplus_adapters.messages import InquiryRequest
 from aplus_adapters.payments.flows.initiate import initiate
 from aplus_adapters.runtime.http_clients import make_client, preferred_library
 from aplus_adapters.runtime.senders import AsyncSender, Sender
-from conftest import Clock
-from test_http import request_to
+from support.http_requests import request_to
+from support.shop import Clock
 
 BROKEN = [
     ("NO_PROXY", "localhost,[::1]", "httpx"),  # httpx2 reads it

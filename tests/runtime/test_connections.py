@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from aplus_adapters.runtime.senders import AsyncSender
-from test_http import request_to
+from support.http_requests import request_to
 
 FORKING = """
 import importlib, os, sys, threading

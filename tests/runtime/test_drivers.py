@@ -10,8 +10,8 @@ from aplus_adapters.payments.flows.follow_up import follow_up
 from aplus_adapters.payments.flows.initiate import initiate
 from aplus_adapters.payments.flows.notification import receive
 from aplus_adapters.runtime.drivers import run, run_async
-from conftest import AsyncShop, Clock, Shop
-from world import CLOSED, DOWN, FORGED, GONE, LOST, OPEN, PAID, Gateway
+from support.gateway import CLOSED, DOWN, FORGED, GONE, LOST, OPEN, PAID, Gateway
+from support.shop import AsyncShop, Clock, Shop
 
 BROWSER = Visitor(user_agent="Mozilla/5.0")
 FAILED = {"resultCode": "RISK_REJECT", "resultStatus": "F", "resultMessage": "no"}

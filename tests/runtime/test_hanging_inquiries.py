@@ -16,10 +16,9 @@ from aplus_adapters.payments.flows.initiate import initiate
 from aplus_adapters.protocol.signed_messages import SignedRequest
 from aplus_adapters.runtime.clock import SystemClock
 from aplus_adapters.runtime.senders import AsyncSender, Sender
-from conftest import Clock
-from test_flows import asked, inquired
-from test_http import request_to
-from world import PAID, Gateway
+from support.gateway import PAID, Gateway, asked, inquired
+from support.http_requests import request_to
+from support.shop import Clock
 
 HANGING = 30  # inquiries of one process
 ANY_NUMBER = 120  # more than httpx lets through by itself

@@ -21,7 +21,7 @@ from aplus_adapters.payments.effects import CallStore, call_hook, get, record
 from aplus_adapters.payments.hooks import ConflictDetails, LoadOrderDetails, Visitor
 from aplus_adapters.stores import memory
 from aplus_adapters.testing.store_values import a_refund, an_attempt, an_observation
-from conftest import AsyncShop, Shop
+from support.shop import AsyncShop, Shop
 
 AT_ONCE = 45  # more than there are threads of a kind
 

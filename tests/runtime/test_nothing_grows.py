@@ -15,8 +15,9 @@ import pytest
 
 from aplus_adapters import AplusPay, MemoryStore, State
 from aplus_adapters.payments.flows.initiate import initiate
-from conftest import DATABASES, AsyncShop, Shop, new_database
-from racing_shop import BUYER
+from support.databases import DATABASES, new_database
+from support.racing_shop import BUYER
+from support.shop import AsyncShop, Shop
 
 LONG = bool(os.environ.get("APLUS_LONG"))
 RUNS = 500 if LONG else 40

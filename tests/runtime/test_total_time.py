@@ -15,7 +15,7 @@ from attrs import evolve
 
 from aplus_adapters import NotSent, OutcomeUnknown
 from aplus_adapters.runtime.senders import AsyncSender, Sender, _Body, preferred_library
-from test_http import certificate, request_to
+from support.http_requests import certificate, request_to
 
 TOTAL = 0.5  # seconds that each call may take
 LATEST = 4.0  # and by when a machine that is busy with other things has noticed

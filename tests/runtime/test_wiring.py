@@ -22,7 +22,7 @@ from aplus_adapters.payments.hooks import LoadOrderDetails, Visitor
 from aplus_adapters.runtime.clock import SystemClock
 from aplus_adapters.runtime.performers import AsyncPerformer
 from aplus_adapters.testing.store_contract import an_attempt, an_observation
-from conftest import AsyncShop, Shop
+from support.shop import AsyncShop, Shop
 
 DETAILS = LoadOrderDetails(order_ref="A-1", visitor=Visitor())
 

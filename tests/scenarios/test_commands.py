@@ -7,27 +7,9 @@ import time
 
 import pytest
 
-from test_outages import EACH_WORLD, press_pay, running, wait_until
+from support.demo_shop import EACH_WORLD, command, make_due, press_pay, running, wait_until
 
 pytestmark = pytest.mark.process
-
-
-def command(demo, *words, **options):
-    return subprocess.run(
-        [sys.executable, "-m", *words], env=demo.environ, cwd=demo.script.parent,
-        capture_output=True, text=True, check=False, timeout=60, **options,
-    )  # fmt: skip
-
-
-def make_due(demo):
-    import sqlite3
-
-    connection = sqlite3.connect(demo.database)
-    with connection:
-        connection.execute(
-            "UPDATE aplus_payments SET next_call_at = created_at WHERE next_call_at IS NOT NULL"
-        )
-    connection.close()
 
 
 @pytest.fixture(params=EACH_WORLD)

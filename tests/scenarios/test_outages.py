@@ -3,43 +3,17 @@
 import re
 import subprocess
 import sys
-import time
-from contextlib import contextmanager
 
-import httpx
 import pytest
 
-from aplus_adapters.cli.demo import FRAMEWORKS, Demo, pay_once
+from aplus_adapters.cli.demo import FRAMEWORKS, pay_once
+from support.demo_shop import EACH_WORLD, HTML, press_pay, running, wait_until
 
-HTML = {"Accept": "text/html", "User-Agent": "Mozilla/5.0", "Accept-Language": "en"}
 pytestmark = pytest.mark.process
-EACH_WORLD = ("flask", "starlette")  # one of WSGI, one of ASGI
-
-
-@contextmanager
-def running(framework, tmp_path, **options):
-    demo = Demo(framework, tmp_path, **options)
-    with demo.running(), httpx.Client(base_url=demo.address, trust_env=False, timeout=30) as buyer:
-        yield demo, buyer
-
-
-def press_pay(buyer):
-    order = buyer.post("/orders", data={"item": "Ticket"})
-    order_ref = order.headers["location"].rpartition("/")[2]
-    started = buyer.post("/aplus/pay", data={"order_ref": order_ref}, headers=HTML)
-    assert started.status_code == 303
-    return order_ref, started.headers["location"].rpartition("/")[2]
 
 
 def state(buyer, request_id):
     return buyer.get(f"/aplus/payments/{request_id}/status").json()["state"]
-
-
-def wait_until(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -15,7 +15,7 @@ import pytest
 
 from aplus_adapters import SQLStore
 from aplus_adapters.testing.served_shop import JSON
-from forms import SERVERS
+from support.forms import SERVERS
 
 LONG = bool(os.environ.get("APLUS_LONG"))
 SECONDS = 600 if LONG else 12

@@ -4,7 +4,7 @@ import pytest
 
 from aplus_adapters import MemoryStore, SQLStore
 from aplus_adapters.testing.store_contract import PaymentStoreContract
-from naive import (
+from support.naive import (
     ChecksThenAdds,
     ChecksThenClaims,
     ChecksThenRecords,

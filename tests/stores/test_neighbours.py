@@ -11,8 +11,8 @@ from sqlalchemy import create_engine, text
 from aplus_adapters import AplusPay, SQLStore, State
 from aplus_adapters.stores import schema
 from aplus_adapters.testing.store_values import an_attempt, an_observation, nothing
-from conftest import NOON, Clock, Shop
-from world import CLOSED, PAID, Gateway
+from support.gateway import CLOSED, PAID, Gateway
+from support.shop import NOON, Clock, Shop
 
 MANY = 130  # more than are read at once
 

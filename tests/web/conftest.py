@@ -3,7 +3,7 @@
 import pytest
 
 from aplus_adapters.testing.served_shop import ServedShop
-from forms import FORMS
+from support.forms import FORMS
 
 
 @pytest.fixture(scope="session", params=FORMS)

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from support import served
+
 HEAD = """
 import json
 from aplus_adapters.testing.adapter_contract import AdapterContract
 from aplus_adapters.wsgi import AplusMiddleware
-from served import flask_application, nothing_here, starlette_application
+from support.served import flask_application, nothing_here, starlette_application
 """
 GOOD = """
 class TestGood(AdapterContract):
@@ -69,7 +71,7 @@ def run(folder, text, *options):
     ]
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        env={**os.environ, "PYTHONPATH": str(Path(served.__file__).parent)},
     )  # fmt: skip
     return done.returncode, done.stdout
 

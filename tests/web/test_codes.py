@@ -9,7 +9,7 @@ from aplus_adapters import Client, OutcomeUnknown, Rejected, Timing
 from aplus_adapters.payments.policy import Retry
 from aplus_adapters.protocol.messages.pay import PayRequest
 from aplus_adapters.protocol.results import CODES, Action
-from served import flask_application, make_pay
+from support.served import flask_application, make_pay
 
 HTML = {"Accept": "text/html", "User-Agent": "Mozilla/5.0", "Accept-Language": "en"}
 JSON = {"Accept": "application/json"}

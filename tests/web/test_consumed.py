@@ -6,7 +6,7 @@ import logging
 import httpx
 import pytest
 
-from served import flask_application, make_pay, starlette_application
+from support.served import flask_application, make_pay, starlette_application
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_an_asgi_shop_that_reads_the_body_first_is_told_so(
     pay, told, caplog, monkeypatch, kind, hangs
 ):
     from aplus_adapters.web import http
-    from served import asgi_application
+    from support.served import asgi_application
 
     monkeypatch.setattr(http, "_BODY_TIMEOUT", 0.2)
     request_id, body, headers = told

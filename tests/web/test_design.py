@@ -6,13 +6,13 @@ from html import unescape
 import pytest
 from attrs import evolve
 
-import served as shops
 from aplus_adapters import Amount, ConfigurationError, PageDesign, Rendering
 from aplus_adapters.testing.served_shop import JSON, RecordingShop, make_pay, reach
 from aplus_adapters.web.page import asset, render_page
 from aplus_adapters.web.texts import TEXTS
 from aplus_adapters.web.view import PageState
-from test_page import VIEW
+from support import served as shops
+from support.pages import VIEW
 
 
 def page(design, state=PageState.WAITING, language="en", **changes):

@@ -12,7 +12,7 @@ from flask import Flask, current_app, g
 from aplus_adapters import Amount, AplusPay, MemoryStore
 from aplus_adapters.flask import create_blueprint
 from aplus_adapters.testing.store_values import an_attempt, an_observation, nothing
-from conftest import Shop
+from support.shop import Shop
 
 CONFLICTS = 12
 

@@ -7,13 +7,13 @@ import pytest
 from attrs import evolve
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import scoped_session, sessionmaker
-from test_secrets import NAME, KnowsTheBuyer
 
-import served as shops
 from aplus_adapters import AplusPay, SQLStore
 from aplus_adapters.errors import AplusError, StoreError, hide_values
 from aplus_adapters.testing.served_shop import JSON, reach
-from leaks import AGENT_TOKEN, LEAKS
+from support import served as shops
+from support.buyers import NAME, KnowsTheBuyer
+from support.leaks import AGENT_TOKEN, LEAKS
 
 GIVEN = {
     "an address": lambda engine: engine.url.render_as_string(hide_password=False),

@@ -14,7 +14,7 @@ from aplus_adapters.flask import create_blueprint
 from aplus_adapters.starlette import create_routes
 from aplus_adapters.testing.store_values import an_attempt
 from aplus_adapters.web.openapi import OPERATIONS
-from conftest import Shop
+from support.shop import Shop
 
 JSON = {"Accept": "application/json"}
 

@@ -8,11 +8,11 @@ import time
 import httpx
 import pytest
 
-import served as shops
 from aplus_adapters import Account, ConfigurationError, PageDesign, PrivateKey
 from aplus_adapters.testing.served_shop import JSON, RecordingShop, make_pay, reach
 from aplus_adapters.testing.signer import AlipayPlus
-from forms import FORMS
+from support import served as shops
+from support.forms import FORMS
 
 ASGI = {
     "starlette": shops.starlette_application,

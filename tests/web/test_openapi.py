@@ -7,7 +7,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from openapi_spec_validator import validate
 
-from served import fastapi_application, make_pay
+from support.served import fastapi_application, make_pay
 
 LONG = bool(os.environ.get("APLUS_LONG"))
 

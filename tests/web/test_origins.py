@@ -6,7 +6,7 @@ from attrs import evolve
 from aplus_adapters import AplusPay, MemoryStore
 from aplus_adapters.web.http import HttpRequest
 from aplus_adapters.web.page import PAGE_HEADERS
-from conftest import Shop
+from support.shop import Shop
 
 TRUSTED = ["https://partner.example", "capacitor://localhost", "ionic://localhost"]
 

@@ -1,7 +1,7 @@
 """The page as a document: what it says, what it never lets through, how large it is."""
 
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from html.parser import HTMLParser
 
 import pytest
@@ -16,28 +16,10 @@ from aplus_adapters.web import template
 from aplus_adapters.web.page import PAGE_HEADERS, asset, render_page
 from aplus_adapters.web.routing import ROUTES, find_route
 from aplus_adapters.web.texts import TEXTS, choose_language, format_amount, merge_texts
-from aplus_adapters.web.view import PageState, PageView
+from aplus_adapters.web.view import PageState
+from support.pages import CODE, NOW, VIEW
 
-CODE = "https://codes.example/281000000000000000000000000000000000"
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp()) * 1000
-VIEW = PageView(
-    state=PageState.WAITING,
-    payment_request_id="0123456789abcdef",
-    order_ref="ORDER-1",
-    description="Two tickets",
-    shop_name="Corner Shop",
-    amount=Amount("USD", 123450),
-    code_text=CODE,
-    expires_at=NOW + timedelta(minutes=9, seconds=5),
-    now=NOW,
-    status_url="0123456789abcdef/status",
-    assets_url="../assets",
-    new_code_url="0123456789abcdef/new",
-    return_url="https://shop.example/orders/1",
-    wallet_url=CODE,
-    message=None,
-)
 ASKING = [PageState.WAITING, PageState.RETRYING, PageState.CHECKING]
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7*7 }} \u202e\ud800'
 

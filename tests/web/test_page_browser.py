@@ -16,7 +16,7 @@ from playwright.sync_api import expect
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.web.page import PAGE_HEADERS, PageDesign, asset, render_page
 from aplus_adapters.web.view import PageState, PageView
-from browser import keep
+from support.browser import keep
 
 pytestmark = pytest.mark.browser
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from forms import ANY_HOST
+from support.forms import ANY_HOST
 
 LEGAL = re.compile(r"[a-z][a-z0-9]{0,9}(\.[a-z][a-z0-9]{0,9}){0,3}(:[1-9]\d{1,3})?\Z")
 # In each of the forms of serving: more than 1,000 in all.

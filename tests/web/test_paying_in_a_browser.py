@@ -5,8 +5,8 @@ import time
 import pytest
 from playwright.sync_api import expect
 
-from browser import keep
-from forms import behind
+from support.browser import keep
+from support.forms import behind
 
 pytestmark = pytest.mark.browser
 

@@ -5,32 +5,19 @@ import logging
 import pytest
 from attrs import evolve
 
-import served as shops
-from aplus_adapters import Account, Amount, Buyer, OrderToPay, PrivateKey, Shipping, Visitor
-from aplus_adapters.messages import Address, PaymentNotification, UserName
+from aplus_adapters import Account, Amount, OrderToPay, PrivateKey, Visitor
+from aplus_adapters.messages import PaymentNotification
 from aplus_adapters.payments.flows.initiate import initiate
 from aplus_adapters.protocol.signed_messages import sign_request
-from aplus_adapters.testing.served_shop import JSON, RecordingShop, make_pay, reach
+from aplus_adapters.testing.served_shop import JSON, make_pay, reach
 from aplus_adapters.web.http import HttpRequest
-from leaks import AGENT_TOKEN, BUYER, LEAKS
+from support import served as shops
+from support.buyers import NAME, KnowsTheBuyer, the_buyer
+from support.leaks import AGENT_TOKEN, BUYER, LEAKS
 
-NAME, MAIL, PHONE, STREET = BUYER
+_, MAIL, PHONE, _ = BUYER
+
 HTML = {"Accept": "text/html", "User-Agent": "Mozilla/5.0"}
-
-
-def the_buyer():
-    name = UserName(full_name=NAME)
-    buyer = Buyer(reference_buyer_id="B-1", buyer_name=name, buyer_email=MAIL, buyer_phone_no=PHONE)
-    address = Address(region="JP", city="Tokyo", address1=STREET)
-    shipping = Shipping(shipping_name=name, shipping_address=address, shipping_phone_no=PHONE)
-    return buyer, shipping
-
-
-class KnowsTheBuyer(RecordingShop):
-    def load_order(self, details):
-        buyer, shipping = the_buyer()
-        order = super().load_order(details)
-        return order and evolve(order, buyer=buyer, shipping=shipping)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from itertools import count
 
 import pytest
 
-from forms import SERVERS
+from support.forms import SERVERS
 
 pytestmark = pytest.mark.parametrize("served", SERVERS, indirect=True, scope="session")
 # These leave out a header with an underscore before any application sees it; the others pass it on,

@@ -2,14 +2,13 @@
 
 from functools import partial
 
-from interleavings import Actor, Budget, evolve
-
 from aplus_adapters import Amount, AplusError, RefundState, Visitor
 from aplus_adapters.payments.effects import latest
 from aplus_adapters.payments.flows.follow_up import close, follow_up
 from aplus_adapters.payments.flows.initiate import initiate
 from aplus_adapters.payments.flows.reconcile import reconcile
 from aplus_adapters.payments.flows.refund import refund
+from support.interleavings import Actor, Budget, evolve
 
 BUYER = Visitor(user_agent="Mozilla/5.0")
 PRICE, OTHER = Amount("JPY", 4200), Amount("JPY", 4000)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import httpx
 
-import served as shops
 from aplus_adapters.simulator.ports import ReservedPort
 from aplus_adapters.testing.adapter_contract import NOTIFY_URL
 from aplus_adapters.testing.served_shop import make_pay, reach
-from leaks import LEAKS
+from support import served as shops
+from support.leaks import LEAKS
 
 OUTER = "http://shop.example/outer"
 SUBDOMAIN = "http://pay.shop.example"

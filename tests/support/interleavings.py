@@ -32,7 +32,7 @@ from aplus_adapters.protocol import signing
 from aplus_adapters.protocol.signed_messages import Answer
 from aplus_adapters.protocol.timestamps import Timestamp
 from aplus_adapters.web.view import view_of
-from conftest import NOON
+from support.shop import NOON
 
 LIFE = timedelta(minutes=3)
 _READS = (

@@ -4,6 +4,8 @@ import json
 from datetime import timedelta
 
 from aplus_adapters import NotSent, OutcomeUnknown
+from aplus_adapters.payments.flows.follow_up import follow_up
+from aplus_adapters.payments.flows.notification import receive
 from aplus_adapters.protocol import signing
 from aplus_adapters.protocol.signed_messages import Answer
 from aplus_adapters.protocol.timestamps import Timestamp
@@ -79,3 +81,30 @@ class Gateway:
 
     def bodies(self, name):
         return {request.body for sent, request in self.sent if sent == name}
+
+
+def inquired(attempt, result, **more):
+    details = {
+        "paymentRequestId": attempt.payment_request_id,
+        "paymentAmount": attempt.amount.to_wire(),
+    }
+    return {"result": PAID, "paymentResult": result, **details, **more}
+
+
+def asked(pay, attempt):
+    return pay.run(follow_up(pay.config, pay.store.get(attempt.payment_request_id)))
+
+
+def notified(pay, alipayplus, clock, body, **changes):
+    headers = {**alipayplus.sign(body, at=clock.now()), **changes}
+    return pay.run(receive(pay.config, tuple(headers.items()), body))
+
+
+def give_back(pay, attempt, number=1, **options):
+    return pay.refund(
+        attempt.payment_request_id, refund_request_id=f"credit-note-{number}", **options
+    )
+
+
+def done(**more):
+    return {"result": PAID, "refundId": "R-1", **more}

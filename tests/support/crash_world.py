@@ -32,7 +32,7 @@ from aplus_adapters.simulator.gateway import Call, Gateway, encode, payment_deta
 from aplus_adapters.simulator.identity import Identity
 from aplus_adapters.simulator.ledger import Books, OrderState
 from aplus_adapters.testing.signer import AlipayPlus
-from conftest import Clock
+from support.shop import Clock
 
 ADDRESS = "http://127.0.0.1:9"
 BUYER = Visitor(user_agent="Mozilla/5.0")

@@ -127,7 +127,7 @@ class DjangoView(View):
         from django.db import connections
         from django.db.transaction import Atomic
 
-        from served import django_settings
+        from support.served import django_settings
 
         django_settings()
         django.setup()

@@ -1,0 +1,15 @@
+"""Which databases and stores are tried, and new ones of them."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+DATABASES = ["sqlite", "postgresql"] if find_spec("sqlalchemy") else []
+STORES = ["memory", *DATABASES]
+
+
+def new_database(kind, tmp_path, request):
+    """Give the address of a new, empty database."""
+    if kind == "sqlite":
+        return f"sqlite:///{tmp_path / 'payments.db'}"
+    return request.getfixturevalue("postgres").database()
