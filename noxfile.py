@@ -138,7 +138,7 @@ def matrix(session: nox.Session, row: str) -> None:
     test(session, *TWO, "-o", ours, *chosen)
 
 
-@nox.session(python=["3.11", "3.12", "3.13"])
+@nox.session(python=["3.11", "3.12", "3.13", "3.14"])
 def pythons(session: nox.Session) -> None:
     """Run the core and the behaviour suite on every Python that is there."""
     session.install(".[all]", *group("test"))

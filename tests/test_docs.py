@@ -102,7 +102,34 @@ def test_the_page_recipe_knows_every_variable_block_state_and_field(
     assert list(shown) == list(told)
 
 
-def test_every_picture_and_link_of_the_docs_exists():
-    for page in [*DOCS.glob("*.md"), DOCS.parent / "README.md"]:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+ROOT = DOCS.parent
+PAGES = [
+    *sorted(DOCS.glob("*.md")),
+    *(ROOT / f"{n}.md" for n in ("README", "CONTRIBUTING", "SECURITY")),
+]
+
+
+def headings(page):
+    """Return the anchors of a page's headings, spelled as GitHub spells them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    lines = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in lines}
+
+
+def broken_links(page):
+    targets = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", page.read_text())
+    for target, anchor in targets:
+        path = page.parent / target if target else page
+        if not path.exists() or (anchor and anchor not in headings(path)):
+            yield f"{page.name}: {target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_picture_link_and_heading_that_a_page_points_to_exists(page):
+    assert list(broken_links(page)) == []
+
+
+def test_a_link_to_a_missing_file_or_heading_is_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# Here it is\n[a](#here-it-is) [b](#there) [c](none.md) [d](page.md#here)")
+    assert len(list(broken_links(page))) == 3
