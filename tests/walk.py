@@ -64,7 +64,11 @@ def main():
         path, now = request.url.path, Timestamp.of(datetime.now(UTC)).text
         result = {"resultCode": "PAYMENT_IN_PROCESS", "resultStatus": "U", "resultMessage": "wait"}
         expires = Timestamp.of(datetime.now(UTC) + timedelta(minutes=10)).text
-        code = {"codeType": "ORDER_CODE", "codeValue": "https://code.example/1"}
+        code = {
+            "codeType": "ORDER_CODE",
+            "codeValue": "https://code.example/1",
+            "displayType": "TEXT",
+        }
         details = {"codeDetails": [code], "expireTime": expires}
         body = wire.dumps({"result": result, "paymentId": "1" * 30, "orderCodeForm": details})
         signed = signing.signed_content(path, account.client_id, now, body)
