@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from test_refund_and_reconcile import paid
 
 from aplus_adapters import (
     Amount,
@@ -18,8 +17,6 @@ from aplus_adapters.payments.flows.follow_up import follow_up, step_or_stored, t
 from aplus_adapters.payments.flows.notification import receive
 from support.gateway import GONE, LOST, OPEN, PAID, asked, done, give_back, inquired
 from support.shop import Skewed
-
-__all__ = ["paid"]  # the fixture
 
 DENIED = {"resultCode": "ACCESS_DENIED", "resultStatus": "F", "resultMessage": "no"}
 

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import pytest
 from attrs import evolve
-from test_refund_and_reconcile import paid
 
 from aplus_adapters import (
     Amount,
@@ -32,8 +31,6 @@ from aplus_adapters.payments.flows.refund import follow_up_refund
 from aplus_adapters.payments.timeline import timeline
 from aplus_adapters.protocol.messages.pay import PayResponse
 from support.gateway import DOWN, GONE, LOST, OPEN, PAID, asked, done, give_back, inquired
-
-__all__ = ["paid"]  # the fixture
 
 FAILED_CALL = {"resultCode": "PROCESS_FAIL", "resultStatus": "F", "resultMessage": "no"}
 
