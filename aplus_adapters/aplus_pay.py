@@ -1,4 +1,4 @@
-"""AplusPay: one shop's accounts, store, hooks and timing, and what can be asked of them."""
+"""AplusPay: one shop's accounts, store, hooks and timing, and the methods that use them."""
 
 from __future__ import annotations
 
@@ -50,29 +50,30 @@ log = logging.getLogger("aplus_adapters")
 __all__ = ["AplusPay"]
 
 T = TypeVar("T")
-C = TypeVar("C")  # what the store gives to hooks as `details.connection`
+C = TypeVar("C")  # the type of `details.connection`, which the store passes to hooks
 NOBODY = Visitor()
-"""Who asks where no request of a browser is: the shop's own program."""
+"""The visitor of calls that the shop's own program makes, without a browser's request."""
 
 _CLOCK_METHODS = ("now", "sleep", "sleep_async", "draw", "new_request_id")
 
 
 class AplusPay:
-    """What a shop makes once, mounts by an adapter, and asks about its payments.
+    """The payments of one shop: create it once, mount it by an adapter, and call its methods.
 
     `account` is one Account or several (the first is the default). `store` is a `PaymentStore` or
-    an `AsyncPaymentStore`, `hooks` an object with the shop's `Hooks` or `AsyncHooks`. `timing` are
-    the pauses and time-outs. `shop_name` is shown on the page, `page` changes how that looks and
-    what it says. Pages of other sites cannot make a buyer's browser post to the routes, except
-    those of `trusted_origins` (such as `https://shop.example`, or `capacitor://localhost` for an
-    app). `client` and `async_client` are the shop's own HTTP clients (httpx or httpx2); by default
-    one is made per account, with TLS verified. Each call ends in its time with your client too;
-    where its transport uses another HTTP library, that call goes on in a thread of its own. Let it
-    have connections enough (`httpx.Limits`): what waits for one is not sent.
+    an `AsyncPaymentStore`, `hooks` an object with the shop's `Hooks` or `AsyncHooks`. `timing`
+    holds the pauses and time-outs. `shop_name` is shown on the page; `page` changes the page's
+    look and texts. A page of another site may post to the routes only if its origin is in
+    `trusted_origins` (such as `https://shop.example`, or `capacitor://localhost` for an app).
 
-    Each method that asks has a twin whose name ends in `_async`, for programs that await. Those
-    that write raise WouldDeadlock inside a hook whose transaction is open: they would wait for it.
-    Raises ConfigurationError for anything that cannot work.
+    `client` and `async_client` are the shop's own HTTP clients (httpx or httpx2). By default one is
+    made per account, with TLS verified. A call through your client is given up at its time-out too;
+    if its transport uses another HTTP library, the call goes on in its own thread. Allow enough
+    connections (`httpx.Limits`): a request that waits for one is not sent.
+
+    Each method has a twin for programs that await, whose name ends in `_async`. Methods that write
+    raise WouldDeadlock inside a hook whose transaction is open. Raises ConfigurationError if an
+    argument cannot work.
     """
 
     def __init__(
@@ -121,13 +122,13 @@ class AplusPay:
                 " and ".join(missing),
             )
 
-    # What a shop asks.
+    # Methods for the shop.
 
     def start(self, order_ref: str, visitor: Visitor = NOBODY) -> Attempt:
         """Return the attempt by which an order is paid now, with its code if Alipay+ answers.
 
-        For a till, a job or a test: the web routes do the same. `visitor` is what `load_order` is
-        given. Raises what `payments.flows.initiate.initiate` raises.
+        For a till, a job or a test; the web routes do the same. `visitor` is passed to
+        `load_order`. Raises what `payments.flows.initiate.initiate` raises.
         """
         return self._write("start", initiate(self.config, order_ref, visitor))
 
@@ -152,7 +153,7 @@ class AplusPay:
         return await self.run_async(effects.latest(order_ref))
 
     def timeline(self, payment_request_id: str) -> list[Event]:
-        """Return what happened to a payment, in order. Raises UnknownPayment."""
+        """Return the events of a payment, in order. Raises UnknownPayment."""
         return self.run(read_timeline(payment_request_id))
 
     async def timeline_async(self, payment_request_id: str) -> list[Event]:
@@ -167,11 +168,11 @@ class AplusPay:
         amount: Amount | None = None,
         reason: str | None = None,
     ) -> Refund:
-        """Return money; `payments.flows.refund.refund` says what holds and what is raised.
+        """Refund a payment; `payments.flows.refund.refund` states the rules and the errors.
 
-        `refund_request_id` is your own id of this refund, such as the credit note's number: asked
-        again with the same id it is the same refund. `amount` None returns what is left. A refund
-        that comes back CREATED is not lost: `reconcile` goes on with it.
+        `refund_request_id` is your own id of this refund, such as the credit note's number. A
+        second call with the same id returns the same refund. `amount` None refunds what is left. A
+        refund that comes back CREATED is not lost: `reconcile` sends it again.
         """
         flow = refund(
             self.config,
@@ -201,10 +202,10 @@ class AplusPay:
         return await self._write_async("refund", flow)
 
     def close_order(self, order_ref: str) -> Attempt | None:
-        """Close the order's open code, when the shop cancels the order; return the attempt.
+        """Close the open code of an order that the shop cancels; return the attempt.
 
-        None if the order never had one. SUCCEEDED means that it was paid before: refund it. An
-        attempt that comes back open is still being closed: `reconcile` goes on with it.
+        Returns None if the order never had an attempt. SUCCEEDED means that the order was paid
+        before: refund it. An attempt that comes back open is still being closed by `reconcile`.
         """
         return self._write("close_order", close_order(self.config, order_ref))
 
@@ -215,10 +216,10 @@ class AplusPay:
     def reconcile(
         self, progress: Callable[[ReconcileReport], None] = lambda _: None
     ) -> ReconcileReport:
-        """Advance everything that is due, once; `progress` is called after each of them.
+        """Advance everything that is due, once; call `progress` after each item.
 
         Any number of threads, processes and machines may do this at once. Raises StoreError if the
-        store cannot be searched; anything less is logged, counted and costs the others nothing.
+        store cannot be searched. An error with one item is logged and counted; the others go on.
         """
         return self._write("reconcile", reconcile(self.config, progress))
 
@@ -228,29 +229,29 @@ class AplusPay:
         """Do what `reconcile` does, awaiting."""
         return await self._write_async("reconcile", reconcile(self.config, progress))
 
-    # What an adapter asks: `web.routing.Site`.
+    # Methods for the adapters: `web.routing.Site`.
 
     @property
     def routes(self) -> tuple[Route, ...]:
-        """Return every address that an adapter mounts."""
+        """Return every route that an adapter mounts."""
         return ROUTES
 
     def prepare(self, *, awaiting: bool) -> None:
-        """Get ready to answer; ConfigurationError if something async cannot be awaited."""
+        """Create the performer; raise ConfigurationError if something async cannot be awaited."""
         _ = self.async_performer if awaiting else self.performer
 
     def note_mount(self, prefix: str) -> None:
-        """Compare the prefix of the routes with the notify URL; a difference is logged."""
+        """Compare the prefix of the routes with the notify URL; log a difference."""
         self.context.compare_mount(notify_path(prefix))
 
     def note_lifespan(self) -> None:
-        """Take note that the application's end will be heard of, by `aclose`."""
+        """Note that the application will call `aclose` when it ends."""
         self.context.note_lifespan()
 
     def handle(self, route: Route, request: HttpRequest, parameter: str = "") -> HttpResponse:
         """Answer a request for one of `routes`; `parameter` is the value of the path's parameter.
 
-        Raises nothing of ours: each error becomes a short response, its reason is in the log.
+        Raises no AplusError: each becomes a short response, and its reason is logged.
         """
         return self.run(respond(self.context, route, request, parameter))
 
@@ -265,16 +266,16 @@ class AplusPay:
         while chunk := await self.run_async(next_chunk()):
             yield chunk
 
-    # How flows run, and how all of it ends.
+    # Running flows, and closing.
 
     @property
     def performer(self) -> Performer:
-        """Return what does effects blocking; ConfigurationError if a hook or the store is async."""
+        """Return the blocking performer; ConfigurationError if a hook or the store is async."""
         return self._runner.performer
 
     @property
     def async_performer(self) -> AsyncPerformer:
-        """Return what does effects awaiting."""
+        """Return the awaiting performer of effects."""
         return self._runner.async_performer
 
     def run(self, flow: Flow[T]) -> T:
@@ -295,7 +296,7 @@ class AplusPay:
 
     @asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
-        """Be the lifespan of an ASGI application: closes the awaiting side at its end.
+        """Serve as the lifespan of an ASGI application: close the awaiting side at its end.
 
         In a lifespan of your own write `async with pay.lifespan():` around its `yield`.
         """
@@ -315,11 +316,11 @@ class AplusPay:
 
 
 def _by_client_id(account: Any) -> dict[str, Account]:
-    """Return the accounts by their client ids; ConfigurationError if they are none."""
+    """Return the accounts by client id; ConfigurationError if there is none or one comes twice."""
     accounts = account if isinstance(account, list | tuple) else (account,)
-    for one in accounts:
-        check_kind("account", one, Account, "Account.from_env()")
-    by_id = {one.client_id: one for one in accounts}
+    for item in accounts:
+        check_kind("account", item, Account, "Account.from_env()")
+    by_id = {item.client_id: item for item in accounts}
     if not by_id or len(by_id) != len(accounts):
         raise ConfigurationError(
             f"AplusPay: found {len(accounts)} accounts with {len(by_id)} client ids, expected "

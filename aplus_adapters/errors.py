@@ -7,13 +7,13 @@
             OrderChanged           the order was paid with another amount than it has now
             InconsistentRetry      this paymentRequestId was already used with other content
         TooManyAttempts        wait: this order was tried too often within an hour; nothing was sent
-        WouldDeadlock          do it after the hook: it would wait for the hook's own transaction
-        NotSent                safe to send again: no byte reached Alipay+ (a ConfigurationError too
-                               where no HTTP client can be made: mend what it names first)
-        OutcomeUnknown         ask: the request may have been acted on, no trustworthy answer came
-        Rejected               final: Alipay+ said F in a verified answer; carries the result
-        SignatureError         believe nothing of the message that this came with
-        MessageError           believe nothing of it either: it is not a legal message
+        WouldDeadlock          do it after the hook has returned; inside it would wait for ever
+        NotSent                safe to send again: no byte reached Alipay+. If no HTTP client can
+                               be made it is a ConfigurationError too: fix the set-up first
+        OutcomeUnknown         inquire: the request may have arrived, no verified answer came
+        Rejected               final: a verified answer says F; carries the result
+        SignatureError         do not trust the message: its signature is not valid
+        MessageError           do not use the message: it is not legal
         NotificationError      refuse the notification; carries the HTTP status to answer with
         StoreError             the payment store failed; nothing may be acknowledged
             UnknownPayment         the store has no attempt with this paymentRequestId
@@ -49,18 +49,18 @@ __all__ = [
 
 
 class AplusError(Exception):
-    """Root of everything that this library raises."""
+    """The base class of every error that this library raises."""
 
 
 class ConfigurationError(AplusError):
     """The set-up is wrong: keys, addresses, hooks or missing packages.
 
-    `setting` is the one that is wrong: a variable, an argument, a hook or a store.
+    `setting` names what is wrong: a variable, an argument, a hook or a store.
     """
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        self.setting = message.partition(":")[0]  # every message begins with it
+        self.setting = message.partition(":")[0]  # every message begins with its name
 
 
 class InvalidValue(AplusError, ValueError):
@@ -68,11 +68,11 @@ class InvalidValue(AplusError, ValueError):
 
 
 class UnknownOrder(InvalidValue):
-    """The shop's `load_order` knows no such order that could be paid."""
+    """The shop's `load_order` returned None: there is no such order to pay."""
 
 
 class OrderChanged(InvalidValue):
-    """The order was paid, but its amount is another one now: a person has to look at it."""
+    """The order was paid, and its amount has changed since then: a person must look at it."""
 
 
 class TooManyAttempts(AplusError):
@@ -84,7 +84,7 @@ class InconsistentRetry(InvalidValue):
 
 
 class WouldDeadlock(AplusError):
-    """A hook asked for something that would wait for the transaction in which the hook runs."""
+    """A hook called a method that would wait for the transaction in which the hook runs."""
 
 
 class NotSent(AplusError):
@@ -94,9 +94,9 @@ class NotSent(AplusError):
 class OutcomeUnknown(AplusError):
     """The request may have reached Alipay+, and no trustworthy answer came back.
 
-    Repeat the identical request or ask by inquiry; never start another payment.
-    `retry_after` is the pause in seconds that the other side asked for, if it did. `hint` is what
-    an answer that could not be verified claimed: for an operator to read, never to act on.
+    Repeat the identical request or inquire; never start another payment. `retry_after` is the
+    pause in seconds that Alipay+ asked for, None if it asked for none. `hint` is the result that an
+    unverified answer claims. An operator may read it; a program must not act on it.
     """
 
     def __init__(
@@ -140,29 +140,28 @@ class HookError(AplusError):
 
 
 def hide_values(error: BaseException) -> None:
-    """Take the values of SQL statements out of an error and out of all that it came from.
+    """Remove the values of SQL statements from an error and from all its causes.
 
-    They are buyers' data, and a traceback prints them: SQLAlchemy adds the parameters of a
-    statement to its message, drivers add the row that failed (DETAIL) or quote a malformed value.
-    What is left is the first line, which says what happened. Errors that are no database's are not
-    touched.
+    They are buyers' data, and a traceback prints them. SQLAlchemy adds the parameters of a
+    statement to its message; drivers add the failed row (DETAIL) or quote a malformed value. The
+    first line stays, which says what happened. Only errors of databases are changed.
     """
     seen: set[int] = set()
-    rest: list[BaseException | None] = [error]
-    while rest:
-        found = rest.pop()
-        if found is None or id(found) in seen:
+    unseen: list[BaseException | None] = [error]
+    while unseen:
+        cause = unseen.pop()
+        if cause is None or id(cause) in seen:
             continue
-        seen.add(id(found))
-        rest += [found.__cause__, found.__context__, getattr(found, "orig", None)]
-        if any(_is_of_a_database(kind) for kind in type(found).__mro__):
-            _shorten(found)
+        seen.add(id(cause))
+        unseen += [cause.__cause__, cause.__context__, getattr(cause, "orig", None)]
+        if any(_is_of_a_database(kind) for kind in type(cause).__mro__):
+            _shorten(cause)
 
 
 def cause_of(error: BaseException) -> str:
-    """Return what a database or the system says is wrong, in one line; empty for other errors.
+    """Return the first line of a database's or system's error; "" for any other error.
 
-    Call `hide_values` before.
+    Call `hide_values` first.
     """
     cause = getattr(error, "orig", None) or error
     if isinstance(cause, OSError) or any(map(_is_of_a_database, type(error).__mro__)):
@@ -171,7 +170,7 @@ def cause_of(error: BaseException) -> str:
 
 
 def _is_of_a_database(kind: type) -> bool:
-    # What every driver derives its errors from (PEP 249), and asyncpg's own.
+    # The base classes of every driver's errors (PEP 249), and asyncpg's own.
     return kind.__name__ in ("DatabaseError", "InterfaceError", "PostgresError") or (
         kind.__module__.partition(".")[0] == "sqlalchemy"
     )

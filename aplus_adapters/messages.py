@@ -1,6 +1,6 @@
 """The messages of Alipay+, for programs that build or read them by themselves.
 
-A shop that uses `AplusPay` needs of these only what its orders consist of.
+A shop that uses `AplusPay` needs only the parts of an order: Goods, Merchant, Buyer, Shipping.
 """
 
 from aplus_adapters.protocol.messages.cancel import CancelRequest, CancelResponse

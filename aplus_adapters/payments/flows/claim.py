@@ -1,4 +1,4 @@
-"""The claim of an attempt, and what its holder does with it: call Alipay+, record, give it back."""
+"""The claim of an attempt: its holder calls Alipay+, records the answer and releases the claim."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ log = logging.getLogger("aplus_adapters")
 
 
 def take_claim(config: PaymentConfig, attempt: Attempt) -> Flow[Attempt | None]:
-    """Win the right to call Alipay+ about an attempt for `Timing.claim`; None if another has it.
+    """Claim an attempt for `Timing.claim`; return it as claimed, None if another worker has it.
 
-    What belongs to an account that this process does not have is left to those who do.
+    Returns None as well for an attempt of an account that this process does not have.
     """
     moment = yield from now()
     if attempt.client_id not in config.accounts or not config.is_free(attempt, moment):
@@ -47,7 +47,7 @@ def take_claim(config: PaymentConfig, attempt: Attempt) -> Flow[Attempt | None]:
 
 
 class ClaimHolder:
-    """The one worker that calls Alipay+ about `attempt`, which is updated by what is recorded."""
+    """The worker that may call Alipay+ about `attempt`; `record` updates it."""
 
     def __init__(self, config: PaymentConfig, attempt: Attempt) -> None:
         self.timing, self.attempt = config.timing, attempt
@@ -60,7 +60,7 @@ class ClaimHolder:
 
     @property
     def log_ids(self) -> dict[str, str]:
-        """Return the ids that go with each line of the log."""
+        """Return the ids for the `extra` of each log line."""
         return {"payment_request_id": self.request_id, "order_ref": self.attempt.order_ref}
 
     def send_pay(self) -> Flow[Observation]:
@@ -71,11 +71,11 @@ class ClaimHolder:
         return observe_pay(answered, self.attempt, (yield from now()))
 
     def inquire(self) -> Flow[Observation]:
-        """Ask for the state of the payment; OutcomeUnknown if the answer does not say it."""
+        """Inquire about the payment; raise OutcomeUnknown if the answer does not state it."""
         return inquire(self._config, self.attempt)
 
     def send_cancel(self) -> Flow[Observation]:
-        """Send cancelPayment once; raise OutcomeUnknown unless it is cancelled or refused."""
+        """Send cancelPayment once; raise OutcomeUnknown if the answer does not decide."""
         body = CancelRequest(payment_request_id=self.request_id).encode()
         answered = yield from self._call(CancelRequest.path, body, CancelResponse, Retry(pauses=()))
         observation = observe_cancel(answered, self.attempt, (yield from now()))
@@ -88,10 +88,10 @@ class ClaimHolder:
         return observation
 
     def record(self, observation: Observation, wait: timedelta | None) -> Flow[Attempt]:
-        """Record, with the next call after `wait`, or at expiry if that is sooner.
+        """Record an observation and plan the next call after `wait`, or at expiry if sooner.
 
-        None keeps the claim. An outcome that should have ended the attempt and did not is a
-        conflict: asking soon would bring the same again, so the next call comes late.
+        `wait` None keeps the claim. A disputed attempt is asked about after `after_conflict`
+        instead: an earlier inquiry would bring the same answer.
         """
         if wait is not None:
             expiry = observation.expires_at or self.attempt.expires_at
@@ -101,15 +101,15 @@ class ClaimHolder:
             observation = evolve(observation, next_call_at=following)
         after = yield from record_observation(self.request_id, observation)
         if after.disputed is not None and not after.state.is_final and wait is not None:
-            later = observation.at + self.timing.after_conflict
-            yield from release(self.request_id, observation.claim or 0, later)
-            after = evolve(after, next_call_at=later)
-        mine = self.attempt  # a claim that has gone to another meanwhile does not become ours again
+            next_call_at = observation.at + self.timing.after_conflict
+            yield from release(self.request_id, observation.claim or 0, next_call_at)
+            after = evolve(after, next_call_at=next_call_at)
+        mine = self.attempt  # keep our own token: the stored claim may be another worker's by now
         self.attempt = evolve(after, claim=mine.claim, claimed_until=mine.claimed_until)
         return after
 
     def give_back(self, pause: timedelta, error: NotSent | OutcomeUnknown) -> Flow[Attempt]:
-        """Give the claim back after an error; the next call comes `pause` from now."""
+        """Release the claim after an error; the next call is due `pause` from now."""
         log.warning(
             "payment %s: %s; will be tried again", self.request_id, error, extra=self.log_ids
         )
@@ -118,7 +118,7 @@ class ClaimHolder:
         return (yield from reread(self.attempt))
 
     def _call(self, path: str, body: bytes, response: type[R], retry: Retry) -> Flow[Answered[R]]:
-        """Call Alipay+, if the call ends within the claim: who is late leaves it to others."""
+        """Call Alipay+; raise NotSent if the call could outlast the claim."""
         return exchange(
             self._config.account(self.attempt.client_id),
             path,

@@ -1,7 +1,7 @@
-"""Advancing an open attempt: resend, inquire or cancel, whoever asks for it.
+"""Advance an open attempt: resend, inquire or cancel.
 
-The page's poll, `reconcile`, a buyer who wants a new code and the shop that cancels an order all
-come through here, and only who holds the attempt's claim talks to Alipay+.
+The page's poll, `reconcile`, a buyer who wants a new code and a shop that cancels an order all use
+this. Only the holder of the attempt's claim calls Alipay+.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ log = logging.getLogger("aplus_adapters")
 
 
 def follow_up(config: PaymentConfig, attempt: Attempt) -> Flow[Attempt]:
-    """Claim the attempt if it is time, do the next step, and return the attempt as it is then.
+    """Claim the attempt if it is due, do the next step, and return the stored attempt.
 
     Before expiry an attempt without an answer is sent again, byte for byte, and one with a code is
-    inquired about. After expiry it is inquired about and, still open, closed. Whatever goes wrong
-    once Alipay+ was called, the stored attempt is returned and a later call goes on with it.
+    inquired about. After expiry it is inquired about, and closed if it is still open. An error
+    after the call to Alipay+ is not raised: the stored attempt is returned, and a later call goes
+    on with it.
     """
     moment = yield from now()
     if not config.is_due(attempt, moment):
@@ -40,9 +41,9 @@ def follow_up(config: PaymentConfig, attempt: Attempt) -> Flow[Attempt]:
 def close(config: PaymentConfig, attempt: Attempt, *, wanted: bool = True) -> Flow[Attempt]:
     """Close the attempt, unless another worker holds its claim: inquire, then cancel.
 
-    `wanted` False closes it only if it has expired. The attempt is closed only when the answer's
-    state is final: otherwise ask again later. What is being closed already, or was asked about
-    after its expiry, is tried again only after its pause, however often this is called.
+    `wanted` False closes it only if it has expired. The attempt is closed only if the returned
+    state is final; otherwise call again later. An attempt that is being closed or disputed is tried
+    again only when it is due, however often this is called.
     """
     moment = yield from now()
     has_begun = attempt.state is State.CLOSING or attempt.disputed is not None
@@ -54,9 +55,8 @@ def close(config: PaymentConfig, attempt: Attempt, *, wanted: bool = True) -> Fl
 def close_order(config: PaymentConfig, order_ref: str) -> Flow[Attempt | None]:
     """Close the order's open attempt, so that nobody pays an order that the shop has cancelled.
 
-    Returns the order's latest attempt, None if it never had one. Only a final state says that it is
-    over: SUCCEEDED means that it was paid before; what comes back open is still being closed, and
-    `reconcile` goes on with it.
+    Returns the order's latest attempt, None if it never had one. SUCCEEDED means that it was paid
+    before. An attempt that comes back open is still being closed by `reconcile`.
     """
     attempt = yield from latest(order_ref)
     if attempt is None or attempt.state.is_final:
@@ -72,9 +72,9 @@ def _claimed_step(config: PaymentConfig, attempt: Attempt, *, closing: bool) -> 
 
 
 def step_or_stored(config: PaymentConfig, mine: Attempt, *, closing: bool = False) -> Flow[Attempt]:
-    """Do what `step` does; return the stored attempt where store or hook fail after the call.
+    """Do what `step` does, but return the stored attempt if the store or a hook fails.
 
-    What Alipay+ said is asked for again: an error here must not look as if nothing had happened.
+    Alipay+ was called: an error would tell the caller that nothing had happened.
     """
     try:
         return (yield from step(config, mine, closing=closing))
@@ -93,16 +93,15 @@ def step_or_stored(config: PaymentConfig, mine: Attempt, *, closing: bool = Fals
 
 
 def step(config: PaymentConfig, mine: Attempt, *, closing: bool = False) -> Flow[Attempt]:
-    """Do the next thing about an attempt whose claim is held; `closing` ends it before expiry.
+    """Advance an attempt whose claim is held; `closing` closes it even before expiry.
 
     Raises StoreError and HookError if an answer cannot be recorded.
     """
     holder = ClaimHolder(config, mine)
     moment = yield from now()
     if mine.disputed is not None and mine.state is not State.CLOSING:
-        return (
-            yield from _ask(holder)
-        )  # a person decides; never cancelled behind the buyer's back
+        # A person decides: the buyer may have paid, so it is not cancelled.
+        return (yield from _ask(holder))
     if mine.state is State.CLOSING:
         return (yield from cancel(holder))
     if closing or moment >= mine.expires_at:
@@ -113,7 +112,7 @@ def step(config: PaymentConfig, mine: Attempt, *, closing: bool = False) -> Flow
 
 
 def _resend(holder: ClaimHolder) -> Flow[Attempt]:
-    """Send the stored request, for its code."""
+    """Send the stored pay request again and record the answer."""
     timing = holder.timing
     try:
         observation = yield from holder.send_pay()
@@ -126,7 +125,7 @@ def _resend(holder: ClaimHolder) -> Flow[Attempt]:
 
 
 def _ask(holder: ClaimHolder) -> Flow[Attempt]:
-    """Inquire, and record what it brings."""
+    """Inquire and record the answer."""
     timing = holder.timing
     try:
         observation = yield from holder.inquire()
