@@ -1,7 +1,7 @@
-"""Closing an attempt: inquire, decide durably to cancel, and send cancelPayment until it is over.
+"""Close an attempt: inquire, store the decision to cancel, and send cancelPayment until it ends.
 
-How an attempt is closed is the table of protocol, "Time": by a final result, or by a cancelPayment
-that is answered S and that was made durable as CLOSING before it was sent.
+An attempt is closed by a final result, or by a cancelPayment that is answered S. CLOSING is stored
+before cancelPayment is sent. Source: protocol, "Time".
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _ENDS = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.CANCELLED, Outcome.RETURNED)
 
 
 def close_claimed(holder: ClaimHolder, *, wanted: bool) -> Flow[Attempt]:
-    """Inquire; unless that brings the end, decide durably to cancel, then cancel.
+    """Inquire; if the payment is still open, store the decision to cancel, then cancel.
 
-    `wanted` closes even before expiry. Otherwise the code has to have expired by Alipay+'s clock as
-    far as its answer tells, or by ours where no answer comes: a clock of ours that goes wrong does
-    not take a code from a buyer who looks at it.
+    `wanted` closes even before expiry. Otherwise the code must have expired: by Alipay+'s clock if
+    an answer comes, by ours if none comes. So a wrong clock of ours closes no code that a buyer can
+    still pay.
     """
     timing, expires_at = holder.timing, holder.attempt.expires_at
     moment = yield from now()
@@ -60,10 +60,10 @@ def close_claimed(holder: ClaimHolder, *, wanted: bool) -> Flow[Attempt]:
 
 
 def cancel(holder: ClaimHolder) -> Flow[Attempt]:
-    """Send cancelPayment for a closing attempt, and record what it brings.
+    """Send cancelPayment for a closing attempt, and record the answer.
 
-    What could not be cancelled is inquired about: its end may have come otherwise. That Alipay+
-    does not know a code which was shown counts only if the inquiry says so as well: one answer
+    If the attempt was not cancelled, inquire: it may have ended in another way. If a code was shown
+    and cancelPayment does not know the payment, the inquiry must say the same. One such answer
     alone may come from a part of Alipay+ that lags behind.
     """
     pause = _next_pause(holder, (yield from now()))
@@ -91,10 +91,10 @@ def cancel(holder: ClaimHolder) -> Flow[Attempt]:
 
 
 def _cancelled(holder: ClaimHolder) -> Flow[Observation | None]:
-    """Send cancelPayment, if need be twice; return what it says, None if that is nothing.
+    """Send cancelPayment, at most twice; return what it says, None if that is nothing.
 
-    What Alipay+ does not know, and never gave a code for, is sent to it first: then there is
-    something to cancel, and a copy of the request that is still on its way finds it cancelled.
+    If Alipay+ does not know a payment that never had a code, the pay request is sent before the
+    second cancelPayment. A delayed copy of that request then finds the payment cancelled.
     """
     try:
         observation = yield from holder.send_cancel()
@@ -114,7 +114,7 @@ def _cancelled(holder: ClaimHolder) -> Flow[Observation | None]:
 
 
 def _intend(holder: ClaimHolder, *, wanted: bool) -> Flow[Attempt]:
-    """Make the decision to cancel durable; return the attempt as it is stored then."""
+    """Store the decision to cancel; return the stored attempt."""
     moment = yield from now()
     log.info(
         "payment %s: is closed, %s",
@@ -133,7 +133,7 @@ def _intend(holder: ClaimHolder, *, wanted: bool) -> Flow[Attempt]:
 
 
 def _next_pause(holder: ClaimHolder, moment: datetime) -> timedelta:
-    """Return the wait before the next cancellation; when it took too long, raise the alarm."""
+    """Return the pause before the next cancellation; log an error if it took too long."""
     waited = (moment - holder.attempt.changed_at).total_seconds()
     for pause in holder.timing.cancel:
         waited -= pause
@@ -151,7 +151,7 @@ def _next_pause(holder: ClaimHolder, moment: datetime) -> timedelta:
 
 
 def _time_left(attempt: Attempt, observation: Observation) -> timedelta:
-    """Return how long the code can still be paid by Alipay+'s clock; 0 without a code."""
+    """Return how long the code can still be paid, by Alipay+'s clock; 0 without a code."""
     code, said_at = attempt.order_code, observation.said_at
     if code is None or code.expires_at is None or said_at is None:
         return timedelta(0)

@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Answered", "call", "exchange"]
 
-_LEAST = 0.1  # seconds: a send is never given less
+_MIN_TIMEOUT = 0.1  # seconds for a send near the deadline
 _SLOW_DOWN = 5.0  # seconds, where REQUEST_TRAFFIC_EXCEED_LIMIT comes without Retry-After
 
 log = logging.getLogger("aplus_adapters")
 
 
 class Response(Protocol):
-    """A response message: all have a result."""
+    """A response message; each has a result."""
 
     @property
     def result(self) -> Result:
@@ -83,33 +83,33 @@ def exchange(
 ) -> Flow[Answered[R]]:
     """Send `body` until a verified answer says something, and return that answer.
 
-    Repeated with the same bytes, a new Request-Time and a new signature: no answer, an answer that
-    does not verify, and the results that ask for it (UNKNOWN_EXCEPTION,
+    The same bytes are sent again, with a new Request-Time and signature, after no answer, after an
+    answer that does not verify, and after a result that asks for it (UNKNOWN_EXCEPTION,
     REQUEST_TRAFFIC_EXCEED_LIMIT, an unknown U). `timeout` is seconds per send. When `retry` is used
     up, raises NotSent if no byte of any send can have arrived, otherwise OutcomeUnknown. `until` is
-    the end of the claim under which the call is made: one that could outlast it is not begun, as
-    somebody else may be calling then. Source: the seed page, "Result processing logic".
+    the end of the claim. A call that could outlast it is not begun (NotSent), as another worker may
+    be calling by then. Source: the seed page, "Result processing logic".
     """
     started = yield from now()
     longest = timedelta(seconds=max(timeout, retry.longest))
     if until is not None and started + longest > until:
         raise NotSent(f"{path}: the claim ends at {until.isoformat()}; who claims next goes on")
-    certain = True  # that nothing has arrived so far
+    nothing_arrived = True
     repetition = 0
     while True:
         moment = yield from now()
         request = sign_request(account, path, body, moment)
         try:
             left = retry.deadline - (moment - started).total_seconds()
-            answer = yield from send(request, max(_LEAST, min(timeout, left)))
+            answer = yield from send(request, max(_MIN_TIMEOUT, min(timeout, left)))
             arrived = yield from now()
             message, said_at = _read(account, request, answer, response, arrived)
             return Answered(message, said_at, repetition + 1)
         except (NotSent, OutcomeUnknown) as error:
-            certain = certain and isinstance(error, NotSent)
+            nothing_arrived = nothing_arrived and isinstance(error, NotSent)
             log.warning("%s: send %d brought no result: %s", path, repetition + 1, error)
             pause = yield from _pause(retry, repetition, error, started)
-            if pause is None and (certain or isinstance(error, OutcomeUnknown)):
+            if pause is None and (nothing_arrived or isinstance(error, OutcomeUnknown)):
                 raise
             if pause is None:  # this one was not sent, an earlier one may have been
                 raise OutcomeUnknown(str(error)) from error
@@ -120,9 +120,9 @@ def exchange(
 def _pause(
     retry: Retry, repetition: int, error: NotSent | OutcomeUnknown, started: datetime
 ) -> Flow[float | None]:
-    """Return the seconds to wait before the next repetition, None if there is to be none."""
+    """Return the seconds before the next repetition, None if there is none."""
     if repetition == len(retry.pauses) or isinstance(error, ConfigurationError):
-        return None  # what is wrong with the set-up stays wrong for the seconds of a retry
+        return None  # a wrong set-up stays wrong during a retry
     pause = retry.pause(repetition, (yield from draw()))
     if isinstance(error, OutcomeUnknown) and error.retry_after is not None:
         pause = max(pause, error.retry_after)
@@ -138,7 +138,7 @@ def _read(
     response: type[R],
     arrived: datetime,
 ) -> tuple[R, datetime]:
-    """Believe an answer, or raise OutcomeUnknown; return it with its Response-Time."""
+    """Return a verified answer and its Response-Time; raise OutcomeUnknown for any other."""
     retry_after = _retry_after(answer)
     try:
         said_at = verify_answer(account, request, answer, now=arrived)
@@ -164,7 +164,7 @@ def _read(
 
 
 def _hint(response: type[Any], answer: Answer) -> str | None:
-    """Say what an untrusted answer claims, for the operator's log only."""
+    """Return the result that an unverified answer claims, for the operator's log only."""
     try:
         claimed = str(response.decode(answer.body).result)
         return f"{claimed[:80].encode('unicode_escape').decode()} (not verified)"
@@ -173,7 +173,7 @@ def _hint(response: type[Any], answer: Answer) -> str | None:
 
 
 def _trace(answer: Answer) -> dict[str, str]:
-    """Return what Alipay+'s support asks for first."""
+    """Return the tracerid, which Alipay+'s support asks for first."""
     for name, value in answer.headers:
         if name.lower() == "tracerid":
             return {"tracerid": value[:128]}
@@ -195,7 +195,7 @@ def call(
     retry: Retry,
     timeout: float,
 ) -> Flow[R]:
-    """Send a request until a verified answer says something, and give that answer.
+    """Send a request until a verified answer says something, and return that answer.
 
     Raises Rejected for a verified F (never repeated), NotSent or OutcomeUnknown when `retry` is
     used up, InvalidValue before anything is sent.
@@ -217,7 +217,7 @@ def call(
 
 
 def _check_settlement(account: Account, request: PayRequest) -> None:
-    """Refuse a payment without the strategy that its settlement needs (seed page)."""
+    """Raise InvalidValue if the settlement needs a strategy that is missing (seed page)."""
     wanted, paid = account.settlement_currency, request.payment_amount.currency
     if wanted and wanted != paid and request.settlement_strategy is None:
         raise InvalidValue(

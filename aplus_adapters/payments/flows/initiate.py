@@ -1,4 +1,4 @@
-"""Paying an order: one attempt, durable before it is sent, until its code is there."""
+"""Start the payment of an order: store an attempt, send it, and return it with its code."""
 
 from __future__ import annotations
 
@@ -40,42 +40,42 @@ __all__ = ["initiate", "new_attempt", "return_address"]
 
 log = logging.getLogger("aplus_adapters")
 
-_USER_AGENT = 512  # characters of what any stranger sends, and every row keeps
+_USER_AGENT = 512  # characters: any stranger can send it, and every row stores it
 _CODE_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.0, 1.5)  # seconds to wait for the worker that holds the claim
 
 
 def initiate(config: PaymentConfig, order_ref: str, visitor: Visitor) -> Flow[Attempt]:
     """Return the attempt by which this order is paid now, with its code if Alipay+ answers.
 
-    An open attempt is returned again, so double clicks and second tabs see the same code. It is
-    closed first (inquired, cancelled) when its time is over or when the order's amount has changed;
-    until that is known the old attempt is returned and no new one made. A paid order's attempt is
-    returned as it is. If Alipay+ cannot be reached, or its answer cannot be stored, the attempt
-    comes back CREATED: nothing is lost, the next `follow_up` sends the same bytes again.
+    An open attempt is returned again, so double clicks and second tabs see the same code. If it has
+    expired or the order's amount has changed, it is closed first. A new attempt is made only after
+    the old one is closed; until then the old one is returned. A paid order's attempt is returned
+    as it is. If Alipay+ cannot be reached, or its answer cannot be stored, the attempt comes back
+    CREATED: nothing is lost, the next `follow_up` sends the same bytes again.
 
     Raises UnknownOrder, InvalidValue for an order that cannot be paid and OrderChanged for one that
     was paid with another amount, TooManyAttempts for one that was tried too often, HookError,
     StoreError: all of them before anything is sent.
     """
-    found = yield from call_hook(
+    order = yield from call_hook(
         "load_order", LoadOrderDetails(order_ref=order_ref, visitor=visitor)
     )
-    if found is None:
+    if order is None:
         raise UnknownOrder(
             f"order {order_ref[:64]!r}: the shop has no such order to pay; check the link"
         )
-    if not isinstance(found, OrderToPay):
+    if not isinstance(order, OrderToPay):
         raise HookError(
-            f"hook load_order: found {type(found).__name__}, expected an OrderToPay or None",
+            f"hook load_order: found {type(order).__name__}, expected an OrderToPay or None",
             hook="load_order",
         )
-    account = config.account(found.client_id)
-    order_ref = order_ref if found.order_ref is None else found.order_ref
+    account = config.account(order.client_id)
+    order_ref = order_ref if order.order_ref is None else order.order_ref
     moment = yield from now()
     request_id = yield from new_request_id()
     wanted = new_attempt(
         account,
-        found,
+        order,
         order_ref,
         expiry=config.timing.expiry,
         claim=config.timing.claim,
@@ -100,7 +100,7 @@ def initiate(config: PaymentConfig, order_ref: str, visitor: Visitor) -> Flow[At
 
 
 def _is_open(attempt: Attempt) -> bool:
-    """Return whether an attempt may be closed: what is disputed waits for a person."""
+    """Return whether an attempt may be closed; a disputed one waits for a person."""
     return not attempt.state.is_final and attempt.disputed is None
 
 
@@ -125,12 +125,10 @@ def new_attempt(
     visitor: Visitor,
     moment: datetime,
 ) -> Attempt:
-    """Build the attempt and the exact body of its pay request, claimed by whoever stores it.
+    """Return a new attempt with the exact body of its pay request, claimed by its creator.
 
-    `moment` is now (aware), `expiry` how long Alipay+ keeps a code when the order shortens nothing,
-    `claim` how long the claim lasts.
-
-    Raises InvalidValue for whatever Alipay+ would refuse.
+    `moment` is now (aware), `expiry` how long Alipay+ keeps a code unless the order shortens it,
+    `claim` how long the claim lasts. Raises InvalidValue for what Alipay+ would refuse.
     """
     if not isinstance(order_ref, str) or not 1 <= len(order_ref) <= 64:
         raise InvalidValue(
@@ -180,7 +178,7 @@ def new_attempt(
 
 
 def return_address(account: Account, payment_request_id: str) -> str:
-    """Return the public address of a payment's page: beside the notification endpoint.
+    """Return the public address of a payment's page, in the folder of the notify URL.
 
     Without a paymentRedirectUrl buyers often end on an error page after they paid.
     """
@@ -191,13 +189,13 @@ def return_address(account: Account, payment_request_id: str) -> str:
 
 
 def _absolute(account: Account, url: str) -> str:
-    """Return a path of the shop's own as an address on the host of the notification endpoint."""
+    """Return the address of a path on the notify URL's host; any other address as it is."""
     own_path = url.startswith("/") and not url.startswith("//")
     return urljoin(account.notify_url, url) if own_path else url
 
 
 def _await_code(config: PaymentConfig, attempt: Attempt) -> Flow[Attempt]:
-    """Look a few times whether the worker that holds the claim got the code."""
+    """Reread the attempt a few times until the worker that holds the claim has the code."""
     for pause in _CODE_PAUSES:
         moment = yield from now()
         if attempt.state is not State.CREATED or config.is_free(attempt, moment):
@@ -205,6 +203,6 @@ def _await_code(config: PaymentConfig, attempt: Attempt) -> Flow[Attempt]:
         yield from sleep(pause)
         try:
             attempt = yield from reread(attempt)
-        except StoreError:  # Alipay+ may have been called: what is known is what the caller gets
+        except StoreError:  # Alipay+ may have been called: return what is known
             break
     return attempt

@@ -1,4 +1,4 @@
-"""Inquiring: what Alipay+ says of a payment, which changes nothing at Alipay+."""
+"""Inquire about a payment, which changes nothing at Alipay+."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def inquire_once(
 
 
 def inquire(config: PaymentConfig, attempt: Attempt) -> Flow[Observation]:
-    """Return what Alipay+ says of a claimed attempt; raise OutcomeUnknown if that is nothing."""
+    """Return what Alipay+ says of a claimed attempt; raise OutcomeUnknown if it says nothing."""
     request_id = attempt.payment_request_id
     answered = yield from inquire_once(
         config, attempt.client_id, request_id, until=attempt.claimed_until

@@ -1,4 +1,4 @@
-"""Receiving a notification: verify, record, and only then acknowledge."""
+"""Receive a notification: verify, record, and only then acknowledge."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class Reply:
 def receive(
     config: PaymentConfig, headers: tuple[tuple[str, str], ...], body: bytes
 ) -> Flow[Reply]:
-    """Take in one notification: all header pairs as they arrived, and the raw body.
+    """Receive one notification: all header pairs as they arrived, and the raw body.
 
     Acknowledges with S only after the observation or the conflict is durable and the shop's hook
-    has returned. An authentic notification that cannot be accepted now gets a signed U with a
-    status that is no success (503, or 404 for a payment that is not ours), so that it is sent
-    again whichever of the two Alipay+ goes by. Raises NotificationError for anything that is not
-    authentic or not legal: it gets no signature. Source: protocol, "notifyPayment".
+    has returned. An authentic notification that cannot be accepted now is answered with a signed U
+    and status 503 (404 for a payment that is not ours). Alipay+ then sends it again, whether it
+    reads the body or the status. Raises NotificationError if the notification is not authentic or
+    not legal; it gets no signed answer. Source: protocol, "notifyPayment".
     """
     moment = yield from now()
     read = read_notification_headers(headers)
@@ -85,7 +85,7 @@ def receive(
 
 
 def claimed_payment(body: bytes) -> str:
-    """Return the paymentRequestId that a body has which proves nothing: for the log alone."""
+    """Return the paymentRequestId in an unverified body, for the log only."""
     match = re.search(rb'"paymentRequestId"\s*:\s*"([\w.:-]{1,64})"', body)
     return match[1].decode() if match else "unknown"
 

@@ -1,7 +1,7 @@
-"""Going after whatever needs asking: the safety net under notifications, crashes and lost answers.
+"""Advance all that is due: the safety net for lost notifications, lost answers and crashes.
 
-Any number of threads, processes and machines may do this at once: who wants to call Alipay+ about
-something has to take its claim in the store first, so that each is asked about once.
+Any number of threads, processes and machines may do this at once. A worker takes the claim of an
+attempt or a refund in the store before it calls Alipay+, so that each is asked about once.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ log = logging.getLogger("aplus_adapters")
 class ReconcileReport:
     """What one round of `reconcile` did: numbers of attempts, refunds and conflicts.
 
-    `asked` were this worker's claims, `became_final` of them became final; `taken` were claimed
-    by others. `refunds` became final, `conflicts` were reported, `failed` raised an error that is
-    in the log.
+    `asked` attempts were claimed by this worker, and `became_final` of these became final. `taken`
+    were claimed by others. `refunds` became final, `conflicts` were reported, and `failed` raised
+    an error, which is in the log.
     """
 
     asked: int = 0
@@ -65,11 +65,11 @@ def reconcile(
 ) -> Flow[ReconcileReport]:
     """Do one round over everything that was due when it began.
 
-    Attempts without an answer are sent again, byte for byte, open codes are inquired about, expired
-    ones closed, refunds without an answer sent again, conflicts that the shop does not know of
-    reported. Attempts and refunds take turns. `progress` is called after each with the numbers so
-    far. An error with one of them (a store or hook that fails) is logged and counted and costs the
-    others nothing. Raises StoreError only if the store cannot even be searched.
+    Attempts and refunds without an answer are sent again, byte for byte. Open codes are inquired
+    about, expired ones closed. Conflicts that the shop does not know of are reported. `progress` is
+    called after each item with the numbers so far. An error with one item (a store or hook that
+    fails) is logged and counted; the others go on. Raises StoreError if the store cannot be
+    searched.
     """
     started = yield from now()
     accounts = tuple(config.accounts)
@@ -77,7 +77,7 @@ def reconcile(
     attempts = _Search(partial(due, started), accounts, partial(_ask, config))
     refunds = _Search(partial(due_refunds, started), accounts, partial(_refund, config))
     done = ReconcileReport()
-    # Attempts and refunds in turn: none waits for the time-outs of many of the other kind.
+    # Attempts and refunds take turns: neither waits for many time-outs of the other kind.
     for searches in ([conflicts], [attempts, refunds]):
         done = yield from _work_through(searches, done, progress)
     return done
@@ -86,7 +86,7 @@ def reconcile(
 def _work_through(
     searches: list[_Search], done: ReconcileReport, progress: Callable[[ReconcileReport], None]
 ) -> Flow[ReconcileReport]:
-    """Do what these searches find, one of each in turn, until they find nothing more."""
+    """Work on what these searches find, one item of each in turn, until nothing is left."""
     while True:
         batches = []
         for search in searches:
@@ -101,10 +101,10 @@ def _work_through(
 
 
 class _Search:
-    """Finds what is to be done in batches, each thing once in a round.
+    """Finds due items in batches, each item once in a round.
 
-    What could not be done is found again: then so many more are asked for, that nothing which fails
-    stands before what does not.
+    The store returns an item again if it failed. The next batch is larger by the number of these,
+    so that failing items do not hide the others.
     """
 
     def __init__(
@@ -119,9 +119,9 @@ class _Search:
         self._found_again = 0
 
     def following(self) -> Flow[list[Any]]:
-        """Return what was not seen in this round, in a random order; nothing at the end.
+        """Return items that are new in this round, in random order; an empty list at the end.
 
-        Random, so that of several workers seldom two want the same.
+        The order is random so that two workers seldom want the same item.
         """
         while True:
             limit = _BATCH + self._found_again
@@ -147,7 +147,7 @@ def _key(item: Attempt | Refund | Conflict) -> str:
 def _count(
     done: ReconcileReport, item: Attempt | Refund | Conflict, work: Flow[ReconcileReport]
 ) -> Flow[ReconcileReport]:
-    """Do one piece of work; its error is counted and costs the others nothing."""
+    """Do the work on one item; log and count its error, so that the others go on."""
     try:
         return (yield from work)
     except AplusError as error:

@@ -1,4 +1,4 @@
-"""Recording an observation, and telling the shop of a conflict: the end of every flow."""
+"""Record an observation and report a conflict to the shop: the last step of every flow."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ log = logging.getLogger("aplus_adapters")
 
 
 def record_observation(payment_request_id: str, observation: Observation) -> Flow[Attempt]:
-    """Store what was observed, with the shop's hook in the same transaction; give the attempt.
+    """Store an observation in one transaction with the shop's hook; return the attempt.
 
-    A conflict is reported before this returns. Raises UnknownPayment, StoreError and HookError:
-    then nothing may be acknowledged.
+    A conflict is reported before this returns. Raises UnknownPayment, StoreError and HookError;
+    after an error nothing may be acknowledged.
     """
     transition = yield from _record(payment_request_id, observation)
     return transition.after
 
 
 def record_refund(payment_request_id: str, observation: Observation) -> Flow[Refund]:
-    """Store what was observed of a refund, likewise; give the refund."""
+    """Store an observation of a refund as `record_observation` does; return the refund."""
     transition = yield from _record(payment_request_id, observation)
     refund = transition.refund
     if refund is None:
@@ -69,10 +69,10 @@ def _record(payment_request_id: str, observation: Observation) -> Flow[Transitio
 
 
 def _advise(payment_request_id: str, observation: Observation) -> None:
-    """Log what only the shop's people can mend: contract, keys, limits, balance."""
+    """Log a refusal that the shop has to fix: contract, keys, limits, balance."""
     result, source = observation.result, observation.source
-    of_ours = source in (Source.PAY, Source.REFUND)
-    if result is None or result.result_status != "F" or not of_ours:
+    is_own_request = source in (Source.PAY, Source.REFUND)
+    if result is None or result.result_status != "F" or not is_own_request:
         return
     known = look_up(result)
     if known.audience not in (Audience.OPERATOR, Audience.ENGINEER):
@@ -90,7 +90,7 @@ def _advise(payment_request_id: str, observation: Observation) -> None:
 
 
 def report_conflict(conflict: Conflict) -> Flow[None]:
-    """Tell the shop of a conflict, then mark it as told: at least once, whatever crashes."""
+    """Report a conflict to the shop, then mark it as reported: at least once after any crash."""
     log.error(
         "payment %s: conflict: %s; compare it with Alipay+'s records, then deliver or refund "
         "(docs/conflicts.md)",

@@ -1,4 +1,4 @@
-"""Giving money back: durable before it is sent, once however often it is asked for."""
+"""Refund a payment: stored before it is sent, and done once per refundRequestId."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ def refund(
     amount: Amount | None = None,
     reason: str | None = None,
 ) -> Flow[Refund]:
-    """Give back `amount` of what was paid (None: what is left); return the refund as it is then.
+    """Refund `amount` of what was paid (None: what is left); return the stored refund.
 
-    `refund_request_id` is the shop's own id of this refund, at most 64 characters: asking again
-    with the same id gives the same refund. If Alipay+ gives no usable answer, or the answer cannot
-    be stored, the refund comes back CREATED: nothing is lost, `reconcile` sends the same bytes
-    until there is an answer. The money of a conflict (`Attempt.disputed`) can be refunded too.
+    `refund_request_id` is the shop's own id of this refund, at most 64 characters. A second call
+    with the same id returns the same refund. If Alipay+ sends no usable answer, or the answer
+    cannot be stored, the refund comes back CREATED: nothing is lost, `reconcile` sends the same
+    bytes until there is an answer. The money of a conflict (`Attempt.disputed`) can be refunded.
 
-    Raises UnknownPayment; InvalidValue for an attempt that is not paid or a sum above what was
-    paid, InconsistentRetry for an id used with other content; StoreError: all of them before
+    Raises UnknownPayment, InvalidValue for an attempt that is not paid or a sum above what was
+    paid, InconsistentRetry for an id used with other content, and StoreError. Each is raised before
     anything is sent. Source: protocol, "Sibling calls".
     """
     attempt = yield from get(payment_request_id)
@@ -103,15 +103,15 @@ def refund(
 
 
 def _left(attempt: Attempt, refund_request_id: str) -> Flow[Amount]:
-    """Return what was not given back yet; what this very refund is about if it is there already."""
+    """Return the amount that is not refunded yet, or this refund's own if it is stored already."""
     stored = yield from refunds(attempt.payment_request_id)
     paid = attempt.paid_amount or attempt.amount
     left = paid.value
-    for one in stored:
-        if one.refund_request_id == refund_request_id:
-            return one.amount
-        if one.state is not RefundState.FAILED:
-            left -= one.amount.value
+    for refund in stored:
+        if refund.refund_request_id == refund_request_id:
+            return refund.amount
+        if refund.state is not RefundState.FAILED:
+            left -= refund.amount.value
     if left <= 0:
         raise InvalidValue(
             f"refund of {attempt.payment_request_id}: found nothing left of {paid}, "
@@ -121,7 +121,7 @@ def _left(attempt: Attempt, refund_request_id: str) -> Flow[Amount]:
 
 
 def follow_up_refund(config: PaymentConfig, stored: Refund) -> Flow[Refund]:
-    """Claim the refund if it is time, send it, and return it as it is then.
+    """Claim the refund if it is due, send it, and return the stored refund.
 
     Raises StoreError and HookError if an answer cannot be recorded.
     """
@@ -144,23 +144,23 @@ def follow_up_refund(config: PaymentConfig, stored: Refund) -> Flow[Refund]:
             extra={"payment_request_id": mine.payment_request_id},
         )
         moment = yield from now()
-        later = moment + config.timing.after_refusal
-        yield from release_refund(request_id, mine.claim, later)
+        next_call_at = moment + config.timing.after_refusal
+        yield from release_refund(request_id, mine.claim, next_call_at)
         return (yield from _as_stored(stored))
     refund = yield from record_refund(mine.payment_request_id, observation)
     if not refund.state.is_final:  # the answer contradicts what was asked for: a person must look
-        later = observation.at + config.timing.after_conflict
-        yield from release_refund(request_id, mine.claim, later)
+        next_call_at = observation.at + config.timing.after_conflict
+        yield from release_refund(request_id, mine.claim, next_call_at)
     return refund
 
 
 def _ask(config: PaymentConfig, mine: Refund) -> Flow[Observation]:
-    """Send the refund; raise OutcomeUnknown unless the answer is beyond doubt.
+    """Send the refund; raise OutcomeUnknown unless the answer is certain.
 
-    An F that answers a repeat says nothing of the first send, which may have been acted on: its
-    transactions are asked for. Only an F to the one send of a claim, where an inquiry does not know
-    the refund either, is a refusal; a claim comes a minute after the one before at the earliest, so
-    that nothing of that one is still on its way.
+    An F to a repeat does not say whether the first send succeeded, so the payment's transactions
+    are inquired about. An F is a refusal only if it answers the single send of a claim and the
+    inquiry does not list the refund. Claims are at least a minute apart, so that no send of an
+    earlier claim is still under way.
     """
     answered: Answered[RefundResponse] = yield from exchange(
         config.account(mine.client_id),
@@ -177,13 +177,13 @@ def _ask(config: PaymentConfig, mine: Refund) -> Flow[Observation]:
         raise OutcomeUnknown(f"refund {mine.refund_request_id}: found result {result}")
     if observation.outcome is Outcome.REFUNDED or (mine.claim == 1 and answered.sends == 1):
         return observation
-    asked = yield from inquire_once(
+    inquiry = yield from inquire_once(
         config, mine.client_id, mine.payment_request_id, until=mine.claimed_until
     )
-    done = observe_transaction(asked, mine, (yield from now()))
-    if done is not None:
-        return done
-    if answered.sends > 1 or asked.message.result.result_status != "S":
+    success = observe_transaction(inquiry, mine, (yield from now()))
+    if success is not None:
+        return success
+    if answered.sends > 1 or inquiry.message.result.result_status != "S":
         raise OutcomeUnknown(
             f"refund {mine.refund_request_id}: found result {result} to a repeat, which does not "
             "say what became of the first request"
