@@ -1,1 +1,1 @@
-"""Ring 2: does what flows ask for, blocking or awaiting."""
+"""Ring 2: performs the effects of flows, blocking or awaiting."""

@@ -1,4 +1,4 @@
-"""What a shop gives to AplusPay: each argument is checked at start, with what to write instead."""
+"""Checks of the arguments of AplusPay; each error says what to write instead."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_hooks", "check_kind", "check_methods", "find_optional_hooks"]
 
-_CLOSE = 0.85  # authorise and refundChanged are close to a hook's name, render_order is not
-_SIMILAR = 0.55  # where a required hook is missing anyway, a guess costs nothing
+_MISSPELT = 0.85  # likeness of authorise or refundChanged to a hook's name; render_order has less
+_WORTH_A_GUESS = 0.55  # a required hook is missing in any case, so a wrong guess does no harm
 
 
 def check_kind(name: str, value: object, kind: type, example: str) -> None:
@@ -41,28 +41,28 @@ def check_methods(name: str, value: object, methods: tuple[str, ...]) -> None:
 def check_hooks(hooks: object, store: object) -> None:
     """Raise ConfigurationError unless hooks and store have every method that is needed.
 
-    A public method whose name is close to a hook's that is not there is taken for a misspelt hook:
-    nobody would call it, and an authorization that nobody calls lets everybody in.
+    A public method with almost the name of a missing hook is taken for a misspelt hook. It would
+    never be called, and a misspelt `authorize` would let everybody in.
     """
     _refuse_class("AplusPay hooks", hooks)
-    found = {name: _get("hooks", hooks, name) for name in (*REQUIRED_HOOKS, *OPTIONAL_HOOKS)}
-    missing = [name for name in REQUIRED_HOOKS if not callable(found[name])]
-    absent = [name for name, hook in found.items() if hook is None]
-    others = [name for name in _own_methods(hooks) if name not in found]
+    methods = {name: _get("hooks", hooks, name) for name in (*REQUIRED_HOOKS, *OPTIONAL_HOOKS)}
+    missing = [name for name in REQUIRED_HOOKS if not callable(methods[name])]
+    absent = [name for name, hook in methods.items() if hook is None]
+    others = [name for name in _own_methods(hooks) if name not in methods]
     if missing:
-        guesses = [_guess(name, others, _SIMILAR) for name in missing]
-        said = "; ".join(guess for guess in guesses if guess)
+        guesses = [_guess(name, others, _WORTH_A_GUESS) for name in missing]
+        advice = "; ".join(guess for guess in guesses if guess)
         raise ConfigurationError(
             f"hooks: found {type(hooks).__name__} without {', '.join(missing)}, expected "
-            f"{', '.join(REQUIRED_HOOKS)}; {said or 'add the missing methods'}"
+            f"{', '.join(REQUIRED_HOOKS)}; {advice or 'add the missing methods'}"
         )
     for name in absent:
-        if guess := _guess(name, others, _CLOSE):
+        if guess := _guess(name, others, _MISSPELT):
             raise ConfigurationError(
                 f"hooks: {guess} It would never be called: expected {name} (optional), or a name "
                 "that is not close to it; rename the method"
             )
-    for name, hook in found.items():
+    for name, hook in methods.items():
         if hook is not None:
             _check_hook(f"hook {type(hooks).__name__}.{name}", hook)
     if isinstance(store, str):
@@ -86,7 +86,7 @@ def _check_hook(name: str, hook: Any) -> None:
         )
     try:
         signature = inspect.signature(hook)
-    except (TypeError, ValueError):  # written in C, or it does not say
+    except (TypeError, ValueError):  # written in C, without a signature
         return
     try:
         signature.bind(object())
@@ -106,7 +106,7 @@ def _refuse_class(what: str, value: object) -> None:
 
 
 def _get(what: str, owner: object, name: str) -> Any:
-    """Return an attribute, None if there is none; what else it raises becomes ours."""
+    """Return an attribute or None; raise ConfigurationError if looking it up fails."""
     try:
         return getattr(owner, name, None)
     except Exception as error:  # a property or proxy of the shop's
@@ -117,24 +117,24 @@ def _get(what: str, owner: object, name: str) -> Any:
 
 
 def _own_methods(owner: object) -> list[str]:
-    """Return the public methods that the object and its classes write down themselves.
+    """Return the public methods that the object and its classes define.
 
-    Nothing is looked up through the object: a mock or a proxy has every name that it is asked for.
+    `getattr` is not used: a mock or a proxy has every attribute.
     """
-    places: list[Mapping[str, Any]] = [vars(owner) if hasattr(owner, "__dict__") else {}]
-    places += [vars(kind) for kind in type(owner).__mro__ if kind.__module__ != "unittest.mock"]
+    namespaces: list[Mapping[str, Any]] = [vars(owner) if hasattr(owner, "__dict__") else {}]
+    namespaces += [vars(kind) for kind in type(owner).__mro__ if kind.__module__ != "unittest.mock"]
     return sorted(
         {
             name
-            for place in places
-            for name, value in place.items()
+            for namespace in namespaces
+            for name, value in namespace.items()
             if not name.startswith("_") and (callable(value) or hasattr(value, "__func__"))
         }
     )
 
 
 def _guess(wanted: str, names: list[str], limit: float) -> str:
-    """Return a sentence about the name that is closest to the wanted one, or nothing."""
+    """Return a question about the name most like `wanted`, or "" if none is like it."""
     likeness = {name: _likeness(wanted, name) for name in names}
     closest = max(names, key=lambda name: likeness[name], default="")
     if not closest or likeness[closest] < limit:
@@ -142,9 +142,9 @@ def _guess(wanted: str, names: list[str], limit: float) -> str:
     return f"found {closest}; did you mean {wanted}?"
 
 
-def _likeness(one: str, other: str) -> float:
-    one, other = (name.lower().replace("_", "") for name in (one, other))
-    return SequenceMatcher(None, one, other).ratio()
+def _likeness(first: str, second: str) -> float:
+    first, second = (name.lower().replace("_", "") for name in (first, second))
+    return SequenceMatcher(None, first, second).ratio()
 
 
 def _name(value: object) -> str:

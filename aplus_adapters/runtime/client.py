@@ -37,11 +37,11 @@ TIMEOUTS: Mapping[type[Any], float] = MappingProxyType(
 )
 """Seconds for one HTTP exchange of each call. Source: protocol, "Time"."""
 
-_REMEMBERED = 10_000  # payment and refund request ids whose content is known
+_MOST_REMEMBERED = 10_000  # payment and refund request ids
 
 
 class _Calls:
-    """The flow of each call: what both clients share."""
+    """The flow of each call, for both clients."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class _Calls:
         self._account, self._timeout, self._deadline = account, timeout, deadline
         self._clock = clock or SystemClock()
         self._seen: OrderedDict[str, bytes] = OrderedDict()
-        self._locks: dict[int, Lock] = {}  # by process: a fork leaves a lock as it was
+        self._locks: dict[int, Lock] = {}  # by process id: a fork copies a lock that is held
 
     def _pay(self, request: PayRequest) -> Flow[PayResponse]:
         self._remember(f"paymentRequestId {request.payment_request_id}", request.encode())
@@ -77,7 +77,7 @@ class _Calls:
         return call(self._account, request, response, retry=retry, timeout=timeout)
 
     def _remember(self, request_id: str, body: bytes) -> None:
-        """Refuse an id that was used with other content, as far as this client remembers."""
+        """Raise InconsistentRetry if this client remembers the id with other content."""
         digest = hashlib.sha256(body).digest()
         with self._locks.setdefault(os.getpid(), Lock()):
             if self._seen.setdefault(request_id, digest) != digest:
@@ -86,22 +86,25 @@ class _Calls:
                     "request or a new id; nothing was sent"
                 )
             self._seen.move_to_end(request_id)
-            while len(self._seen) > _REMEMBERED:
+            while len(self._seen) > _MOST_REMEMBERED:
                 self._seen.popitem(last=False)
 
 
 class Client(_Calls):
-    """Calls Alipay+ for one account, blocking; safe for threads; also a context manager.
+    """Calls Alipay+ for one account and blocks; safe for threads; also a context manager.
 
-    `timeout` is seconds for one HTTP exchange (by default what Alipay+ documents: 8 for pay, refund
-    and cancel, 5 for inquire), `deadline` seconds for a call with its repetitions
-    (by default that of each call's policy in `payments.retry`). `client` is an httpx or httpx2
-    client of your own, which stays open. Repeated with the identical bytes are: no answer, an
-    answer that does not verify, UNKNOWN_EXCEPTION, REQUEST_TRAFFIC_EXCEED_LIMIT (after Retry-After
-    where given) and every other U that asks for it; a verified S, F or order code never is.
+    `timeout` is the seconds for one HTTP exchange, by default as documented by Alipay+: 8 for pay,
+    refund and cancel, 5 for inquire. `deadline` is the seconds for a call with its repetitions, by
+    default that of its policy in `payments.policy`. `client` is your own httpx or httpx2 client;
+    it stays open.
 
-    Each call raises Rejected (verified F), NotSent, OutcomeUnknown, or before anything is sent
-    InvalidValue and InconsistentRetry. Source: the seed page, "Result processing logic".
+    A request is sent again, with identical bytes, after: no answer, an answer that does not verify,
+    UNKNOWN_EXCEPTION, REQUEST_TRAFFIC_EXCEED_LIMIT (after its Retry-After) and every other U that
+    asks for it. It is never sent again after a verified S, F or order code.
+
+    Each call raises Rejected (verified F), NotSent or OutcomeUnknown. InvalidValue and
+    InconsistentRetry are raised before anything is sent.
+    Source: the seed page, "Result processing logic".
     """
 
     def __init__(
@@ -117,19 +120,19 @@ class Client(_Calls):
         self._sender = Sender(client)
 
     def pay(self, request: PayRequest) -> PayResponse:
-        """Ask for an order code: U with PAYMENT_IN_PROCESS and the code is the normal answer."""
+        """Return the order code; the normal result is U with PAYMENT_IN_PROCESS."""
         return run(self._pay(request), self._perform)
 
     def inquire(self, request: InquiryRequest) -> InquiryResponse:
-        """Ask what became of a payment: `payment_result` tells, and U means ask again."""
+        """Return the payment's state in `payment_result`; U means: inquire again later."""
         return run(self._inquire(request), self._perform)
 
     def cancel(self, request: CancelRequest) -> CancelResponse:
-        """Close a payment for good; when this returns with S it is closed."""
+        """Cancel a payment; S means that it is closed for good."""
         return run(self._cancel(request), self._perform)
 
     def refund(self, request: RefundRequest) -> RefundResponse:
-        """Give money back; the same refundRequestId again is the same refund."""
+        """Refund all or a part; a repeated refundRequestId is the same refund."""
         return run(self._refund(request), self._perform)
 
     def close(self) -> None:
@@ -155,7 +158,7 @@ class Client(_Calls):
 
 
 class AsyncClient(_Calls):
-    """Calls Alipay+ for one account, awaiting; the same as `Client` in everything else."""
+    """Calls Alipay+ for one account and awaits; otherwise the same as `Client`."""
 
     def __init__(
         self,
@@ -170,19 +173,19 @@ class AsyncClient(_Calls):
         self._sender = AsyncSender(client)
 
     async def pay(self, request: PayRequest) -> PayResponse:
-        """Ask for an order code: U with PAYMENT_IN_PROCESS and the code is the normal answer."""
+        """Return the order code; the normal result is U with PAYMENT_IN_PROCESS."""
         return await run_async(self._pay(request), self._perform)
 
     async def inquire(self, request: InquiryRequest) -> InquiryResponse:
-        """Ask what became of a payment: `payment_result` tells, and U means ask again."""
+        """Return the payment's state in `payment_result`; U means: inquire again later."""
         return await run_async(self._inquire(request), self._perform)
 
     async def cancel(self, request: CancelRequest) -> CancelResponse:
-        """Close a payment for good; when this returns with S it is closed."""
+        """Cancel a payment; S means that it is closed for good."""
         return await run_async(self._cancel(request), self._perform)
 
     async def refund(self, request: RefundRequest) -> RefundResponse:
-        """Give money back; the same refundRequestId again is the same refund."""
+        """Refund all or a part; a repeated refundRequestId is the same refund."""
         return await run_async(self._refund(request), self._perform)
 
     async def aclose(self) -> None:

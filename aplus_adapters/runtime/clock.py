@@ -1,4 +1,4 @@
-"""The time, pauses and randomness of the real world."""
+"""The real time, pauses and randomness."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The end of a blocking call: nothing that it waits for lets it go on beyond its total time.
+"""The total time of a blocking call: every socket operation ends within it.
 
-The time-outs of httpx are for one operation each: an answer that trickles is in time for ever. So
-the network under a client is wrapped, and each operation gets at most what is left of the call. A
-client that the shop uses for other calls as well does those as before. A call by a transport that
-cannot be wrapped is made in a thread, which is left to itself when the time is over.
+A time-out of httpx is for one operation, so an answer that comes byte by byte never times out.
+Therefore the network under a client is wrapped: each operation may take at most the seconds that
+are left of the call. The shop's other calls with the same client are not limited. If a transport
+cannot be wrapped, the call runs in a thread, which is abandoned when the time is over.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 __all__ = ["NotConnected", "TooLate", "deadline", "guard", "in_thread"]
 
 T = TypeVar("T")
-_PIECE = 4096  # bytes that are written at once: a reader that trickles gains little by each
+_PIECE = 4096  # bytes in one write: a slow reader delays each write only a little
 _AT: ContextVar[float | None] = ContextVar("aplus_deadline", default=None)
 
 
 class TooLate(Exception):
-    """The call's time was over."""
+    """The total time of the call is over."""
 
 
 class NotConnected(TooLate):
-    """No connection came about in time, so that no byte of the request left."""
+    """There was no connection in time: nothing of the request was sent."""
 
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Let no socket operation of this thread's guarded clients go on beyond `seconds` from now."""
+    """End each socket operation of this thread's guarded clients `seconds` from now."""
     token = _AT.set(time.monotonic() + seconds)
     try:
         yield
@@ -57,14 +57,14 @@ def _left(timeout: float | None, *, is_connecting: bool = False) -> float | None
     left = at - time.monotonic()
     if left <= 0:
         kind = NotConnected if is_connecting else TooLate
-        raise kind("the time for the whole call was over")
+        raise kind("the time for the whole call is over")
     return left if timeout is None else min(left, timeout)
 
 
 def in_thread(function: Callable[[], T], timeout: float | None) -> T:
     """Return what `function` returns; raise TooLate if that takes longer than `timeout` seconds.
 
-    It runs in a thread of its own, with the context of the caller; nobody can end it.
+    It runs in a new thread with the caller's context. The thread is not stopped when it is late.
     """
     outcome: list[tuple[bool, Any]] = []
 
@@ -79,7 +79,7 @@ def in_thread(function: Callable[[], T], timeout: float | None) -> T:
     thread.start()
     thread.join(timeout)
     if not outcome:
-        raise TooLate("the time for the whole call was over")
+        raise TooLate("the time for the whole call is over")
     is_result, value = outcome[0]
     if not is_result:
         raise value
@@ -88,7 +88,7 @@ def in_thread(function: Callable[[], T], timeout: float | None) -> T:
 
 
 def guard(client: Any) -> bool:
-    """Wrap the network under every transport of a client; return whether that could be done.
+    """Wrap the network under every transport of a client; return whether all could be wrapped.
 
     Transports of httpx that have no network, such as MockTransport, need no guard.
     """
@@ -103,7 +103,7 @@ def guard(client: Any) -> bool:
 
 
 def _guard_pool(pool: Any) -> None:
-    """Wrap the backend of a connection pool, and the connections that are open already."""
+    """Wrap the backend of a connection pool and its open connections."""
     if isinstance(pool._network_backend, _Backend):  # noqa: SLF001  # httpx offers no other way
         return
     pool._network_backend = _Backend(pool._network_backend)  # noqa: SLF001
@@ -126,13 +126,13 @@ class _Backend:
     def connect_tcp(
         self, host: str, port: int, timeout: float | None = None, **options: Any
     ) -> _Stream:
-        """Connect to the first address of the host that answers; each gets its share of the time.
+        """Connect to the first address that answers; each address gets a share of the time.
 
-        A host with a dead address (often that of IPv6) is reached by the next one in time.
+        So there is time left for the next one if an address is dead, as IPv6 often is.
         """
-        if _AT.get() is None:  # a call of the shop's own
+        if _AT.get() is None:  # a call that the shop makes itself
             return _Stream(self._inner.connect_tcp(host, port, timeout=timeout, **options))
-        # A backend of the shop's own may know hosts that the system does not.
+        # The shop's own backend may resolve names that the system does not know.
         is_plain = type(self._inner).__name__ == "SyncBackend"
         addresses = _addresses(host, port) if is_plain else [host]
         while True:
@@ -161,20 +161,20 @@ class _Backend:
 def _addresses(host: str, port: int) -> list[str]:
     """Return the addresses of a host; raise NotConnected if its name is not resolved in time.
 
-    The system's resolver knows no time-out, so it is asked in a thread.
+    It is resolved in a thread, because `getaddrinfo` has no time-out.
     """
     with suppress(ValueError):
         return [str(ipaddress.ip_address(host))]
     try:
-        found = in_thread(
+        answers = in_thread(
             lambda: socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM),
             _left(None, is_connecting=True),
         )
     except TooLate as error:
         raise NotConnected(f"the name {host} was not resolved in time") from error
     except (OSError, UnicodeError):
-        return [host]  # the library has its own error for it
-    return list(dict.fromkeys(str(one[4][0]) for one in found))
+        return [host]  # the library raises its own error for it
+    return list(dict.fromkeys(str(answer[4][0]) for answer in answers))
 
 
 class _Stream:
@@ -184,19 +184,19 @@ class _Stream:
         self._inner = inner
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Read what is there."""
+        """Read at most `max_bytes`."""
         content: bytes = self._inner.read(max_bytes, timeout=_left(timeout))
         return content
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Write all of it."""
+        """Write the whole buffer."""
         for start in range(0, len(buffer), _PIECE):
             self._inner.write(buffer[start : start + _PIECE], timeout=_left(timeout))
 
     def start_tls(
         self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
     ) -> _Stream:
-        """Shake hands."""
+        """Return a stream with TLS over this one."""
         left = _left(timeout, is_connecting=True)
         wire = self._inner.get_extra_info("socket")
         library = vars(sys.modules[type(self._inner).__module__])
@@ -216,12 +216,12 @@ class _Stream:
         self._inner.close()
 
     def get_extra_info(self, info: str) -> Any:
-        """Return what the library wants to know of the socket."""
+        """Return a detail of the socket, such as `ssl_object`."""
         return self._inner.get_extra_info(info)
 
 
 class _Wire:
-    """A socket under two layers of TLS, where one read of the upper is many of the lower one."""
+    """A TLS socket that carries TLS: each of its many operations is within the deadline."""
 
     def __init__(self, inner: ssl.SSLSocket) -> None:
         self._inner = inner
@@ -232,12 +232,12 @@ class _Wire:
         self._timeout = timeout
 
     def recv(self, size: int) -> bytes:
-        """Receive within what is left."""
+        """Receive at most `size` bytes within the deadline."""
         self._inner.settimeout(_left(self._timeout))
         return self._inner.recv(size)
 
     def sendall(self, buffer: bytes) -> None:
-        """Send within what is left."""
+        """Send the whole buffer within the deadline."""
         self._inner.settimeout(_left(self._timeout))
         self._inner.sendall(buffer)
 

@@ -1,4 +1,4 @@
-"""The two drivers of flows: the same loop, once blocking and once awaiting."""
+"""The two drivers of flows: the same loop, blocking and awaiting."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ T = TypeVar("T")
 
 
 def run(flow: Flow[T], perform: Callable[[Effect], Any]) -> T:
-    """Run a flow to its end; `perform` does each effect, its errors are raised in the flow."""
+    """Return the result of a flow; errors of `perform` are raised inside the flow."""
     try:
         effect = next(flow)
         while True:
             try:
                 outcome = perform(effect)
-            except Exception as error:  # the flow decides what it means
+            except Exception as error:  # the flow decides what it means for the payment
                 effect = flow.throw(error)
             else:
                 effect = flow.send(outcome)
@@ -33,13 +33,13 @@ def run(flow: Flow[T], perform: Callable[[Effect], Any]) -> T:
 
 
 async def run_async(flow: Flow[T], perform: Callable[[Effect], Awaitable[Any]]) -> T:
-    """Run a flow to its end; `perform` awaits each effect. Cancellation closes the flow."""
+    """Return the result of a flow; the same as `run`, and cancellation closes the flow."""
     try:
         effect = next(flow)
         while True:
             try:
                 outcome = await perform(effect)
-            except Exception as error:  # the flow decides what it means
+            except Exception as error:  # the flow decides what it means for the payment
                 effect = flow.throw(error)
             else:
                 effect = flow.send(outcome)

@@ -1,4 +1,4 @@
-"""Making HTTP clients, and saying which variable of the environment keeps one from being made."""
+"""HTTP clients; an error names the environment variable that is wrong."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientError", "make_client", "preferred_library"]
 
-_KEPT = 20  # idle connections
+_MOST_IDLE = 20  # connections
 _PROXIES = ("HTTPS_PROXY", "ALL_PROXY", "HTTP_PROXY")
 
 
@@ -24,20 +24,20 @@ class ClientError(ConfigurationError, NotSent):
 
 
 def preferred_library() -> Any:
-    """Return the HTTP library for clients of our own: httpx2 if it is installed, else httpx."""
+    """Return the HTTP library to make clients with: httpx2 if it is installed, else httpx."""
     return import_module("httpx2" if find_spec("httpx2") else "httpx")
 
 
 def make_client(library: Any, kind: str, url: str) -> Any:
-    """Make a Client or AsyncClient for an address; raise ClientError that names the variable."""
+    """Return a Client or AsyncClient for an address; raise ClientError if none can be made."""
     try:
         return getattr(library, kind)(
             follow_redirects=False,
-            # A proxy of the environment must not get requests that are for this machine.
+            # A simulator on this machine (http) must not be asked through a proxy.
             trust_env=url.startswith("https://"),
-            # No call waits for the connection of another: a refund goes out while inquiries hang.
-            # There are as many calls as the server has requests, and each ends in time.
-            limits=library.Limits(max_connections=None, max_keepalive_connections=_KEPT),
+            # No limit, so that a refund need not wait for inquiries that hang. There are only as
+            # many calls as the server has requests, and each has its deadline.
+            limits=library.Limits(max_connections=None, max_keepalive_connections=_MOST_IDLE),
         )
     except Exception as error:
         # Not `from error`: the library's own message may quote a proxy's address and its password.
@@ -72,7 +72,7 @@ def _reason(library: Any, error: Exception) -> str:
 
 
 def _certificates() -> str:
-    """Say which of the variables about TLS is wrong, each tried alone."""
+    """Return which variable about TLS is wrong; each is tried alone."""
     for name, path in _set(("SSL_CERT_FILE",)):
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
@@ -87,7 +87,7 @@ _UNSET = "correct or unset it"
 
 
 def _set(names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Return those of the variables that are set, in either case, as they are written."""
+    """Yield name and value of the variables that are set, in lower or upper case."""
     for name in names:
         for spelling in (name.lower(), name):
             if os.environ.get(spelling):

@@ -1,8 +1,8 @@
-"""Knowing that the shop's hook runs inside a transaction of the store.
+"""A mark while a hook of the shop runs inside a transaction of the store.
 
-What a hook asks of the same store would wait for the very transaction that waits for the hook. So
-writing is refused at once: the mark is a context variable, which follows the hook into threads of
-ours and onto the event loop. Reading is fine; it does not see what the hook has not committed.
+If such a hook wrote to the same store, the write would wait for the transaction and the transaction
+for the hook. So the write is refused at once. The mark is a context variable: it is also seen in
+our threads and on the event loop. Reading is allowed; it does not see what is not yet committed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _hooks: ContextVar[tuple[_Hook, ...]] = ContextVar("aplus_hooks", default=())
 
 @contextmanager
 def recording(store: object, hook: str, payment_request_id: str) -> Iterator[None]:
-    """Mark what happens meanwhile as done by a hook inside a transaction of this store."""
+    """Mark the body of `with` as a hook inside a transaction of this store."""
     token = _hooks.set((*_hooks.get(), _Hook(store, hook, payment_request_id)))
     try:
         yield
@@ -42,15 +42,15 @@ def recording(store: object, hook: str, payment_request_id: str) -> Iterator[Non
 
 
 def refuse_inside(store: object, method: str) -> None:
-    """Raise WouldDeadlock if a hook inside a transaction of this store wants to write to it.
+    """Raise WouldDeadlock if this runs in a hook inside a transaction of this store.
 
     Source: the payment and its hook are one transaction, which would wait for itself.
     """
-    for one in _hooks.get():
-        if one.store is store:
+    for hook in _hooks.get():
+        if hook.store is store:
             raise WouldDeadlock(
-                f"payment {one.payment_request_id}: {one.name} asked for something that writes to "
-                f"the store ({method}) while the transaction of the hook itself is open, and would "
-                "wait for itself; do it after the hook has returned, such as in a job that the "
-                "hook writes down by details.connection"
+                f"payment {hook.payment_request_id}: {hook.name} asked for something that writes "
+                f"to the store ({method}) while the transaction of the hook itself is open, and "
+                "would wait for itself; do it after the hook has returned, such as in a job that "
+                "the hook stores through details.connection"
             )

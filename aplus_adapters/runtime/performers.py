@@ -1,11 +1,12 @@
-"""Tying effects to what does them: store, hooks, HTTP client and clock.
+"""What performs the effects of flows, with the store, the hooks, the HTTP client and the clock.
 
-Whether a hook or a store method is async is found once, here. Blocking programs refuse async ones
-at start-up; in async programs what may block runs in threads of ours, context variables kept, and a
-store that blocks nothing gets none. Each kind of work has threads of its own, so that none
-waits for another: reading and writing in the store, what tells the shop, and its other hooks. So
-a notification waits for no buyer whose `load_order` is slow, and a hook that reads while its
-transaction is open waits for nobody who waits for that transaction.
+Here it is decided, once, whether a hook or a store method is async. A blocking program refuses
+async ones at start-up. In an async program whatever may block runs in our threads, with the
+caller's context variables; a store that never blocks needs none.
+
+Each kind of work has its own threads and waits for no other: store reads, store writes, hooks that
+report a change, other hooks. So a notification does not wait for a buyer's slow `load_order`, and
+a hook that reads inside its transaction does not wait for those who wait for this transaction.
 """
 
 from __future__ import annotations
@@ -58,12 +59,12 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncPerformer", "Performer"]
 
-_TELLING = {"payment_changed", "refund_changed", "payment_conflict"}
-_THREADS = 40  # of each kind of work as much at once; the next ones wait
+_REPORTING_HOOKS = {"payment_changed", "refund_changed", "payment_conflict"}
+_THREADS = 40  # of each kind; further calls wait
 
 
 class Performer:
-    """Does effects blocking."""
+    """Performs effects and blocks."""
 
     def __init__(self, store: Any, hooks: Any, sender: Sender, clock: Clock) -> None:
         _refuse_async(store, "store", STORE_METHODS)
@@ -81,7 +82,7 @@ class Performer:
         }
 
     def __call__(self, effect: Effect) -> Any:
-        """Do one effect and give its result."""
+        """Perform one effect and return its result."""
         return self._table[type(effect)](effect)
 
     def _call_store(self, effect: CallStore) -> Any:
@@ -108,17 +109,17 @@ class Performer:
 
 
 class AsyncPerformer:
-    """Does effects awaiting."""
+    """Performs effects and awaits."""
 
     def __init__(self, store: Any, hooks: Any, sender: AsyncSender, clock: Clock) -> None:
         self._store, self._hooks = store, hooks
         self._is_immediate = all(
             callable(getattr(store, name, None)) for name in ("try_record", "record_async")
         )
-        every = ((store, STORE_METHODS), (hooks, (*REQUIRED_HOOKS, *OPTIONAL_HOOKS)))
+        owners = ((store, STORE_METHODS), (hooks, (*REQUIRED_HOOKS, *OPTIONAL_HOOKS)))
         self._async = {
             name
-            for owner, names in every
+            for owner, names in owners
             for name in names
             if _is_async(getattr(owner, name, None))
         }
@@ -128,8 +129,8 @@ class AsyncPerformer:
         self._hooks_await = inside <= self._async
         self._reading = ThreadPoolExecutor(_THREADS, thread_name_prefix="aplus-read")
         self._writing = ThreadPoolExecutor(_THREADS, thread_name_prefix="aplus-write")
-        self._telling = OwnThreads(_THREADS, "aplus-tell")
-        self._asking = OwnThreads(_THREADS, "aplus-ask")
+        self._reporting_threads = OwnThreads(_THREADS, "aplus-report")
+        self._hook_threads = OwnThreads(_THREADS, "aplus-hook")
         self._table: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             Now: _without_waiting(clock.now),
             Draw: _without_waiting(clock.draw),
@@ -142,27 +143,27 @@ class AsyncPerformer:
         }
 
     async def __call__(self, effect: Effect) -> Any:
-        """Do one effect and give its result."""
+        """Perform one effect and return its result."""
         return await self._table[type(effect)](effect)
 
     def close(self) -> None:
-        """Let the threads end."""
+        """Accept no more calls; idle threads end."""
         self._reading.shutdown(wait=False)
         self._writing.shutdown(wait=False)
-        self._telling.close()
-        self._asking.close()
+        self._reporting_threads.close()
+        self._hook_threads.close()
 
     async def _in_thread(
         self, threads: OwnThreads | Executor, function: Callable[..., Any], *arguments: Any
     ) -> Any:
         call = partial(contextvars.copy_context().run, function, *arguments)
         try:
-            done = asyncio.wrap_future(threads.submit(call))
+            future = asyncio.wrap_future(threads.submit(call))
         except RuntimeError as error:
             raise StoreError(
                 f"the payments were closed while a request was being answered ({error})"
             ) from None
-        return await done
+        return await future
 
     async def _call_store(self, effect: CallStore) -> Any:
         method = getattr(self._store, effect.method)
@@ -181,14 +182,14 @@ class AsyncPerformer:
         if effect.name in self._async:
             return await _as_hook_error_async(effect.name, hook, effect.details)
         call = partial(_as_hook_error, awaits=_unchanged)
-        threads = self._telling if effect.name in _TELLING else self._asking
+        threads = self._reporting_threads if effect.name in _REPORTING_HOOKS else self._hook_threads
         answer = await self._in_thread(threads, call, effect.name, hook, effect.details)
-        if inspect.isawaitable(answer):  # a decorator that is not async around a hook that is
+        if inspect.isawaitable(answer):  # a plain decorator around an async hook
             return await _as_hook_error_async(effect.name, _unchanged, answer)
         return answer
 
     async def _record(self, effect: Record) -> Any:
-        """Record with the hook inside: in the store's thread, or awaited while that waits."""
+        """Record an observation; its hooks run inside the transaction, in a thread or awaited."""
         refuse_inside(self._store, "record")
         record = self._store.record
         arguments = (effect.payment_request_id, effect.observation)
@@ -199,8 +200,8 @@ class AsyncPerformer:
             if transition is not None:
                 return transition
             if self._hooks_await:
-                told = self._store.record_async
-                return await _as_store_error_async("record", told, *arguments, self._inside)
+                record_async = self._store.record_async
+                return await _as_store_error_async("record", record_async, *arguments, self._inside)
         loop = asyncio.get_running_loop()
 
         def inside(transition: Transition, connection: Any) -> None:
@@ -210,7 +211,7 @@ class AsyncPerformer:
                     _as_hook_error(call.name, hook, call.details, awaits=partial(_await_on, loop))
 
         call = (_as_store_error, "record", record, *arguments, inside)
-        return await self._in_thread(self._telling, *call)
+        return await self._in_thread(self._reporting_threads, *call)
 
     async def _inside(self, transition: Transition, connection: Any) -> None:
         for call in _calls(self._hooks, transition, connection):
@@ -219,7 +220,7 @@ class AsyncPerformer:
 
 
 def _calls(hooks: Any, transition: Transition, connection: Any) -> list[CallHook]:
-    """Say which hooks a transition calls inside the store's transaction."""
+    """Return the hooks that a transition calls inside the store's transaction."""
     attempt, observation = transition.after, transition.observation
     calls = []
     if transition.became_final:
@@ -230,13 +231,13 @@ def _calls(hooks: Any, transition: Transition, connection: Any) -> list[CallHook
         and transition.refund is not None
         and getattr(hooks, "refund_changed", None) is not None
     ):
-        told = RefundDetails(
+        refund_details = RefundDetails(
             attempt=attempt,
             refund=transition.refund,
             observation=observation,
             connection=connection,
         )
-        calls.append(CallHook("refund_changed", told))
+        calls.append(CallHook("refund_changed", refund_details))
     return calls
 
 
@@ -248,24 +249,23 @@ def _refuse_awaitable(answer: Any) -> Any:
     if inspect.iscoroutine(answer):
         answer.close()
     raise ConfigurationError(
-        f"found a {type(answer).__name__} as its answer, which a WSGI program cannot await; make "
-        "the hook plain or serve the shop by ASGI"
+        f"hook returned an awaitable ({type(answer).__name__}); make it synchronous or use ASGI"
     )
 
 
 def _await_on(loop: asyncio.AbstractEventLoop, answer: Awaitable[Any]) -> Any:
-    """Wait, in the store's thread, for what a hook does on the loop; not for one that has ended."""
+    """Return a hook's result from the event loop; raise StoreError if the loop has ended."""
 
     async def awaited() -> Any:
         return await answer
 
-    done = asyncio.run_coroutine_threadsafe(awaited(), loop)
+    future = asyncio.run_coroutine_threadsafe(awaited(), loop)
     while True:
         try:
-            return done.result(timeout=1.0)
+            return future.result(timeout=1.0)
         except TimeoutError:
-            if done.done():
-                raise  # the hook's own
+            if future.done():
+                raise  # the hook itself raised it
             if loop.is_closed():
                 raise StoreError(
                     "the event loop ended before the hook did; nothing was stored"
@@ -284,7 +284,7 @@ def _is_async(function: Any) -> bool:
         function = function.func
     if not callable(function):
         return False
-    # Of an object that can be called, its class says it.
+    # An object with an async __call__ is async, too.
     return any(map(inspect.iscoroutinefunction, (function, type(function).__call__)))
 
 
@@ -334,7 +334,7 @@ def _as_hook_error(
     *,
     awaits: Callable[[Any], Any] = _refuse_awaitable,
 ) -> Any:
-    """Call a hook; `awaits` is given what it answers if that is yet to be awaited."""
+    """Return a hook's answer; `awaits` turns an awaitable into its result."""
     try:
         answer = function(details)
         return awaits(answer) if inspect.isawaitable(answer) else answer
@@ -352,15 +352,15 @@ async def _as_hook_error_async(
 
 
 def _hook_error(name: str, error: Exception) -> HookError:
-    hide_values(error)  # of what the hook wrote by our connection
-    # Our own errors hold no secret and say what to do; what others say is in the traceback.
-    said = f": {error}" if isinstance(error, AplusError) else ""
+    hide_values(error)  # of statements that the hook ran on our connection
+    # Our errors hold no secret; the text of others may, so it is left to the traceback.
+    message = f": {error}" if isinstance(error, AplusError) else ""
     where = _place_of(error)
-    return HookError(f"hook {name}: raised {type(error).__name__}{where}{said}", hook=name)
+    return HookError(f"hook {name}: raised {type(error).__name__}{where}{message}", hook=name)
 
 
 def _place_of(error: Exception) -> str:
-    """Say in which line an error came up of the file that the hook is in."""
+    """Return the line of the hook's file in which an error was raised."""
     file, place = "", ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         module = frame.f_globals.get("__name__", "")

@@ -1,7 +1,7 @@
-"""Running flows both ways, with the clients and threads that this process has opened for it.
+"""Runs flows, blocking or awaiting, with HTTP clients and threads of this process.
 
-Nothing is opened before it is needed, and what a master process has opened before a fork is left
-to it: a worker opens its own.
+They are opened when they are first needed. A worker opens its own after a fork and leaves those of
+the master process alone.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Runner:
-    """Runs flows against a store and hooks, with the shop's own HTTP clients where it gave some.
+    """Runs flows with a store, hooks and, if the shop has passed them, its own HTTP clients.
 
     Raises ConfigurationError for a client that cannot be used.
     """
@@ -33,14 +33,14 @@ class Runner:
     def __init__(
         self, store: Any, hooks: Any, *, client: Any, async_client: Any, clock: Clock
     ) -> None:
-        # A sender that is given a client opens nothing; it knows which clients it can use.
+        # With a client a sender opens nothing, and raises if it cannot use the client.
         if client is not None:
             Sender(client)
         if async_client is not None:
             AsyncSender(async_client)
         self._store, self._hooks, self._clock = store, hooks, clock
         self._client, self._async_client = client, async_client
-        # By process: one that a master's thread held at the fork would stay locked for ever.
+        # By process id: a lock held in the master at the fork would stay locked for ever.
         self._locks: dict[int, Lock] = {}
         self._process = os.getpid()
         self._blocking: tuple[Performer, Sender] | None = None
@@ -48,7 +48,7 @@ class Runner:
 
     @property
     def performer(self) -> Performer:
-        """Return what does effects blocking; ConfigurationError if a hook or the store is async."""
+        """Return the blocking performer; raise ConfigurationError if hooks or store are async."""
         with self._lock():
             self._renew_after_fork()
             if self._blocking is None:
@@ -59,7 +59,7 @@ class Runner:
 
     @property
     def async_performer(self) -> AsyncPerformer:
-        """Return what does effects awaiting."""
+        """Return the awaiting performer."""
         with self._lock():
             self._renew_after_fork()
             if self._awaiting is None:
@@ -69,11 +69,11 @@ class Runner:
             return self._awaiting[0]
 
     def run(self, flow: Flow[T]) -> T:
-        """Run a flow to its end, blocking."""
+        """Return the result of a flow; block meanwhile."""
         return run(flow, self.performer)
 
     async def run_async(self, flow: Flow[T]) -> T:
-        """Run a flow to its end, awaiting."""
+        """Return the result of a flow; await meanwhile."""
         return await run_async(flow, self.async_performer)
 
     def close(self) -> None:
@@ -97,7 +97,7 @@ class Runner:
         return self._locks.setdefault(os.getpid(), Lock())
 
     def _renew_after_fork(self) -> None:
-        """Open everything anew in a forked worker: connections and threads are its master's."""
+        """In a forked worker, forget the clients and threads of the master process."""
         if self._process != os.getpid():
             self._process, self._blocking, self._awaiting = os.getpid(), None, None
             for client in (self._client, self._async_client):

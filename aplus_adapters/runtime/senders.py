@@ -1,7 +1,7 @@
-"""Sending signed requests over HTTPS, once each, with a total time and errors of our own.
+"""Sends a signed request over HTTPS, once, within a total time; raises only our errors.
 
-httpx2 is the maintained continuation of httpx with the same interface: it is preferred when it is
-installed, and a client of either may be handed in.
+httpx2 is the maintained continuation of httpx with the same interface. It is preferred if it is
+installed. The shop may pass a client of either.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ __all__ = ["AsyncSender", "Sender", "preferred_library"]
 
 MAX_ANSWER = 1 << 20  # bytes; a legal answer has a few thousand
 _CONNECT = 3.0  # seconds
-_TURN = 200  # chunks after which the event loop gets its turn
+_CHUNKS_PER_YIELD = 200  # then other tasks of the event loop may run
 _NOT_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol")
 
 
 class Sender:
     """Blocking: one pooled client per account, or the shop's own for all.
 
-    A client of the shop's own is held to the total time as well. If its transport cannot be made
-    to keep it (one that uses another HTTP library), each call is made in a thread, which goes on
-    by itself when the time is over.
+    The shop's own client is held to the total time, too. If its transport cannot be limited
+    (because it uses another HTTP library), each call runs in a thread, which is abandoned when the
+    time is over.
     """
 
     def __init__(self, client: Any = None) -> None:
@@ -49,9 +49,10 @@ class Sender:
         self._process = os.getpid()
 
     def send(self, request: SignedRequest, timeout: float) -> Answer:
-        """Send once; `timeout` is seconds for the whole call.
+        """Return the answer to a request that is sent once; `timeout` is seconds in total.
 
-        Raises NotSent, also as a ConfigurationError where no client can be made; OutcomeUnknown.
+        Raises NotSent or OutcomeUnknown. If no client can be made, the NotSent is also a
+        ConfigurationError.
         """
         self._renew_after_fork()
         client = self._client(request) if self._shops_own is None else self._shops_own
@@ -76,14 +77,14 @@ class Sender:
             return _answer(response, body)
 
     def _client(self, request: SignedRequest) -> Any:
-        with self._lock:  # as making a client takes the time of many calls
+        with self._lock:  # making a client takes as long as many calls
             if request.client_id not in self._clients:
-                made = make_client(self._library, "Client", request.url)
-                self._clients[request.client_id] = made
+                client = make_client(self._library, "Client", request.url)
+                self._clients[request.client_id] = client
             return self._clients[request.client_id]
 
     def _renew_after_fork(self) -> None:
-        """Use no connection of the process that this one was forked from."""
+        """In a forked worker, forget the connections of the master process."""
         if self._process != os.getpid():
             self._process, self._clients, self._lock = os.getpid(), {}, Lock()
             if self._shops_own is not None:
@@ -99,7 +100,7 @@ class Sender:
 class AsyncSender:
     """Awaiting: one pooled client per account and event loop, or the shop's own for all.
 
-    Those made here are closed with their loop, as `asyncio.run` ends it.
+    Clients made here are closed when their loop ends, as with `asyncio.run`.
     """
 
     def __init__(self, client: Any = None) -> None:
@@ -109,13 +110,14 @@ class AsyncSender:
         self._process = os.getpid()
 
     async def send(self, request: SignedRequest, timeout: float) -> Answer:
-        """Send once; `timeout` is seconds for the whole call.
+        """Return the answer to a request that is sent once; `timeout` is seconds in total.
 
-        Raises NotSent, also as a ConfigurationError where no client can be made; OutcomeUnknown.
+        Raises NotSent or OutcomeUnknown. If no client can be made, the NotSent is also a
+        ConfigurationError.
         """
         self._renew_after_fork()
         client = await self._client(request) if self._shops_own is None else self._shops_own
-        # The time-out below watches the time: an error beside it would have its clean-up cancelled.
+        # asyncio.timeout watches the time. A second watch in the body could raise while it cancels.
         body = _Body(request, math.inf)
         try:
             async with (
@@ -126,8 +128,8 @@ class AsyncSender:
                     body.add(response.content)
                 else:
                     async for chunk in response.aiter_raw():
-                        if body.add(chunk) % _TURN == 0:
-                            await asyncio.sleep(0)  # tiny chunks come without any wait
+                        if body.add(chunk) % _CHUNKS_PER_YIELD == 0:
+                            await asyncio.sleep(0)  # chunks in the buffer come without a wait
                 return _answer(response, body)
         except Exception as error:
             raise _translated(self._library, request, error) from error
@@ -141,12 +143,12 @@ class AsyncSender:
             mine = self._loops[loop] = _OfLoop()
             await mine.closer.__anext__()
         if request.client_id not in mine.clients:
-            made = make_client(self._library, "AsyncClient", request.url)
-            mine.clients[request.client_id] = made
+            client = make_client(self._library, "AsyncClient", request.url)
+            mine.clients[request.client_id] = client
         return mine.clients[request.client_id]
 
     def _renew_after_fork(self) -> None:
-        """Use no connection of the process that this one was forked from."""
+        """In a forked worker, forget the connections of the master process."""
         if self._process != os.getpid():
             self._process, self._loops = os.getpid(), {}
             if self._shops_own is not None:
@@ -163,8 +165,8 @@ class AsyncSender:
 class _OfLoop:
     """The clients of one event loop.
 
-    `closer` is an asynchronous generator, which is what every loop closes before it ends: the one
-    public way to be told of the end while connections can still be closed.
+    `closer` is an asynchronous generator, because a loop closes its generators before it ends.
+    That is the only public way to close connections while the loop still runs.
     """
 
     def __init__(self) -> None:
@@ -181,7 +183,7 @@ async def _closing(clients: dict[str, Any]) -> AsyncGenerator[None]:
 
 
 class _Body:
-    """The bytes of an answer, as far as they have come."""
+    """The bytes of an answer that have arrived."""
 
     def __init__(self, request: SignedRequest, timeout: float) -> None:
         self._path, self._timeout = request.path, timeout
@@ -200,18 +202,18 @@ class _Body:
         return len(self._chunks)
 
     def whole(self) -> bytes:
-        """Return all of them."""
+        """Return all bytes."""
         return b"".join(self._chunks)
 
 
 def _arguments(library: Any, request: SignedRequest, timeout: float) -> dict[str, Any]:
-    # Ends before the whole call does, so that it is known that nothing was sent.
+    # Shorter than the whole call, so that a late connection is known as NotSent.
     before = 0.9 * timeout
     return {
         "method": "POST",
         "url": request.url,
         "content": request.body,
-        # The signature covers the bytes of the answer: nothing may compress them on the way.
+        # The signature is over these bytes: nothing may compress them on the way.
         "headers": [*request.headers, ("Accept-Encoding", "identity")],
         "timeout": library.Timeout(timeout, connect=min(_CONNECT, before), pool=before),
         "follow_redirects": False,

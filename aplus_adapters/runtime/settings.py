@@ -1,4 +1,4 @@
-"""Reading an account from environment variables and the key files that they name."""
+"""An account from environment variables and the key files that they name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Account", "read_settings"]
 
 _PLAIN = ("environment", "key_version", "settlement_currency", "agent_token", "signed_path")
 _QUOTES = "'\""
-_MAX_FILE = 65536  # bytes; no key is as long, and a device has no end
+_MAX_FILE = 65536  # bytes; longer than any key, and a device such as /dev/zero has no end
 _KEY_ITSELF = re.compile(r"[A-Za-z0-9+/=_\-\s\\]{100,}")
 _WORDS = {"true": True, "false": False}
 
@@ -28,19 +28,19 @@ _WORDS = {"true": True, "false": False}
 def read_settings(environ: Mapping[str, str], prefix: str) -> dict[str, Any]:
     """Return the arguments for an Account; see `Account.from_env` for the variables.
 
-    Raises ConfigurationError that names every missing variable at once, or the one that is wrong.
+    Raises ConfigurationError that names all missing variables, or the first wrong one.
     """
-    found = {
+    values = {
         name.removeprefix(prefix): _unquoted(value, prefix, name.removeprefix(prefix))
         for name, value in environ.items()
         if name.startswith(prefix)
     }
-    found = {name: value for name, value in found.items() if value}
+    values = {name: value for name, value in values.items() if value}
     missing = [
         prefix + name
         for name in ("CLIENT_ID", "GATEWAY", "NOTIFY_URL", "PRIVATE_KEY", "PUBLIC_KEY")
-        if not any(key in found for key in _spellings(name))
-        and not (name == "PUBLIC_KEY" and _versions(found))
+        if not any(key in values for key in _spellings(name))
+        and not (name == "PUBLIC_KEY" and _versions(values))
     ]
     if missing:
         raise ConfigurationError(
@@ -49,17 +49,17 @@ def read_settings(environ: Mapping[str, str], prefix: str) -> dict[str, Any]:
             "`aplus simulator` writes a set for trying out to .aplus/shop.env: load it first"
         )
     settings: dict[str, Any] = {
-        "client_id": found["CLIENT_ID"],
-        "gateway": found["GATEWAY"],
-        "notify_url": found["NOTIFY_URL"],
-        "private_key": PrivateKey.load(*_key(found, prefix, "PRIVATE_KEY")),
-        "alipayplus_keys": _ring(found, prefix),
+        "client_id": values["CLIENT_ID"],
+        "gateway": values["GATEWAY"],
+        "notify_url": values["NOTIFY_URL"],
+        "private_key": PrivateKey.load(*_key(values, prefix, "PRIVATE_KEY")),
+        "alipayplus_keys": _ring(values, prefix),
     }
     for name in _PLAIN:
-        if name.upper() in found:
-            settings[name] = found[name.upper()]
-    if "URLSAFE_SIGNATURES" in found:
-        word = found["URLSAFE_SIGNATURES"].lower()
+        if name.upper() in values:
+            settings[name] = values[name.upper()]
+    if "URLSAFE_SIGNATURES" in values:
+        word = values["URLSAFE_SIGNATURES"].lower()
         if word not in _WORDS:
             raise ConfigurationError(
                 f"{prefix}URLSAFE_SIGNATURES: found {word[:8]!r}, expected true or false"
@@ -71,7 +71,7 @@ def read_settings(environ: Mapping[str, str], prefix: str) -> dict[str, Any]:
 def _unquoted(value: str, prefix: str, name: str) -> str:
     """Return a variable's value without the quotes that `docker --env-file` and cron leave on it.
 
-    Raises ConfigurationError for a quote at one end only; a key's loader says better what it is.
+    Raises ConfigurationError for a quote at one end only. Keys are left to their own loader.
     """
     value = value.strip()
     while len(value) > 1 and value[0] == value[-1] and value[0] in _QUOTES:
@@ -85,13 +85,13 @@ def _unquoted(value: str, prefix: str, name: str) -> str:
     return value
 
 
-def _ring(found: Mapping[str, str], prefix: str) -> KeyRing:
+def _ring(values: Mapping[str, str], prefix: str) -> KeyRing:
     keys: dict[str, PublicKey] = {}
-    if any(name in found for name in _spellings("PUBLIC_KEY")):
-        version = found.get("ALIPAYPLUS_KEY_VERSION", "1")
+    if any(name in values for name in _spellings("PUBLIC_KEY")):
+        version = values.get("ALIPAYPLUS_KEY_VERSION", "1")
         _check_version(version, f"{prefix}ALIPAYPLUS_KEY_VERSION")
-        keys[version] = PublicKey.load(*_key(found, prefix, "PUBLIC_KEY"))
-    for version in _versions(found):
+        keys[version] = PublicKey.load(*_key(values, prefix, "PUBLIC_KEY"))
+    for version in _versions(values):
         name = f"PUBLIC_KEY_{version}"
         _check_version(version, f"{prefix}{name}"[:60])
         if version in keys:
@@ -99,7 +99,7 @@ def _ring(found: Mapping[str, str], prefix: str) -> KeyRing:
                 f"{prefix}{name}: found two keys for keyVersion {version!r}, expected one; "
                 f"set {prefix}ALIPAYPLUS_KEY_VERSION for the unnumbered one"
             )
-        keys[version] = PublicKey.load(*_key(found, prefix, name))
+        keys[version] = PublicKey.load(*_key(values, prefix, name))
     return KeyRing.of(keys)
 
 
@@ -111,9 +111,9 @@ def _check_version(version: str, variable: str) -> None:
         )
 
 
-def _versions(found: Mapping[str, str]) -> list[str]:
+def _versions(values: Mapping[str, str]) -> list[str]:
     """Return the key versions that variables such as PUBLIC_KEY_2 or PUBLIC_KEY_2_FILE name."""
-    matches = (re.fullmatch(r"PUBLIC_KEY_((?!FILE$).+?)(?:_FILE)?", name) for name in found)
+    matches = (re.fullmatch(r"PUBLIC_KEY_((?!FILE$).+?)(?:_FILE)?", name) for name in values)
     return sorted({match[1] for match in matches if match})
 
 
@@ -121,11 +121,11 @@ def _spellings(name: str) -> tuple[str, str]:
     return name, f"{name}_FILE"
 
 
-def _key(found: Mapping[str, str], prefix: str, name: str) -> tuple[str | bytes, str]:
-    """Return the key's text or bytes, and what to call it in an error."""
-    if name in found:
-        return found[name], prefix + name
-    variable, value = f"{prefix}{name}_FILE", found[f"{name}_FILE"]
+def _key(values: Mapping[str, str], prefix: str, name: str) -> tuple[str | bytes, str]:
+    """Return the key's text or bytes, and its name for an error message."""
+    if name in values:
+        return values[name], prefix + name
+    variable, value = f"{prefix}{name}_FILE", values[f"{name}_FILE"]
     looks_like_a_key = "-----" in value or "\n" in value or _KEY_ITSELF.fullmatch(value)
     if looks_like_a_key and not _is_file(value):
         raise ConfigurationError(
@@ -160,16 +160,17 @@ class Account(account.Account):
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, prefix: str = "APLUS_") -> Account:
-        """Make an account from the environment; ConfigurationError names what is missing.
+        """Return an account from the environment; raise ConfigurationError if it is wrong.
 
         Required: APLUS_CLIENT_ID, APLUS_GATEWAY, APLUS_NOTIFY_URL, our key in APLUS_PRIVATE_KEY or
-        its file in APLUS_PRIVATE_KEY_FILE, Alipay+'s key likewise in APLUS_PUBLIC_KEY[_FILE].
+        its file in APLUS_PRIVATE_KEY_FILE, Alipay+'s key in APLUS_PUBLIC_KEY or its file in
+        APLUS_PUBLIC_KEY_FILE.
         Further keys of Alipay+ by their keyVersion: APLUS_PUBLIC_KEY_2, APLUS_PUBLIC_KEY_2_FILE.
         Optional: APLUS_ENVIRONMENT (production, sandbox, simulator), APLUS_KEY_VERSION (of our
         key), APLUS_ALIPAYPLUS_KEY_VERSION (of the unnumbered APLUS_PUBLIC_KEY; 1 by default),
         APLUS_SETTLEMENT_CURRENCY, APLUS_AGENT_TOKEN, APLUS_SIGNED_PATH, APLUS_URLSAFE_SIGNATURES
-        (true or false). `environ` is os.environ by default, `prefix` another word than APLUS_ for a
-        second account.
+        (true or false). `environ` is os.environ by default; `prefix` replaces APLUS_ for a second
+        account.
         """
         settings = read_settings(os.environ if environ is None else environ, prefix)
         try:

@@ -1,7 +1,7 @@
-"""Threads for the shop's plain hooks under ASGI, each for one call.
+"""Threads for the shop's plain hooks under ASGI; each thread makes one call and ends.
 
-What the shop's code leaves behind in a thread, such as the session of a `scoped_session` or a
-connection of Django, ends with it: nothing is handed on to the next call.
+So the next call does not meet what the shop's code left in the thread, such as the session of a
+`scoped_session` or a connection of Django.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class OwnThreads:
-    """Runs each call in a thread of its own, `most` of them at once; the others wait their turn."""
+    """Runs each call in a new thread, at most `most` at the same time; further calls wait."""
 
     def __init__(self, most: int, name: str) -> None:
         self._most, self._name = most, name
@@ -30,7 +30,7 @@ class OwnThreads:
         self._is_closed = False
 
     def submit(self, call: Callable[[], T], /) -> Future[T]:
-        """Run a call as soon as there is room; RuntimeError once this is closed."""
+        """Run a call as soon as a thread is free; raise RuntimeError if this is closed."""
         future: Future[T] = Future()
         work = (future, call)
         with self._lock:
@@ -44,7 +44,7 @@ class OwnThreads:
         return future
 
     def close(self) -> None:
-        """Take no more calls; those that run or wait come to their end."""
+        """Accept no more calls; those that run or wait are completed."""
         with self._lock:
             self._is_closed = True
 

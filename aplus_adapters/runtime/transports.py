@@ -1,7 +1,6 @@
-"""What is under a client of httpx or httpx2: its transports and their connections.
+"""The transports and connections under a client of httpx or httpx2.
 
-Neither library has a public way to them. What is not found here is not an error: whoever asks has
-to do without.
+Neither library has a public way to reach them. If one cannot be reached, no error is raised.
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ __all__ = ["forget_connections", "innermost_transports", "is_of_library"]
 
 
 def forget_connections(client: Any) -> None:
-    """Forget the connections that another process opened: both would talk over them at once."""
+    """Forget connections of another process: both would send over them at the same time."""
     for transport in innermost_transports(client):
         pool: Any = getattr(transport, "_pool", None)
         for name in ("_connections", "_requests"):
             if hasattr(pool, name):
                 setattr(pool, name, [])
-        if hasattr(pool, "_optional_thread_lock"):  # a thread that held it is in the other process
+        if hasattr(pool, "_optional_thread_lock"):  # a thread of the other process may hold it
             pool._optional_thread_lock = type(pool._optional_thread_lock)()  # noqa: SLF001
 
 
 def innermost_transports(client: Any) -> Iterator[Any]:
-    """Return the innermost transports of a client, within transports of the shop's own too."""
+    """Yield the innermost transports of a client, also from inside the shop's own ones."""
     rest = [getattr(client, "_transport", None), *getattr(client, "_mounts", {}).values()]
     seen: set[int] = set()
     while rest:

@@ -392,7 +392,7 @@ def test_a_transport_over_another_http_library_is_left_at_the_total_time(library
         with pytest.raises(NotSent, match="nobody listens"):
             sender.send(evolve(request, body=b"fail"), TOTAL)
         started = time.monotonic()
-        with pytest.raises(OutcomeUnknown, match="the time for the whole call was over"):
+        with pytest.raises(OutcomeUnknown, match="the time for the whole call is over"):
             sender.send(evolve(request, body=b"hang"), TOTAL)
         assert time.monotonic() - started < LATEST
         released.set()

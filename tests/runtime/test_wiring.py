@@ -213,7 +213,7 @@ def test_without_a_loop_an_answer_that_has_to_be_awaited_is_an_error_and_settles
     performer = AplusPay(account=account, store=store, hooks=hooks).performer
     attempt = an_attempt()
     store.add(attempt)
-    remedy = r"raised ConfigurationError: found a coroutine.*make the hook plain or serve"
+    remedy = r"raised ConfigurationError: hook returned an awaitable.*make it synchronous or"
     with pytest.raises(HookError, match=remedy):
         performer(CallHook("load_order", DETAILS))
     with pytest.raises(HookError, match=remedy):
