@@ -151,7 +151,7 @@ def one_order(simulator, made, ref):
 def test_fifty_clicks_by_threads_are_one_order(live, simulator, tmp_path):
     ref = f"threads-{tmp_path.name}"[-60:]
     made = at_once(50, lambda _: live.run(initiate(live.config, ref, BUYER)))
-    one_order(simulator, [(one.payment_request_id, one.state) for one in made], ref)
+    one_order(simulator, [(one.payment_request_id, one.state.value) for one in made], ref)
 
 
 def test_fifty_clicks_by_tasks_are_one_order(live, simulator, tmp_path):
@@ -165,7 +165,7 @@ def test_fifty_clicks_by_tasks_are_one_order(live, simulator, tmp_path):
             await live.aclose()
 
     made = asyncio.run(click())
-    one_order(simulator, [(one.payment_request_id, one.state) for one in made], ref)
+    one_order(simulator, [(one.payment_request_id, one.state.value) for one in made], ref)
 
 
 def test_fifty_clicks_by_processes_are_one_order(database, simulator, simulated_account, tmp_path):
