@@ -1,7 +1,7 @@
-"""What a flow may ask for. A flow is a generator that yields these and is sent their results.
+"""The effects of flows. A flow is a generator that yields effects and is sent their results.
 
-Errors of an effect are raised inside the flow, at its `yield`. The functions below are how flows
-ask: each gives the typed result of one effect.
+An effect's error is raised inside the flow, at its `yield`. Flows use the functions below: each
+yields one effect and returns its typed result.
 """
 
 from __future__ import annotations
@@ -128,8 +128,8 @@ def draw() -> Flow[float]:
 
 def new_request_id() -> Flow[str]:
     """Ask for a new paymentRequestId."""
-    made: str = yield NewRequestId()
-    return made
+    request_id: str = yield NewRequestId()
+    return request_id
 
 
 def sleep(seconds: float) -> Flow[None]:
@@ -144,15 +144,15 @@ def send(request: SignedRequest, timeout: float) -> Flow[Answer]:
 
 
 def add(attempt: Attempt, most: int, since: datetime) -> Flow[Attempt]:
-    """Ask the store to keep a new attempt; gives the one that occupies the order now."""
+    """Ask the store to add an attempt; return the one that occupies the order now."""
     stored: Attempt = yield CallStore("add", (attempt, most, since))
     return stored
 
 
 def get(payment_request_id: str) -> Flow[Attempt | None]:
     """Ask the store for an attempt."""
-    found: Attempt | None = yield CallStore("get", (payment_request_id,))
-    return found
+    attempt: Attempt | None = yield CallStore("get", (payment_request_id,))
+    return attempt
 
 
 def latest(order_ref: str) -> Flow[Attempt | None]:
@@ -185,13 +185,13 @@ def due_refunds(now: datetime, limit: int, client_ids: Sequence[str]) -> Flow[Se
 
 
 def unreported_conflicts(limit: int, client_ids: Sequence[str]) -> Flow[Sequence[Conflict]]:
-    """Ask the store for conflicts that the shop was not told of yet."""
+    """Ask the store for conflicts that were not reported to the shop yet."""
     conflicts: Sequence[Conflict] = yield CallStore("unreported_conflicts", (limit, client_ids))
     return conflicts
 
 
 def conflict_reported(conflict: Conflict) -> Flow[None]:
-    """Ask the store to note that the shop was told of a conflict."""
+    """Ask the store to mark a conflict as reported to the shop."""
     yield CallStore("conflict_reported", (conflict,))
 
 
@@ -208,13 +208,13 @@ def claim_refund(refund_request_id: str, token: int, until: datetime) -> Flow[bo
 
 
 def release_refund(refund_request_id: str, token: int, at: datetime) -> Flow[bool]:
-    """Ask the store to give the claim of a refund back; the next call is to come at `at`."""
+    """Ask the store to release the claim of a refund; the next call is due at `at`."""
     was_mine: bool = yield CallStore("release_refund", (refund_request_id, token, at))
     return was_mine
 
 
 def add_refund(refund: Refund) -> Flow[Refund]:
-    """Ask the store to keep a new refund; gives the stored one if its id is known."""
+    """Ask the store to add a refund; return the stored one if its id is known."""
     stored: Refund = yield CallStore("add_refund", (refund,))
     return stored
 
@@ -226,7 +226,7 @@ def claim(payment_request_id: str, token: int, until: datetime) -> Flow[bool]:
 
 
 def release(payment_request_id: str, token: int, at: datetime) -> Flow[bool]:
-    """Ask the store to give a claim back; the next call is to come at `at`."""
+    """Ask the store to release a claim; the next call is due at `at`."""
     was_mine: bool = yield CallStore("release", (payment_request_id, token, at))
     return was_mine
 
@@ -238,6 +238,6 @@ def record(payment_request_id: str, observation: Observation) -> Flow[Transition
 
 
 def call_hook(name: str, details: Any) -> Flow[Any]:
-    """Ask a hook of the shop."""
+    """Call a hook of the shop."""
     answer = yield CallHook(name, details)
     return answer

@@ -1,4 +1,4 @@
-"""What a shop implements. Each hook is given one frozen details object; sync or async."""
+"""The hooks that a shop implements, sync or async. Each takes one frozen details object."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ OPTIONAL_HOOKS = ("render_order_code", "authorize", "refund_changed")
 
 @frozen(kw_only=True)
 class Visitor:
-    """Who asks: the buyer's browser or till. `native` is the framework's own request object."""
+    """The buyer's browser or till. `native` is the framework's own request object."""
 
     user_agent: str | None = None
     client_ip: str | None = field(default=None, repr=False)
@@ -60,7 +60,7 @@ class Visitor:
 
 @frozen(kw_only=True)
 class LoadOrderDetails:
-    """What `load_order` is asked: the order that the visitor wants to pay."""
+    """The argument of `load_order`: the order that the visitor wants to pay."""
 
     order_ref: str
     visitor: Visitor
@@ -72,16 +72,15 @@ def _as_tuple(goods: Any) -> Any:
 
 @frozen(kw_only=True)
 class OrderToPay:
-    """What `load_order` answers: what the order costs, decided on the server.
+    """The result of `load_order`: what the order costs, decided on the server.
 
     `description` (1 to 256 characters) is shown to the buyer. `order_ref` is the order's canonical
-    reference where the shop's lookup is lenient: `1001`, ` 1001` and `01001` of one order would
-    otherwise be three orders here. `expires_in` shortens the 3
-    minutes that a code lives. `return_url` is where the buyer goes after paying, an address or a
-    path on the notify URL's host (`/orders/17`); by default the payment's page. `client_id` chooses
-    among several accounts.
+    reference. Set it if the shop's lookup is lenient: `1001`, ` 1001` and `01001` would otherwise
+    be three orders here. `expires_in` shortens the 3 minutes that a code lives. `return_url` is
+    where the buyer goes after paying: an address, or a path on the notify URL's host
+    (`/orders/17`); by default the payment's page. `client_id` chooses among several accounts.
 
-    Raises InvalidValue for whatever is wrong in it, in the shop's own line.
+    Raises InvalidValue for a wrong value, in the line of the shop that creates it.
     """
 
     amount: Amount
@@ -98,7 +97,7 @@ class OrderToPay:
     client_id: str | None = None
 
     def __attrs_post_init__(self) -> None:
-        """Refuse in the shop's own line what would fail later, far from it."""
+        """Raise InvalidValue here for what would fail later, far from the shop's line."""
         order_checks.check_amount(self.amount)
         order_checks.check_text("description", self.description, 256)
         if self.order_ref is not None:
@@ -107,7 +106,7 @@ class OrderToPay:
         order_checks.check_kind("buyer", self.buyer, Buyer)
         order_checks.check_kind("shipping", self.shipping, Shipping)
         if self.goods is not None and not (
-            isinstance(self.goods, tuple) and all(isinstance(one, Goods) for one in self.goods)
+            isinstance(self.goods, tuple) and all(isinstance(item, Goods) for item in self.goods)
         ):
             raise InvalidValue(
                 f"OrderToPay goods: found {type(self.goods).__name__}, expected a list or tuple of "
@@ -127,12 +126,12 @@ class OrderToPay:
 
 @frozen(kw_only=True)
 class PaymentDetails(Generic[C_co]):
-    """What `payment_changed` is told: the attempt became final.
+    """The argument of `payment_changed`: the attempt became final.
 
-    `connection` is the store's open transaction where it has one (SQLStore: a SQLAlchemy
-    Connection, or the Session if the store was given the shop's sessions): what is written through
-    it is committed together with the payment. `PaymentDetails[Session]` says its type. Called once
-    per attempt; called again only if it raised or the transaction failed.
+    `connection` is the store's open transaction, if it has one (SQLStore: a SQLAlchemy Connection,
+    or a Session if the store uses the shop's sessions). What is written through it is committed
+    together with the payment. `PaymentDetails[Session]` declares its type. The hook is called once
+    per attempt; it is called again only if it raised or the transaction failed.
     """
 
     attempt: Attempt
@@ -142,7 +141,7 @@ class PaymentDetails(Generic[C_co]):
 
 @frozen(kw_only=True)
 class RefundDetails(Generic[C_co]):
-    """What `refund_changed` is told: a refund succeeded or failed for good.
+    """The argument of `refund_changed`: a refund succeeded or failed for good.
 
     `connection` and the promises are those of PaymentDetails.
     """
@@ -155,9 +154,9 @@ class RefundDetails(Generic[C_co]):
 
 @frozen(kw_only=True)
 class ConflictDetails:
-    """What `payment_conflict` is told: records disagree, money may have to be refunded.
+    """The argument of `payment_conflict`: records disagree, money may have to be refunded.
 
-    Called at least once per conflict, until it returns.
+    The hook is called until it returns, at least once per conflict.
     """
 
     conflict: Conflict
@@ -170,7 +169,7 @@ class ConflictDetails:
 
 @frozen(kw_only=True)
 class RenderDetails:
-    """What `render_order_code` is given: the attempt and the default page's view of it."""
+    """The argument of `render_order_code`: the attempt and the default page's view of it."""
 
     attempt: Attempt
     view: Any
@@ -179,7 +178,7 @@ class RenderDetails:
 
 @frozen(kw_only=True)
 class Rendering:
-    """What `render_order_code` answers: a whole response of the shop's own."""
+    """The result of `render_order_code`: a whole response of the shop's own."""
 
     body: bytes
     content_type: str = "text/html; charset=utf-8"
@@ -188,7 +187,7 @@ class Rendering:
 
 @frozen(kw_only=True)
 class AuthorizeDetails:
-    """What `authorize` is asked: may this visitor pay (no `attempt` yet) or see this payment."""
+    """The argument of `authorize`: whether the visitor may pay (no `attempt` yet) or see it."""
 
     order_ref: str
     attempt: Attempt | None
@@ -199,7 +198,7 @@ class Hooks(Protocol[C_contra]):
     """The required hooks of a shop that blocks; those of OPTIONAL_HOOKS are looked for by name.
 
     An object with these methods is enough; there is nothing to inherit from. `C_contra` is the type
-    of the connection that the store gives to hooks.
+    of the connection that the store passes to hooks.
     """
 
     def load_order(self, details: LoadOrderDetails, /) -> OrderToPay | None:
@@ -207,11 +206,11 @@ class Hooks(Protocol[C_contra]):
         ...
 
     def payment_changed(self, details: PaymentDetails[C_contra], /) -> None:
-        """Take note that a payment is paid, failed or cancelled, in the store's transaction."""
+        """Record that a payment is paid, failed or cancelled, in the store's transaction."""
         ...
 
     def payment_conflict(self, details: ConflictDetails, /) -> None:
-        """Tell a person that money and records disagree."""
+        """Notify a person that money and records disagree."""
         ...
 
 
@@ -225,9 +224,9 @@ class AsyncHooks(Protocol[C_contra]):
         ...
 
     def payment_changed(self, details: PaymentDetails[C_contra], /) -> Awaitable[None] | None:
-        """Take note that a payment is paid, failed or cancelled, in the store's transaction."""
+        """Record that a payment is paid, failed or cancelled, in the store's transaction."""
         ...
 
     def payment_conflict(self, details: ConflictDetails, /) -> Awaitable[None] | None:
-        """Tell a person that money and records disagree."""
+        """Notify a person that money and records disagree."""
         ...

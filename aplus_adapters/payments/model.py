@@ -134,12 +134,12 @@ class Attempt:
     when Alipay+ closes the code at the latest, by our clock. `next_call_at` is when Alipay+ should
     be asked next, None once the attempt is final. All times are aware.
 
-    Whoever talks to Alipay+ about the attempt holds its claim: `claim` is the token, which grows
-    with each claim, `claimed_until` the end of the one in force (None: nobody holds it).
-    `success_reported` says that Alipay+ called it paid while it was being closed, or afterwards:
-    the cancellation returns that money. `disputed` is what Alipay+ says was paid where that
-    contradicts us and nothing returns it by itself: a person has to decide. `refunded` is what our
-    refunds gave back so far, in minor units.
+    Only the worker that holds the claim calls Alipay+ about the attempt. `claim` is its token,
+    which grows with each claim; `claimed_until` is when it ends (None: nobody holds it).
+    `success_reported` is True if Alipay+ reported success during or after closing; the cancellation
+    returns that money. `disputed` is an amount that Alipay+ says was paid, against our records,
+    and that no cancellation returns: a person has to decide. `refunded` is the sum of our
+    successful refunds, in minor units.
     """
 
     payment_request_id: str
@@ -165,18 +165,18 @@ class Attempt:
 
     @property
     def paid_amount(self) -> Amount | None:
-        """Return what Alipay+ took from the buyer and did not return by itself, None if nothing."""
+        """Return what the buyer paid and no cancellation returned, None if nothing."""
         return self.amount if self.state is State.SUCCEEDED else self.disputed
 
     @property
     def is_refunded(self) -> bool:
-        """Return whether all that was paid has been given back by our refunds."""
+        """Return whether our refunds cover all that was paid."""
         paid = self.paid_amount
         return paid is not None and self.refunded >= paid.value
 
     @property
     def occupies_order(self) -> bool:
-        """Return whether its order may have no other attempt: it is open, or its money is here."""
+        """Return whether its order may have no other attempt: open, or paid and not refunded."""
         if not self.state.is_final:
             return True
         return self.paid_amount is not None and not self.is_refunded
@@ -214,14 +214,14 @@ class Refund:
 
 @frozen(kw_only=True)
 class Observation:
-    """Anything that tells of a payment's state, from a verified message.
+    """What a verified message, or our decision to close, says of a payment's state.
 
     `at` is when it arrived by our clock, `said_at` when Alipay+ said it by its own (Response-Time),
     `client_id` the account that it arrived for. `claim` is the token under which the question was
     asked, None if nobody asked. `next_call_at` is when to ask again if the attempt (or the refund)
-    stays open. `given_back` is what was refunded elsewhere, as an inquiry's transactions say.
-    `refund_request_id` says of which refund it tells, `amount` is then that refund's and
-    `refund_id` Alipay+'s name for it.
+    stays open. `given_back` is the sum of refunds made elsewhere, from an inquiry's transactions.
+    `refund_request_id` names the refund that it is about, if any. `amount` is then that refund's,
+    and `refund_id` is Alipay+'s id of it.
     """
 
     source: Source
@@ -257,13 +257,13 @@ class Conflict:
     key: str = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        said = self.observation
+        observation = self.observation
         parts = (
             self.attempt.payment_request_id,
-            said.outcome,
-            said.amount,
-            said.payment_id,
-            *filter(None, (said.refund_request_id,)),
+            observation.outcome,
+            observation.amount,
+            observation.payment_id,
+            *filter(None, (observation.refund_request_id,)),
         )
         digest = hashlib.sha256("\n".join(str(part) for part in parts).encode())
         object.__setattr__(self, "key", digest.hexdigest()[:32])
@@ -273,7 +273,7 @@ class Conflict:
 class Transition:
     """What an observation changed: `after` is the attempt to store, `conflict` what to report.
 
-    `refund` is the refund to store, where the observation tells of one.
+    `refund` is the refund to store, if the observation is about one.
     """
 
     before: Attempt
@@ -285,11 +285,11 @@ class Transition:
 
     @property
     def became_final(self) -> bool:
-        """Return whether the attempt became final by it: the shop has to be told."""
+        """Return whether the attempt became final, so that the shop must be notified."""
         return self.after.state.is_final and not self.before.state.is_final
 
     @property
     def refund_became_final(self) -> bool:
-        """Return whether the refund became final by it."""
+        """Return whether the refund became final."""
         before, after = self.refund_before, self.refund
         return after is not None and before is not None and after.state is not before.state

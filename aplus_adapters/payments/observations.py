@@ -1,4 +1,4 @@
-"""From a verified message to an observation: what it says of the payment."""
+"""Turn verified messages into observations: what each says of the payment."""
 
 from __future__ import annotations
 
@@ -46,10 +46,9 @@ log = logging.getLogger("aplus_adapters")
 def observe_pay(answered: Answered[PayResponse], attempt: Attempt, at: datetime) -> Observation:
     """Read the answer to pay: an order code, or a refusal.
 
-    The normal outcome is U with PAYMENT_IN_PROCESS; S with a code is a created code as well, and
-    anything but F without a code says nothing yet. How long the code lives is told by Alipay+'s
-    clock alone (expireTime and Response-Time), and then counted from `at` by ours. Source: the seed
-    page.
+    The normal result is U with PAYMENT_IN_PROCESS and a code. S with a code counts as well; without
+    a code anything but F says nothing yet. The life of the code is measured by Alipay+'s clock
+    alone (expireTime minus Response-Time), then counted from `at` by ours. Source: the seed page.
     """
     response, said_at = answered.message, answered.said_at
     observation = Observation(
@@ -204,7 +203,7 @@ def observe_transaction(
 
 
 def _expiry(form: OrderCodeForm, said_at: datetime) -> datetime:
-    """Return when the code expires by Alipay+'s clock; a time absurdly far away says nothing."""
+    """Return when the code expires by Alipay+'s clock; ignore a time over a day away."""
     expires_at = form.expire_time.moment if form.expire_time else said_at + DEFAULT_EXPIRY
     if abs(expires_at - said_at) <= _FARTHEST:
         return expires_at

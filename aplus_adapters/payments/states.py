@@ -68,7 +68,7 @@ _REFUND_STATES = {
     Outcome.REFUNDED: RefundState.SUCCEEDED,
     Outcome.REFUND_REFUSED: RefundState.FAILED,
 }
-# What was asked under an older claim and tells only of absence or of "still open" is overtaken.
+# Out of date if they come from an older claim: another worker may have acted since then.
 _OVERTAKEN = (Outcome.ABSENT, Outcome.CLOSING, Outcome.CANCEL_REFUSED)
 
 TABLE: Mapping[tuple[State, Outcome], State | str] = MappingProxyType(
@@ -84,10 +84,10 @@ TABLE: Mapping[tuple[State, Outcome], State | str] = MappingProxyType(
 def advance(attempt: Attempt, observation: Observation, refund: Refund | None = None) -> Transition:
     """Return what an observation does to an attempt; the only place where states change.
 
-    Amount, currency and payment id are compared first: what differs from the stored attempt never
-    completes it, whatever its state. `refund` is the stored refund that the observation tells of,
-    if it tells of one. Raises UnknownPayment if the observation came for another account than the
-    attempt's, or tells of a refund that is not there.
+    Amount, currency and payment id are compared first. An observation that differs from the stored
+    attempt never completes it. `refund` is the stored refund that the observation is about, if any.
+    Raises UnknownPayment if the observation belongs to another account than the attempt, or is
+    about a refund that is not stored.
     """
     if observation.client_id != attempt.client_id:
         raise UnknownPayment(
@@ -113,10 +113,10 @@ def advance(attempt: Attempt, observation: Observation, refund: Refund | None = 
 
 
 def _effective(attempt: Attempt, observation: Observation) -> Outcome:
-    """Return what an observation says in the light of what is stored; IN_PROCESS for nothing."""
+    """Return the outcome to apply to the stored attempt; IN_PROCESS if it decides nothing."""
     outcome = observation.outcome
     if outcome is Outcome.REFUSED and attempt.order_code is not None:
-        return Outcome.IN_PROCESS  # an identical request was accepted: this one's refusal is moot
+        return Outcome.IN_PROCESS  # an identical request was accepted before
     if outcome in _OVERTAKEN and observation.claim != attempt.claim:
         return Outcome.IN_PROCESS
     if outcome is Outcome.ABSENT and not _is_gone(attempt, observation):
@@ -133,9 +133,9 @@ def _is_closed(observation: Observation) -> bool:
 def _is_gone(attempt: Attempt, observation: Observation) -> bool:
     """Return whether absence means that the attempt's code can no longer be paid.
 
-    Only cancelPayment's absence counts. What never had a code was never shown to anyone, and a code
-    that comes later is not shown. A code that was shown has to have expired by Alipay+'s own clock.
-    What Alipay+ called paid is not absent, whatever a part of it that lags behind may say.
+    Only an ABSENT from cancelPayment counts. An attempt without a code was shown to nobody, and a
+    code that comes later is not shown. A code that was shown must have expired by Alipay+'s clock.
+    After a reported success ABSENT does not count: a part of Alipay+ may lag behind.
     """
     if observation.source is not Source.CANCEL or attempt.success_reported:
         return False
@@ -162,7 +162,7 @@ def _mismatch(attempt: Attempt, observation: Observation) -> str | None:
 
 
 def _disputed(attempt: Attempt, observation: Observation) -> Attempt:
-    """Return the attempt with the money that a contradicting success says was taken."""
+    """Return the attempt with the amount of a success that contradicts its state."""
     if observation.outcome is not Outcome.SUCCEEDED or attempt.state is State.SUCCEEDED:
         return attempt
     if attempt.state is State.CANCELLED:  # the cancellation returns it
@@ -177,7 +177,7 @@ def _applied(attempt: Attempt, state: State, outcome: Outcome, observation: Obse
         return attempt
     reported = attempt.success_reported or outcome is Outcome.SUCCEEDED
     if outcome is Outcome.CANCEL_REFUSED and reported and attempt.state is State.CLOSING:
-        state = State.SUCCEEDED  # nothing returns the money: what was reported decides
+        state = State.SUCCEEDED  # no cancellation returns the money, so the reported success counts
     moved = state is not attempt.state
     after = evolve(
         attempt,
@@ -196,7 +196,7 @@ def _applied(attempt: Attempt, state: State, outcome: Outcome, observation: Obse
 
 
 def _rescheduled(attempt: Attempt, observation: Observation) -> Attempt:
-    """Return the attempt with its claim given back, if it is the observer's and it is done with."""
+    """Return the attempt with its next call planned and the claim of its observer released."""
     if attempt.state.is_final:
         return evolve(attempt, next_call_at=None, claimed_until=None)
     if observation.next_call_at is None or observation.claim != attempt.claim:
@@ -205,7 +205,7 @@ def _rescheduled(attempt: Attempt, observation: Observation) -> Attempt:
 
 
 def _given_back_in_part(before: Attempt, after: Attempt, observation: Observation) -> str | None:
-    """Return why a person must look at a payment that became paid and was given back in part."""
+    """Return the conflict's reason if a payment became paid after a refund of a part elsewhere."""
     if observation.given_back is None or observation.outcome is not Outcome.SUCCEEDED:
         return None
     if before.state.is_final or after.state is not State.SUCCEEDED:
@@ -257,7 +257,7 @@ def _advance_refund(
 
 
 def _given_back(attempt: Attempt, refund: Refund, observation: Observation) -> Attempt:
-    """Return the attempt after a refund; an open one whose disputed money is back is over."""
+    """Return the attempt after a refund; an open one is cancelled if all its money was refunded."""
     after = evolve(attempt, refunded=attempt.refunded + refund.amount.value)
     if attempt.state.is_final or not after.is_refunded:
         return after
@@ -298,8 +298,8 @@ def admit_refund(attempt: Attempt, stored: Iterable[Refund], wanted: Refund) -> 
             f"refund of {attempt.payment_request_id}: found {wanted.amount}, expected the "
             f"payment's currency {paid.currency}; nothing was sent"
         )
-    mine = (one for one in stored if one.payment_request_id == attempt.payment_request_id)
-    spent = sum(one.amount.value for one in mine if one.state is not RefundState.FAILED)
+    own = (item for item in stored if item.payment_request_id == attempt.payment_request_id)
+    spent = sum(item.amount.value for item in own if item.state is not RefundState.FAILED)
     if spent + wanted.amount.value > paid.value:
         left = evolve(paid, value=paid.value - spent)
         raise InvalidValue(
@@ -310,7 +310,7 @@ def admit_refund(attempt: Attempt, stored: Iterable[Refund], wanted: Refund) -> 
 
 
 def too_many(order_ref: str, most: int) -> TooManyAttempts:
-    """Return the error for an order that has had all the attempts that it may have in an hour."""
+    """Return the error for an order that used up its attempts of an hour."""
     return TooManyAttempts(
         f"order {order_ref}: found {most} payment attempts within an hour, which are all that it "
         "may have; see by `aplus show` why they end, or raise Timing.attempts_per_hour"

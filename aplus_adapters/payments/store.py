@@ -2,11 +2,11 @@
 
 | method              | promise                                                                   |
 |---------------------|---------------------------------------------------------------------------|
-| `add`               | durable before it returns; one attempt per order among those that occupy, |
-|                     | and not more of them since a moment than are allowed                      |
+| `add`               | durable before it returns; at most one attempt occupies an order, and at  |
+|                     | most `most` attempts of an order were made since a moment                 |
 | `get`, `latest`     | what was committed last                                                   |
 | `claim`             | of several callers with the same token exactly one gets True              |
-| `release`           | gives a claim back, if it still is the caller's                           |
+| `release`           | ends a claim, if it still is the caller's                                 |
 | `record`            | one transaction: lock, advance, store, `inside`, commit; all or nothing   |
 | `due`               | open attempts whose next call has come, the longest waiting first         |
 | `history`           | every observation that was recorded, in that order                        |
@@ -15,11 +15,10 @@
 | `claim_refund`, `release_refund` | as `claim` and `release`, for a refund                       |
 | `due_refunds`       | as `due`, for refunds                                                     |
 | `conflict_reported` | durable; the conflict is not handed out again                             |
-| `unreported_conflicts` | conflicts that the shop was not told of yet, the oldest first          |
+| `unreported_conflicts` | conflicts that were not reported to the shop yet, the oldest first     |
 
 `aplus_adapters.testing.store_contract` tests all of this against any store. `PaymentStore` blocks,
-`AsyncPaymentStore` awaits.
-Every error that is not ours is turned into a StoreError by the caller.
+`AsyncPaymentStore` awaits. The caller turns every error that is not ours into a StoreError.
 """
 
 from __future__ import annotations
@@ -81,13 +80,13 @@ STORE_READS = frozenset(
 class PaymentStore(Protocol[C_co]):
     """Where attempts live. Share one between all workers that take payments for the same orders.
 
-    `C_co` is the type of the connection that `record` gives to hooks.
+    `C_co` is the type of the connection that `record` passes to hooks.
     """
 
     def add(
         self, attempt: Attempt, most: int | None = None, since: datetime | None = None, /
     ) -> Attempt:
-        """Store a new attempt unless one occupies its order; return the one that does now.
+        """Store a new attempt unless another occupies its order; return the one that occupies it.
 
         An attempt occupies its order while `Attempt.occupies_order`: open, or with money that is
         not refunded. Raises TooManyAttempts (`states.too_many`) if nothing occupies the order but
@@ -111,7 +110,7 @@ class PaymentStore(Protocol[C_co]):
         ...
 
     def release(self, payment_request_id: str, token: int, at: datetime, /) -> bool:
-        """Give the claim back if `claim` still is `token`; return whether it was.
+        """Release the claim if `claim` still is `token`; return whether it was.
 
         `claimed_until` becomes None, `next_call_at` becomes `at`.
         """
@@ -126,10 +125,10 @@ class PaymentStore(Protocol[C_co]):
     ) -> Transition:
         """Apply `payments.states.advance` to the locked attempt and keep the observation.
 
-        If the observation names a refund, that is what is advanced. `inside(transition,
-        connection)` is called within the transaction when the transition settles the attempt or
-        the refund; if it raises, nothing of all this is stored. A conflict is stored once
-        per `key`; the transition that is returned carries it only while it is not reported.
+        If the observation names a refund, the refund is advanced. `inside(transition, connection)`
+        is called within the transaction when the attempt or the refund becomes final. If it raises,
+        nothing is stored. A conflict is stored once per `key`. The returned transition carries it
+        only until it is reported.
         Raises UnknownPayment.
         """
         ...
@@ -137,8 +136,8 @@ class PaymentStore(Protocol[C_co]):
     def due(self, now: datetime, limit: int, client_ids: Sequence[str], /) -> Sequence[Attempt]:
         """Return up to `limit` open attempts of these accounts that may be called about now.
 
-        Which those are says `payments.retry.has_come`: what is planned too far ahead is due as
-        well, since a wrong clock planned it.
+        `payments.policy.has_come` is the rule. A call that is planned too far ahead is due as well,
+        since a wrong clock planned it.
         """
         ...
 
@@ -147,7 +146,7 @@ class PaymentStore(Protocol[C_co]):
         ...
 
     def add_refund(self, refund: Refund, /) -> Refund:
-        """Store a new refund of a paid attempt; give the stored one if its id is known.
+        """Store a new refund of a paid attempt; return the stored one if its id is known.
 
         Raises UnknownPayment, and what `payments.states.admit_refund` raises under the lock.
         """
@@ -162,7 +161,7 @@ class PaymentStore(Protocol[C_co]):
         ...
 
     def release_refund(self, refund_request_id: str, token: int, at: datetime, /) -> bool:
-        """Give the claim of a refund back as `release` does that of an attempt."""
+        """Release the claim of a refund as `release` does that of an attempt."""
         ...
 
     def due_refunds(
@@ -172,16 +171,16 @@ class PaymentStore(Protocol[C_co]):
         ...
 
     def conflict_reported(self, conflict: Conflict, /) -> None:
-        """Mark a conflict as told to the shop."""
+        """Mark a conflict as reported to the shop."""
         ...
 
     def unreported_conflicts(self, limit: int, client_ids: Sequence[str], /) -> Sequence[Conflict]:
-        """Return up to `limit` conflicts of these accounts that were not told yet, oldest first."""
+        """Return up to `limit` unreported conflicts of these accounts, oldest first."""
         ...
 
 
 class AsyncPaymentStore(Protocol[C_co]):
-    """The same promises, awaited: what each method does is said at `PaymentStore`."""
+    """The promises of `PaymentStore`, awaited."""
 
     async def add(
         self, attempt: Attempt, most: int | None = None, since: datetime | None = None, /

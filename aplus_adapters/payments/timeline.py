@@ -23,7 +23,7 @@ __all__ = ["Event", "read_timeline", "timeline"]
 
 @frozen(kw_only=True)
 class Event:
-    """One line of the timeline: when, from where, what was said, and the state after it."""
+    """One line of the timeline: the time, the source, what it says, and the state after it."""
 
     at: datetime
     source: str
@@ -66,7 +66,7 @@ def timeline(
         disputed=None,
         refunded=0,
     )
-    open_refunds = {one.refund_request_id: _as_it_began(one) for one in refunds}
+    open_refunds = {refund.refund_request_id: _as_it_began(refund) for refund in refunds}
     for observation in observations:
         refund = open_refunds.get(observation.refund_request_id or "")
         if refund is not None:
@@ -76,7 +76,7 @@ def timeline(
         transition = advance(present, observation, refund)
         present = transition.after
         if observation.outcome is Outcome.CODE_ISSUED and not present.state.is_final:
-            present = evolve(present, order_code=attempt.order_code)  # which the history leaves out
+            present = evolve(present, order_code=attempt.order_code)  # not in the history
         if transition.refund is not None:
             open_refunds[transition.refund.refund_request_id] = transition.refund
         conflict = transition.conflict
