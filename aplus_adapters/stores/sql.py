@@ -1,6 +1,6 @@
 """A payment store in a SQL database, through SQLAlchemy Core: SQLite and PostgreSQL.
 
-What must not race is decided by the database: one attempt per order by a unique index, turns by a
+What must not race is decided by the database: one attempt per order by a unique index, claims by a
 conditional UPDATE, transitions under the row's lock.
 """
 

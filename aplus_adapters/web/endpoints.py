@@ -190,7 +190,7 @@ def _rendering(details: RenderDetails) -> Flow[Rendering | None]:
 
 
 def _status(context: WebContext, request: HttpRequest, parameter: str) -> Flow[HttpResponse]:
-    """Tell the state of a payment as JSON, asking Alipay+ if it is time to."""
+    """Return the state of a payment as JSON, after an inquiry if one is due."""
     attempt = yield from _find(context, request, parameter)
     if isinstance(attempt, HttpResponse):
         return attempt
@@ -200,7 +200,7 @@ def _status(context: WebContext, request: HttpRequest, parameter: str) -> Flow[H
 
 
 def _events(context: WebContext, request: HttpRequest, parameter: str) -> Flow[HttpResponse]:
-    """Tell the states of a payment as Server-Sent Events, until it is over."""
+    """Return the states of a payment as Server-Sent Events, until it is over."""
     if not (context.design.events and request.can_stream):
         return problem(request, 404, "there are no events, ask for the status")
     attempt = yield from _find(context, request, parameter)
@@ -228,7 +228,7 @@ class _EventStream:
         self._looks = 0
 
     def next_chunk(self) -> Flow[bytes]:
-        """Wait for news and give them as an event; nothing once it is over or long enough."""
+        """Return the next change of state as an event; nothing at the end of the stream."""
         while self._looks < _EVENT_POLLS and not (self._told is not None and self._told.is_over):
             if self._looks:
                 yield from sleep(1.0)
