@@ -187,7 +187,7 @@ class Rendering:
 
 @frozen(kw_only=True)
 class AuthorizeDetails:
-    """The argument of `authorize`: whether the visitor may pay (no `attempt` yet) or see it."""
+    """The argument of `authorize`: may the visitor pay (no `attempt` yet) or see `attempt`."""
 
     order_ref: str
     attempt: Attempt | None

@@ -1,4 +1,4 @@
-"""What a shop's `OrderToPay` may hold: each check raises in the shop's own line."""
+"""Checks of the values of an `OrderToPay`; each raises in the line that creates it."""
 
 from __future__ import annotations
 
@@ -99,10 +99,10 @@ def check_expires_in(expires_in: object) -> None:
 
 
 def check_return_url(url: object) -> None:
-    """Raise InvalidValue unless every browser reads it as what it says.
+    """Raise InvalidValue unless it is a path on the shop's host or a whole http(s) address.
 
-    That is a path on the shop's own host, or a whole http or https address. Control characters,
-    backslashes and a second slash would lead elsewhere, other schemes would run a script.
+    Browsers would read control characters, backslashes or a second slash as another host. Other
+    schemes could run a script.
     """
     check_text("return_url", url, 2048)
     if not (_PATH.fullmatch(str(url)) or _ADDRESS.fullmatch(str(url))):

@@ -1,4 +1,4 @@
-"""Every pause and limit as data that can be printed, and the accounts that they hold for."""
+"""All pauses and limits as data that can be printed, and the accounts that they apply to."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Retry:
 
     @property
     def longest(self) -> float:
-        """Return the seconds that all of it takes at most, 0 where nothing is repeated."""
+        """Return the most seconds that all sends take, 0 if nothing is repeated."""
         return self.deadline if self.pauses else 0.0
 
     def pause(self, repetition: int, draw: float) -> float:
@@ -68,14 +68,14 @@ class Retry:
 
 
 FAR = timedelta(minutes=2)
-"""No call about an attempt is planned further ahead: what is, was planned by a wrong clock."""
+"""The limit for planned calls about an attempt: a wrong clock planned what is further ahead."""
 
 FARTHEST = timedelta(minutes=15)
-"""The same for refunds, and for attempts that contradict what Alipay+ says."""
+"""The same limit for refunds and for disputed attempts."""
 
 
 def has_come(item: Attempt | Refund, now: datetime) -> bool:
-    """Return whether the next call about an attempt or a refund has come, by any clock."""
+    """Return whether the next call about an item is due, or planned too far ahead."""
     when = item.next_call_at
     is_far = FARTHEST if isinstance(item, Refund) or item.disputed is not None else FAR
     return when is not None and not now < when <= now + is_far
@@ -91,17 +91,16 @@ REFUND = Retry(pauses=(1.0, 2.0, 5.0), deadline=30.0)
 
 @frozen(kw_only=True)
 class Timing:
-    """The times by which payments are made, asked about and closed.
+    """The pauses, time-outs and limits of payments.
 
     Sources: protocol, "Time": pay is repeated up to 3 requests; the first inquiry comes 15 to 25 s
     after the code was shown, later ones 3 to 5 s apart. Time-outs are seconds for one HTTP call.
-    `claim` is how long a worker that calls Alipay+ keeps others from doing the same; no call is
-    begun that could outlast it. An expired code that no inquiry brings an answer about is cancelled
-    after `grace`. `cancel` are the seconds between cancellations that bring no S; when they are
-    used up it is tried every `after_refusal` with an error in the log. What contradicts the stored
-    payment is asked about again `after_conflict`. No order gets more than `attempts_per_hour`:
-    nobody's presses add up to rows and calls. `max_age` of a notification lets a re-send 24 h
-    22 min late through.
+    `claim` is how long one worker may call Alipay+ about an attempt; a call that could outlast it
+    is not begun. If no inquiry is answered, an expired code is cancelled after `grace`. `cancel`
+    are the seconds between cancellations that bring no S. After these it is tried every
+    `after_refusal`, with an error in the log. A disputed attempt is asked about again
+    `after_conflict`. `attempts_per_hour` limits the rows and calls that one order can cause.
+    `max_age` of a notification allows for the last re-send, 24 h 22 min late.
 
     Raises InvalidValue for a pause over FAR (`after_conflict`: FARTHEST), a claim that is shorter
     than a call, and no attempt at all.
@@ -152,9 +151,9 @@ class Timing:
 
     @property
     def refund_claim(self) -> timedelta:
-        """Return how long a worker that sends a refund keeps others from doing the same.
+        """Return how long one worker may call Alipay+ about a refund.
 
-        It is long enough that whatever was sent under the claim before is not on its way any more.
+        After this time no request of an earlier claim can still be under way.
         """
         calls = max(self.timeout, self.refund.longest) + self.inquiry_timeout
         return max(self.after_refusal, timedelta(seconds=calls))
@@ -183,9 +182,9 @@ class PaymentConfig:
         return next(iter(self.accounts.values()))
 
     def is_free(self, item: Attempt | Refund, moment: datetime) -> bool:
-        """Return whether nobody's claim of an attempt or a refund is in force.
+        """Return whether no claim of an attempt or a refund is in force.
 
-        One that ends later than a claim can, counted from now, was made by a clock that was wrong.
+        A claim that ends too far ahead was made by a wrong clock, so it does not count.
         """
         until, longest = item.claimed_until, max(self.timing.claim, self.timing.refund_claim)
         return until is None or not moment < until <= moment + longest
