@@ -22,7 +22,7 @@ _URL = Url(2048)
 
 
 class Environment(StrEnum):
-    """Where the gateway is: money is real in production only."""
+    """The gateway's environment; only production moves real money."""
 
     PRODUCTION = "production"
     SANDBOX = "sandbox"
@@ -52,13 +52,13 @@ def _load_ring(value: object) -> KeyRing:
 
 @frozen(kw_only=True)
 class Account:
-    """Client id, keys and addresses, checked when it is made; never shows a secret.
+    """Client id, keys and addresses, checked on creation; its repr shows no secret.
 
     `private_key` is ours, as a PrivateKey or in any spelling that `PrivateKey.load` takes;
     `alipayplus_keys` a KeyRing, or one public key, which then is keyVersion "1". `gateway` is the
     https address from the developer center, without a path. `notify_url` is the public address of
-    the notification endpoint, exactly as Alipay+ is told: its path is the one that Alipay+ signs,
-    whatever proxies make of it (`signed_path` overrides it). `settlement_currency` is sent with
+    the notification endpoint, exactly as it is sent to Alipay+. Alipay+ signs its path, even if a
+    proxy changes it (`signed_path` overrides it). `settlement_currency` is sent with
     each payment in another currency. `agent_token` goes into every request if it is given.
     `urlsafe_signatures` sends base64url.
 
@@ -103,7 +103,7 @@ class Account:
             )
 
     def _check_options(self) -> None:
-        """Refuse optional arguments of the wrong kind, before anything else trips over them."""
+        """Raise ConfigurationError for an optional argument that is not legal."""
         if not isinstance(self.signed_path, str):
             raise ConfigurationError(
                 f"account signed_path: found {_shape(self.signed_path)}, expected a path such as "
@@ -163,7 +163,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _shown(value: object) -> str:
-    """Return a short word as it is: a long one may be a key in the wrong variable."""
+    """Return the repr of a short word; only the length of a long one, which may be a key."""
     return repr(value) if isinstance(value, str) and len(value) <= 24 else _shape(value)
 
 

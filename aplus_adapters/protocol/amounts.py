@@ -57,9 +57,8 @@ class Amount:
     def parse(cls, text: str | Decimal, currency: str) -> Amount:
         """Read a decimal amount as people and databases write it: text or a Decimal.
 
-        Zeros behind the currency's last decimal say nothing and are taken; any other digit there is
-        refused, and so are a sign and grouping. Raises InvalidValue for anything else, floats
-        included.
+        Zeros after the currency's last decimal are accepted. Raises InvalidValue for any other
+        digit there, for a sign, grouping or a float, and for any other text.
 
         >>> Amount.parse("12.34", "USD").value
         1234
@@ -88,7 +87,7 @@ class Amount:
 
     @property
     def exponent(self) -> int:
-        """Return the number of decimals of the currency; InvalidValue if ISO 4217 has no such."""
+        """Return the number of decimals of the currency; InvalidValue if it is not in ISO 4217."""
         return _exponent(self.currency)
 
     def format(self) -> str:
@@ -112,10 +111,10 @@ class Amount:
         return f"Amount({self.currency!r}, {shown})"
 
     def check_payable(self, name: str) -> None:
-        """Raise InvalidValue if nobody can be asked to pay this amount; `name` is its field.
+        """Raise InvalidValue if this amount cannot be paid; `name` is its field.
 
-        It is at least one minor unit of an active currency, and whole rupiah: IDR has two decimals
-        that Alipay+ wants to be 00. Source: protocol, "Field types".
+        It must be at least one minor unit of an active currency. IDR must be whole rupiah: its two
+        decimals must be 00. Source: protocol, "Field types".
 
         >>> Amount("IDR", 1500000).check_payable("OrderToPay.amount")
         """

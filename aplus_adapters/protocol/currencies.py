@@ -1,7 +1,7 @@
 """The decimals of every ISO 4217 currency.
 
-Whether Alipay+ deviates for some currency is not documented: `Amount` takes minor units as they
-are, so an override would only touch parsing and formatting.
+Alipay+ does not document other decimals for any currency. `Amount` keeps minor units as they are,
+so other decimals would change only parsing and formatting.
 """
 
 from __future__ import annotations

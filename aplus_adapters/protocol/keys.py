@@ -1,8 +1,8 @@
 """RSA keys in every spelling that customers hold, and the key ring of Alipay+'s public keys.
 
 The developer center hands out bare base64; operators paste PEM, escape its newlines for an
-environment variable, indent it in YAML or quote it. Stripping armour and white space and loading
-the DER inside takes them all.
+environment variable, indent it in YAML or quote it. All load once armour and white space are
+removed: what is left is the base64 of the DER.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class PrivateKey:
 
         `text` is PEM or bare base64 DER: one line or many, newlines escaped as `\n`, indented,
         quoted, CRLF, with a BOM, in UTF-16, in base64 once more, even with the wrong label, or DER
-        itself. `name` is what to call it in an error. Raises ConfigurationError that names what was
-        found instead. Loading costs some 100 signatures: do it once.
+        itself. `name` is its name in errors. Raises ConfigurationError that says what was found
+        instead. Loading takes as long as 100 signatures: do it once.
         """
         der = _der(text, name)
         try:
@@ -139,7 +139,7 @@ class PublicKey:
         return cls(key)
 
     def verify(self, signature: bytes, content: bytes) -> bool:
-        """Return whether `signature` is this key's over `content`."""
+        """Return whether this key's owner made `signature` over `content`."""
         try:
             self._key.verify(signature, content, _PADDING, _HASH)
         except InvalidSignature:
@@ -184,8 +184,8 @@ class KeyRing:
         `keys` maps each keyVersion to one key or to several that are valid at once.
         """
         ring: dict[str, tuple[PublicKey, ...]] = {}
-        for version, found in _pairs(keys):
-            several = found if isinstance(found, list | tuple) else (found,)
+        for version, value in _pairs(keys):
+            several = value if isinstance(value, list | tuple) else (value,)
             strange = [type(key).__name__ for key in several if not isinstance(key, PublicKey)]
             if strange:
                 raise ConfigurationError(
@@ -203,8 +203,8 @@ class KeyRing:
     def verify(self, key_version: str, signature: bytes, content: bytes) -> None:
         """Raise SignatureError unless a key of the ring made the signature over `content`.
 
-        The keys of `key_version` are tried first, then the others: the version is a hint that real
-        messages do not always keep to (protocol, "Signature").
+        The keys of `key_version` are tried first, then the others: in real messages the version is
+        not always right (protocol, "Signature").
         """
         named = self._keys.get(key_version, ())
         others = [key for keys in self._keys.values() for key in keys if key not in named]
@@ -231,7 +231,7 @@ class KeyRing:
 
 
 def _pairs(keys: object) -> Iterable[tuple[object, Any]]:
-    """Return versions and keys; what is no mapping is taken for a key without a version."""
+    """Return pairs of version and key; a value that is no mapping counts as one key."""
     return keys.items() if isinstance(keys, Mapping) else [("", keys)]
 
 
@@ -246,7 +246,7 @@ def _warn_of_version(key_version: str, fingerprint: str) -> None:
 
 
 def _der(text: str | bytes, name: str) -> bytes:
-    """Return the DER inside of any spelling; ConfigurationError names what is no key."""
+    """Return the DER of a key in any spelling; raise ConfigurationError if it is no key."""
     if not isinstance(text, str | bytes) or not text:
         raise ConfigurationError(
             f"{name}: found {type(text).__name__ if text else 'nothing'}, expected a key"
@@ -308,7 +308,7 @@ def _is_text_again(content: bytes) -> bool:
 
 
 def _refuse_other_formats(plain: str, name: str) -> None:
-    """Raise ConfigurationError for what other programs keep keys in, by its name."""
+    """Raise ConfigurationError that names the format for keys of other programs."""
     for kind, signs, command in _OTHER_FORMATS:
         if any(sign in plain[:_MAX_TEXT] for sign in signs):
             raise ConfigurationError(
@@ -321,7 +321,7 @@ def _not_a(name: str, expected: str, der: bytes) -> ConfigurationError:
 
 
 def _describe(der: bytes) -> str:
-    """Say what a DER that did not load is, for the error message."""
+    """Return what a DER is that did not load, for the error message."""
     try:
         public = serialization.load_der_public_key(der)
     except (ValueError, UnsupportedAlgorithm):

@@ -1,7 +1,7 @@
 """Result codes as data: what each means and what to do next.
 
-The first part of the table is the seed page's, code for code; the second holds the codes that the
-sibling calls add. A code that is not listed is handled by its status alone.
+The first part of the table holds the codes of the seed page, the second those that the sibling
+calls add. A code that is not listed is handled by its status alone.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Rejected(AplusError):
         self.result = result
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Return how to make it again: its result is no positional argument."""
+        """Return how to unpickle it: `result` is a keyword argument."""
         return partial(Rejected, result=self.result), self.args
 
 
@@ -48,7 +48,7 @@ class Action(StrEnum):
 
 
 class Audience(StrEnum):
-    """Who has to be told."""
+    """Who must be informed."""
 
     BUYER = "buyer"
     OPERATOR = "operator"  # the shop's: contract and limits
@@ -311,11 +311,10 @@ _BY_STATUS = {
 
 
 def look_up(result: Result) -> ResultCode:
-    """Return what is known of a result: its code's row, or by its status for an unknown code.
+    """Return the row of a result's code, or a row for its status if the code is unknown.
 
-    The status of the message wins over the table's: a code that arrives with another status than
-    the documented one is handled by that status. A status that the protocol does not have counts as
-    U, which decides nothing.
+    If a code arrives with another status than the documented one, the received status decides. A
+    status that the protocol does not have counts as U, which decides nothing.
     """
     status = result.result_status if result.result_status in _BY_STATUS else "U"
     row = CODES.get(result.result_code)

@@ -1,4 +1,4 @@
-"""The signed HTTP messages around the JSON: what we send, and how far an arrival can be trusted.
+"""The signed HTTP messages around the JSON: sign what we send, verify what arrives.
 
 A request carries Client-Id, Request-Time and Signature; its answer Client-Id, Response-Time and
 Signature. Notifications and acknowledgements are the same with the roles exchanged. Source:
@@ -61,7 +61,7 @@ MAX_SKEW = timedelta(minutes=10)
 """How far an answer's Response-Time may be from our clock; the allowed skew is not documented."""
 
 NOTABLE_SKEW = timedelta(seconds=30)
-"""From which difference of the clocks on the log says so."""
+"""A larger difference between the clocks is logged."""
 
 MAX_AHEAD = timedelta(minutes=15)
 """How far ahead of ours Alipay+'s clock may be; the allowed skew is not documented."""
@@ -80,7 +80,7 @@ class SignedRequest:
 
 @frozen(kw_only=True)
 class Answer:
-    """What came back over HTTP: nothing in it is believed yet."""
+    """An HTTP answer that is not verified yet."""
 
     status: int
     headers: tuple[tuple[str, str], ...] = field(repr=False)
@@ -105,8 +105,8 @@ def verify_answer(
 ) -> datetime:
     """Return the answer's Response-Time if Alipay+ signed it, byte for byte, for this request.
 
-    `now` is when it arrived (aware): the signature covers no request, so that an answer which is
-    older or newer than MAX_SKEW may be another one's. Raises SignatureError.
+    `now` is when it arrived (aware). The signature does not cover the request: an answer more than
+    MAX_SKEW older or newer may belong to another one. Raises SignatureError.
     """
     headers = read_headers(answer.headers, SignatureError)
     time = headers.get("response-time")
@@ -237,21 +237,21 @@ def read_headers(
 
     Raises `error` for one that comes twice or has an underscore twin.
     """
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for name, value in headers:
         plain = name.lower().replace("_", "-")
         if plain not in _PROTOCOL_HEADERS:
             continue
         if plain in _INFORMAL:
-            found.setdefault(plain, value.strip(" \t"))
+            values.setdefault(plain, value.strip(" \t"))
             continue
-        if plain in found or "_" in name:
+        if plain in values or "_" in name:
             raise error(
                 f"headers: found {plain} twice or spelt with an underscore, expected it once; "
                 "something between here and the sender adds headers"
             )
-        found[plain] = value.strip(" \t")
-    return found
+        values[plain] = value.strip(" \t")
+    return values
 
 
 # Keyed by the key object and the whole content; a second's worth for a few accounts.

@@ -79,7 +79,7 @@ def parse_header(header: str | None) -> SignatureHeader:
         raise SignatureError(
             f"signature: found a header of {len(header)} characters, expected at most {_MAX_HEADER}"
         )
-    # Behind what is the same in all messages of a key, as the SDKs send it; else anywhere.
+    # The SDKs send it last, so the part before it is the same for a key and can be cached.
     before, usual, value = header.rpartition(",signature=")
     if usual and "," not in value:
         return SignatureHeader(_key_version(before), _decode(value.strip(" \t")))
@@ -136,8 +136,8 @@ def _decode(value: str) -> bytes:
         raw = binascii.a2b_base64(text, strict_mode=True)
     except ValueError:
         raise _not_base64() from None
-    # Unused bits of the last character are not looked at by the decoder: a signature has one
-    # spelling, so that no flipped bit goes unnoticed.
+    # The decoder ignores unused bits of the last character. We allow one spelling only, so that
+    # every flipped bit is noticed.
     last = binascii.b2a_base64(raw[-(len(raw) % 3 or 3) :], newline=False)
     if last != text[-4:].encode() or len(text) != (len(raw) + 2) // 3 * 4:
         raise _not_base64()
@@ -147,8 +147,8 @@ def _decode(value: str) -> bytes:
 def _unquote(value: str) -> str:
     """Undo percent-encoding; not unquote_plus, because a raw + is a + here.
 
-    Quoted-printable is the same with another mark and is decoded in C, which saves a tenth of a
-    verification. Where it may differ (a raw =, a line end, an escape that is none) it is not used.
+    Quoted-printable is the same with = for %, and its decoder in C saves a tenth of a verification.
+    It is not used where it may differ: a raw =, a line end, a malformed escape.
     """
     if value.isascii() and "=" not in value and "\n" not in value and "\r" not in value:
         plain = binascii.a2b_qp(value.replace("%", "="))

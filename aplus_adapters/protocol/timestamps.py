@@ -1,4 +1,4 @@
-"""Datetimes of the protocol: the text as it stands in a message and the moment that it means."""
+"""Datetimes of the protocol: the text in a message and the moment that it means."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""JSON as the protocol uses it: every scalar a string, nothing ambiguous believed.
+"""JSON as the protocol uses it: every scalar is a string, and ambiguous JSON is refused.
 
 What Python's `json` accepts and an attacker could use is refused here: duplicate keys, NaN, lone
 surrogates, NUL, deep nesting, a byte order mark, anything that is not UTF-8. Numbers keep their own
-digits: they never pass through int or float. What Alipay+ has signed is read by `read`, which
-repairs what nobody decides by instead of losing the message.
+digits: they never pass through int or float. `read` is for messages that Alipay+ signed: it repairs
+details that decide nothing, so that the message is not lost.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def loads(body: bytes) -> dict[str, Any]:
 
 
 class Ambiguous(dict[str, Any]):
-    """A JSON object that names keys twice: the last value of each counts, `keys_twice` are they."""
+    """A JSON object with repeated keys (`keys_twice`); the last value of each counts."""
 
     keys_twice: frozenset[str] = frozenset()
 
@@ -87,9 +87,9 @@ class Ambiguous(dict[str, Any]):
 def read(body: bytes) -> dict[str, Any]:
     r"""Decode a message whose signature is verified, repairing what databases cannot store.
 
-    Bytes that are not UTF-8, lone surrogates and NUL become U+FFFD, a byte order mark is dropped,
-    NaN becomes text, and an object that names a key twice an `Ambiguous`: whoever decides by such a
-    key refuses it. Raises MessageError for what is no JSON object at all.
+    Bytes that are not UTF-8, lone surrogates and NUL become U+FFFD. A byte order mark is dropped,
+    NaN becomes text. An object with a repeated key becomes an `Ambiguous`: a field that decides is
+    refused if its key is repeated. Raises MessageError if it is no JSON object.
 
     >>> read(b'{"a": "\\ud83c", "a": "x\\u0000"}')
     {'a': 'x�'}
@@ -125,12 +125,12 @@ def _decode(decoder: json.JSONDecoder, text: str, body: bytes) -> dict[str, Any]
 
 
 def _marked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
-    ambiguous = Ambiguous(found)
+    values = dict(pairs)
+    if len(values) == len(pairs):
+        return values
+    ambiguous = Ambiguous(values)
     names = [name for name, _ in pairs]
-    ambiguous.keys_twice = frozenset(name for name in found if names.count(name) > 1)
+    ambiguous.keys_twice = frozenset(name for name in values if names.count(name) > 1)
     return ambiguous
 
 
@@ -151,10 +151,10 @@ def _cleaned(value: Any) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    values = dict(pairs)
+    if len(values) != len(pairs):
         raise MessageError("message body: found a key twice in one object, expected it once")
-    return found
+    return values
 
 
 def _refuse_constant(token: str) -> Never:
@@ -190,7 +190,7 @@ def _too_deep() -> MessageError:
 
 
 def _check_escapes(value: Any) -> None:
-    """Refuse what only an escape can bring into a string and no database stores."""
+    """Raise MessageError for an escaped NUL or lone surrogate, which no database stores."""
     if isinstance(value, str):
         if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
             raise MessageError("message body: found an escaped NUL or lone surrogate in a string")

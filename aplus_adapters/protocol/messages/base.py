@@ -124,9 +124,9 @@ class Message:
     def from_wire(cls, found: object, strict: bool = False) -> Self:
         """Read a JSON object.
 
-        An optional field that cannot be read is kept in `extra` instead, so that a malformed detail
-        never costs the news that a payment succeeded; with `strict` it is an error like a required
-        one. Raises MessageError.
+        An optional field that cannot be read is kept in `extra`, so that a malformed detail never
+        hides that a payment succeeded. Raises MessageError for a required field, and with `strict`
+        for any field, that cannot be read.
         """
         if not isinstance(found, dict):
             raise MessageError(
@@ -166,18 +166,18 @@ class Message:
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(attrs.field,))
 def message(cls: type[_T]) -> type[_T]:
     """Make a frozen, keyword-only message class whose field types are its wire rules."""
-    made = attrs.frozen(cls, kw_only=True, repr=False, field_transformer=_with_validators)
+    decorated = attrs.frozen(cls, kw_only=True, repr=False, field_transformer=_with_validators)
     # attrs.fields() is typed for classes that it decorated visibly; every one here is a Message.
-    fields = attrs.fields(cast("type[Any]", made))
-    codecs = tuple(one.metadata["codec"] for one in fields if one.metadata)
-    writers = tuple((one.name, f'"{one.key}":', one.to_json) for one in codecs)
-    setattr(made, "codecs", codecs)  # noqa: B010  # a type variable has no such attribute
-    setattr(made, "writers", writers)  # noqa: B010  # likewise
-    return made
+    fields = attrs.fields(cast("type[Any]", decorated))
+    codecs = tuple(item.metadata["codec"] for item in fields if item.metadata)
+    writers = tuple((codec.name, f'"{codec.key}":', codec.to_json) for codec in codecs)
+    setattr(decorated, "codecs", codecs)  # noqa: B010  # a type variable has no such attribute
+    setattr(decorated, "writers", writers)  # noqa: B010  # likewise
+    return decorated
 
 
 def _check_unambiguous(codec: Codec, found: dict[str, Any], raw: object) -> None:
-    """Refuse a key that comes twice, and inside of what decides as well."""
+    """Raise MessageError for a repeated key, also inside a field that decides."""
     twice = found.keys_twice if isinstance(found, wire.Ambiguous) else frozenset()
     if codec.key in twice or (codec.insisted and isinstance(raw, wire.Ambiguous)):
         raise MessageError("found a key twice, expected it once")
@@ -273,7 +273,7 @@ def _many(kind: type[Any]) -> Callable[[str, object], None]:
 
 
 def _items(kind: type[Any], raw: list[Any], strict: bool) -> Iterator[Any]:
-    """Read the entries; unless `strict`, one that cannot be read costs only itself."""
+    """Read the entries; unless `strict`, leave out an entry that cannot be read."""
     for child in raw:
         try:
             yield kind.from_wire(child, strict)

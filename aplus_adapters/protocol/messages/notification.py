@@ -1,4 +1,4 @@
-"""notifyPayment: Alipay+ tells the final result, and the acknowledgement that we send back."""
+"""notifyPayment: the final result from Alipay+, and the acknowledgement that we send back."""
 
 from typing import Annotated, Final
 

@@ -112,7 +112,7 @@ class OrderCodeForm(Message):
     extend_info: str | None = None
 
     def value(self, display_type: str) -> str | None:
-        """Return the code value of one display type, or None; the order of details is no matter."""
+        """Return the code value of one display type, None if there is none."""
         for detail in self.code_details:
             if detail.display_type == display_type:
                 return detail.code_value

@@ -1,4 +1,4 @@
-"""What a field's annotation can demand of its value; `messages.base` applies it."""
+"""The rules in annotations of fields; `messages.base` applies them."""
 
 import re
 
@@ -93,7 +93,7 @@ class Key:
 
 @attrs.frozen
 class Decides:
-    """Marks an optional field that decides what a message says: if it is there, it is legal."""
+    """Mark an optional field that decides what a message says: if present, it must be legal."""
 
 
 def wrong(name: str, found: str, expected: str) -> InvalidValue:

@@ -1,4 +1,4 @@
-"""What Alipay+ tells about the settlement of a payment."""
+"""What messages say about the settlement of a payment."""
 
 from decimal import Decimal
 
