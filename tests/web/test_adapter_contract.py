@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from support import served
-
 HEAD = """
 import json
 from aplus_adapters.testing.adapter_contract import AdapterContract
@@ -71,7 +69,7 @@ def run(folder, text, *options):
     ]
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(served.__file__).parent)},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )  # fmt: skip
     return done.returncode, done.stdout
 
