@@ -106,20 +106,32 @@ class TestRefundsOfTwoPayments:
         assert gateway.calls() == ["refund"]
 
 
-def test_the_shop_is_told_of_a_refund_with_the_connection_that_commits_it(
-    pay, gateway, paid, shop, store
-):
-    told = []
-    shop.refund_changed = told.append
-    gateway.script["refund"] = [done()]
-    give_back(pay, paid, amount=Amount("USD", 1000))
-    (details,) = told
-    assert (details.refund.state, details.attempt.refunded) == (RefundState.SUCCEEDED, 1000)
-    if not hasattr(store, "engine"):
-        assert details.connection is None
-    else:
+class TestTheConnectionThatAHookIsGiven:
+    """What the shop writes by it is committed together with the money, or not at all."""
+
+    def check(self, store, told):
+        (details,) = told
+        if not hasattr(store, "engine"):
+            assert details.connection is None
+            return
         assert details.connection.engine is store.engine
         assert details.connection.closed  # by now
+
+    def test_is_the_payments(self, pay, start, shop, store, alipayplus, clock):
+        told = []
+        shop.payment_changed = told.append
+        attempt = start()
+        notified(pay, alipayplus, clock, alipayplus.notification(attempt))
+        self.check(store, told)
+        assert told[0].attempt.state is State.SUCCEEDED
+
+    def test_is_the_refunds(self, pay, gateway, paid, shop, store):
+        told = []
+        shop.refund_changed = told.append
+        gateway.script["refund"] = [done()]
+        give_back(pay, paid, amount=Amount("USD", 1000))
+        self.check(store, told)
+        assert (told[0].refund.state, told[0].attempt.refunded) == (RefundState.SUCCEEDED, 1000)
 
 
 def test_a_pay_answer_without_a_code_is_no_refusal(pay, gateway, start, shop, clock):
