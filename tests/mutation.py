@@ -26,8 +26,18 @@ WHOLE = {
 }
 SAMPLE = int(os.environ.get("APLUS_SAMPLE", "320"))
 OF_A_FILE, OF_THE_SAMPLE = 85.0, 92.0  # per cent, at least
-# Exit codes of the tests as mutmut records them.
-SURVIVED, NO_TESTS = 0, 33
+# Exit codes of the tests as mutmut records them. What is in neither table, such as a run that was
+# interrupted, crashed or collected nothing, proves nothing: it counts as not noticed.
+NOTICED = {
+    1: "failed",
+    3: "failed",
+    24: "timed out",
+    -24: "timed out",
+    36: "timed out",
+    152: "timed out",
+    255: "timed out",
+}
+MISSED = {0: "survived", 5: "no test calls it", 33: "no test calls it"}
 NOBODY = "no_such_fault"
 
 
@@ -59,7 +69,7 @@ def main(seed):
     chosen = {name for file, name, _ in made if file in WHOLE} | set(sample)
     print(f"{len(chosen)} of {len(made)} faults, {len(sample)} of them by chance", flush=True)
     output = mutmut("run", "--max-children", str(os.cpu_count() or 1), *sorted(chosen))
-    tried, noticed, missed = Counter(), Counter(), []
+    tried, noticed, ends, missed = Counter(), Counter(), Counter(), []
     for file, name, code in faults():
         if name not in chosen:
             continue
@@ -68,11 +78,14 @@ def main(seed):
             sys.exit(f"{name} was not tried")
         group = file if file in WHOLE else "the sample"
         tried[group] += 1
-        noticed[group] += code not in (SURVIVED, NO_TESTS)
-        if code in (SURVIVED, NO_TESTS):
-            missed.append((name, "no test calls it" if code == NO_TESTS else "survived"))
+        noticed[group] += code in NOTICED
+        end = NOTICED.get(code) or MISSED.get(code) or f"ended with {code}, which says nothing"
+        ends[end] += 1
+        if code not in NOTICED:
+            missed.append((name, end))
     for name, why in missed:
         print(f"{why}: python -m mutmut show {name}")
+    print(", ".join(f"{number} {end}" for end, number in sorted(ends.items())))
     low = []
     for group in sorted(tried):
         score = 100 * noticed[group] / tried[group]

@@ -1,0 +1,37 @@
+"""Connections that the server closed while they lay in a pool: no buyer and no notification notices."""
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.orm import sessionmaker
+
+from aplus_adapters import SQLStore, State
+from aplus_adapters.testing.store_values import LATER, an_attempt, an_observation, nothing
+
+OTHERS = "pid <> pg_backend_pid() AND datname = current_database()"
+
+CALLS = {
+    "a page": lambda store: store.get("pay1"),
+    "a press": lambda store: store.add(an_attempt()),
+    "a claim": lambda store: store.claim("pay1", 0, LATER),
+    "a notification": lambda store: store.record("pay1", an_observation(), nothing).became_final,
+}
+
+
+@pytest.mark.parametrize("given", ["address", "engine", "sessions"])
+def test_a_restart_of_the_database_between_two_calls_costs_no_error(postgres, given):
+    address = postgres.database()
+    engine, admin = create_engine(address), create_engine(address)
+    store = SQLStore({"address": address, "engine": engine}.get(given) or sessionmaker(engine))
+    store.add(an_attempt())
+    outcomes = {}
+    for name, call in CALLS.items():
+        with admin.begin() as connection:
+            end = f"SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE {OTHERS}"
+            assert connection.execute(text(end)).scalar() == 1, "no connection lay in the pool"
+        outcomes[name] = bool(call(store))
+    assert outcomes == dict.fromkeys(CALLS, True)
+    assert store.get("pay1").state is State.SUCCEEDED
+    assert len(store.history("pay1")) == 1
+    store.close()
+    for one in (engine, admin):
+        one.dispose()

@@ -1,0 +1,67 @@
+"""SQLite of our own: what is acknowledged survives a power cut, and who reads waits for nobody."""
+
+import pytest
+from sqlalchemy import Engine, create_engine, event, text
+
+from aplus_adapters import SQLStore, State
+from aplus_adapters.testing.store_values import an_attempt, an_observation, nothing
+
+FULL = 2
+
+
+@pytest.fixture
+def lax():
+    """Make all engines of the process careless, by the recipe of SQLAlchemy's documentation."""
+
+    def careless(driver, _record):
+        driver.execute("PRAGMA synchronous=OFF")
+        driver.execute("PRAGMA foreign_keys=OFF")
+
+    event.listen(Engine, "connect", careless)
+    yield
+    event.remove(Engine, "connect", careless)
+
+
+def settings(connection):
+    names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+    return {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names}
+
+
+def test_each_connection_of_our_engine_is_durable_whatever_the_shop_sets_for_all(lax, tmp_path):
+    store = SQLStore(f"sqlite:///{tmp_path / 'payments.db'}")
+    store.add(an_attempt())
+    ours = {"journal_mode": "wal", "synchronous": FULL, "foreign_keys": 1, "busy_timeout": 3500}
+    with store.engine.connect() as one, store.engine.connect() as other:
+        assert [settings(one), settings(other)] == [ours, ours]
+    inside = []
+    store.record("pay1", an_observation(), lambda _, found: inside.append(settings(found)))
+    assert inside == [ours]
+    store.close()
+
+
+def test_a_payment_on_the_shops_careless_engine_is_durable(lax, tmp_path):
+    engine = create_engine(f"sqlite:///{tmp_path / 'shop.db'}")
+    store = SQLStore(engine)
+    store.add(an_attempt())
+    inside = []
+    store.record("pay1", an_observation(), lambda _, found: inside.append(settings(found)))
+    assert [one["synchronous"] for one in inside] == [FULL]
+    with engine.connect() as connection:
+        assert settings(connection)["synchronous"] == 0  # it is the shop's own
+    engine.dispose()
+
+
+def test_who_reads_waits_for_no_hook_and_no_hook_for_who_reads(tmp_path):
+    store = SQLStore(f"sqlite:///{tmp_path / 'payments.db'}")
+    store.add(an_attempt())
+    seen = []
+    with store.engine.connect() as reader:
+        reader.execute(text("SELECT * FROM aplus_payments")).all()  # a view that is not done yet
+
+        def hook(_transition, _connection):
+            seen.append(store.get("pay1").state)
+
+        assert store.record("pay1", an_observation(), hook).became_final
+    assert seen == [State.CREATED]
+    assert store.record("pay1", an_observation(), nothing).after.state is State.SUCCEEDED
+    store.close()
