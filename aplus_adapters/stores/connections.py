@@ -22,13 +22,13 @@ from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.stores.drivers import (
     CONNECT,
     INFO_OPEN,
-    SQLITE_LOCK,
     check_dialect,
     check_engine,
     has_transaction,
     prepare_postgresql,
     restore,
 )
+from aplus_adapters.stores.sqlite_lock import SQLITE_LOCK
 from aplus_adapters.stores.watchdog import Watchdog
 
 if TYPE_CHECKING:

@@ -7,29 +7,27 @@ each transaction of ours is looked at after its beginning and before its commit.
 
 from __future__ import annotations
 
-import random
 import sys
-import time
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from aplus_adapters.errors import ConfigurationError, StoreError
+from aplus_adapters.stores.sqlite_lock import SQLITE_LOCK, is_busy, take_write_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Connection, Dialect, Engine
+    from sqlalchemy.exc import DBAPIError
 
 __all__ = [
     "CONNECT",
     "INFO_OPEN",
     "INFO_TIME_LIMIT",
     "LOCK",
-    "SQLITE_LOCK",
     "STATEMENT",
     "begin",
     "check_before_commit",
@@ -48,7 +46,6 @@ __all__ = [
 # Seconds. An answer is due within 5: a lock gives up before its statement does, and that before
 # the watchdog cuts the connection, so that the error says what was waited for.
 LOCK = 2.5
-SQLITE_LOCK = 3.5  # one lock for all that write: it is waited for longer
 STATEMENT = 3.0
 _MINUTE = 60.0
 CONNECT = 2  # the least that PostgreSQL's client library takes
@@ -61,8 +58,6 @@ _INFO_RESTORE = "aplus_restore"  # what the connection was like before our trans
 
 _DRIVERS = {"sqlite": ("pysqlite",), "postgresql": ("psycopg", "psycopg2")}
 _IDLE, _IN_TRANSACTION, _FAILED = 0, 2, 3  # libpq's PGTransactionStatusType
-_LONGEST, _SHORTEST = 0.02, 0.0005  # seconds between two tries for SQLite's write lock
-_BUSY = (5, 6)  # SQLITE_BUSY and SQLITE_LOCKED, the low byte of every extended code
 _STALE = 517  # SQLITE_BUSY_SNAPSHOT: waiting cannot help, beginning again does
 
 
@@ -192,10 +187,7 @@ def _begin_postgresql(connection: Connection) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """Take the write lock at once: a transaction that reads first could not be upgraded later.
-
-    It is waited for here and not inside SQLite, where nothing else could run under gevent.
-    """
+    """Take the write lock at once: a transaction that reads first could not be upgraded later."""
     driver: Any = connection.connection.dbapi_connection
     before = {"busy_timeout": 0, "synchronous": 0}
     for pragma in before:
@@ -211,19 +203,7 @@ def _begin_sqlite(connection: Connection) -> None:
         driver.execute("PRAGMA synchronous=FULL")
     driver.execute("PRAGMA busy_timeout=0")
     patience = min(before["busy_timeout"] / 1000, SQLITE_LOCK)
-    started = time.monotonic()
-    while True:
-        try:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        except OperationalError as error:
-            waited = time.monotonic() - started
-            if not _is_busy(error) or waited >= patience:
-                raise
-            # SQLite keeps no queue: who has waited longer asks more often, so that nobody starves.
-            pause = max(_SHORTEST, _LONGEST * (1 - waited / patience) ** 6)
-            time.sleep(pause * random.uniform(0.1, 1.0))  # noqa: S311  # no secret
-        else:
-            break
+    take_write_lock(connection, patience)
     driver.execute(f"PRAGMA busy_timeout={int(patience * 1000)}")
 
 
@@ -303,14 +283,9 @@ def sqlstate(error: DBAPIError) -> str | None:
     return state
 
 
-def _is_busy(error: DBAPIError) -> bool:
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in _BUSY
-
-
 def gave_up_waiting(error: DBAPIError) -> bool:
     """Return whether somebody else's transaction held what was needed for too long."""
-    return sqlstate(error) in {"55P03", "57014"} or _is_busy(error)
+    return sqlstate(error) in {"55P03", "57014"} or is_busy(error)
 
 
 def may_be_repeated(error: DBAPIError) -> bool:
