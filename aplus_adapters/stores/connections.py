@@ -59,7 +59,12 @@ def open_engine(address: str) -> Engine:
     try:
         check_dialect(_dialect_by_name(url))
         engine = create_engine(
-            url, pool_timeout=_POOL, connect_args=_connect_args(url), hide_parameters=True
+            url,
+            pool_timeout=_POOL,
+            # Threads that wait for SQLite's write lock hold a connection: all others need one too.
+            **({"max_overflow": -1} if url.get_backend_name() == "sqlite" else {}),
+            connect_args=_connect_args(url),
+            hide_parameters=True,
         )
         check_engine(engine)
     except (ArgumentError, ImportError, ValueError) as error:

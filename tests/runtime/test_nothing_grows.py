@@ -40,11 +40,13 @@ def pay(request, tmp_path, simulated_account):
     getattr(store, "close", lambda: None)()
 
 
-def figures():
-    """Return how many files, threads of Python and threads of the system the process has."""
+def of_the_process():
+    """Return its files, its threads of Python and its threads of the system."""
     gc.collect()
-    parts = [[*Path(f"/proc/self/{part}").iterdir()] for part in ("fd", "task")]
-    return len(parts[0]), threading.active_count(), len(parts[1])
+    files, tasks = [
+        {entry.name for entry in Path(f"/proc/self/{kind}").iterdir()} for kind in ("fd", "task")
+    ]
+    return files, set(threading.enumerate()), tasks
 
 
 def start_every_thread(pay):
@@ -56,6 +58,14 @@ def start_every_thread(pay):
 
 
 def assert_flat(pay, run):
+    others = of_the_process()[1:]  # threads of earlier tests, which may end at any moment
+
+    def figures():
+        files, *threads = of_the_process()
+        return len(files), *(
+            len(mine - theirs) for mine, theirs in zip(threads, others, strict=True)
+        )
+
     start_every_thread(pay)
     for number in range(3):
         run(number)
