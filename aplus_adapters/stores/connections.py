@@ -1,8 +1,8 @@
-"""Engines: opened from an address with time-outs everywhere, and kept from a forked parent.
+"""Engines: opened from an address with time-outs, and safe after a fork.
 
-Nothing is connected here. A connection belongs to the process that made it: two that talk over
-one socket read each other's answers, so whatever was inherited by a fork is put aside unused, in
-engines of the shop's too.
+Nothing connects at import. A connection belongs to the process that made it, because two processes
+on one socket would read each other's answers. So connections inherited by a fork are set aside
+unused, also those of the shop's own engines.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ __all__ = ["keep_to_this_process", "open_engine"]
 
 _POOL = 3  # seconds for a connection of the pool to become free
 _PING = 1.0  # seconds for a new connection's settings
-_PROCESS = "aplus_process"  # who made the connection
+_PROCESS = "aplus_process"  # id of the process that made the connection
 
 _LOADED_BY, _LOADED_AT = os.getpid(), time.time()
 _HOMES: weakref.WeakKeyDictionary[Engine, int] = weakref.WeakKeyDictionary()
 _LOCKS: dict[int, Lock] = {}
-# What a parent made is never closed either: closing tells the server, or SQLite's lock files.
+# Kept, so that they are not closed: closing would end the parent's connection or SQLite lock.
 _INHERITED: list[object] = []
 
 
 def open_engine(address: str) -> Engine:
-    """Return an engine for an address; ConfigurationError if it cannot be used."""
+    """Return an engine for an address; raise ConfigurationError if it cannot be used."""
     try:
         url = make_url(address)
     except (ArgumentError, ValueError):  # its text may hold the password
@@ -63,7 +63,7 @@ def open_engine(address: str) -> Engine:
         )
         check_engine(engine)
     except (ArgumentError, ImportError, ValueError) as error:
-        # What the address holds, such as a password, is shown by no error but of a missing module.
+        # Only the error about a missing module is sure not to hold the address and its password.
         shown = isinstance(error, ImportError | NoSuchModuleError)
         reason = f": {error}"[:200] if shown else ""
         raise ConfigurationError(
@@ -77,14 +77,14 @@ def open_engine(address: str) -> Engine:
         watchdog = Watchdog()
         prepare = partial(_prepare_postgresql, watchdog, str(url.query.get("options", "")))
         event.listen(engine, "connect", prepare)
-        keep_to_this_process(engine)  # before a connection is asked for a sign of life
+        keep_to_this_process(engine)  # its check comes before the watchdog's SELECT 1
         watchdog.guard(engine)
     keep_to_this_process(engine)
     return engine
 
 
 def _dialect_by_name(url: URL) -> Any:
-    """Return the dialect, or its name alone where it is refused whether installed or not."""
+    """Return the dialect, or only its name if it is refused anyway, installed or not."""
     name = url.get_backend_name()
     if name == "sqlite":
         database, mode = url.database or ":memory:", url.query.get("mode")
@@ -108,7 +108,7 @@ class _Named:
 
 
 def _connect_args(url: URL) -> dict[str, Any]:
-    """Return our time-outs for connecting; what the address says itself is left alone."""
+    """Return our time-outs for connecting, without those that the address sets itself."""
     ours = {"timeout": SQLITE_LOCK}
     if url.get_backend_name() != "sqlite":
         ours = {"connect_timeout": CONNECT}
@@ -116,12 +116,12 @@ def _connect_args(url: URL) -> dict[str, Any]:
 
 
 def _prepare_sqlite(driver: Any, _record: Any) -> None:
-    # Readers do not wait for writers; a commit survives the process's death and the machine's.
+    # WAL: readers do not wait for writers. FULL: a commit survives a crash of the machine.
     deadline = time.monotonic() + SQLITE_LOCK
     while True:
         try:
             driver.execute("PRAGMA journal_mode=WAL")
-        except driver.OperationalError:  # another is switching, for which SQLite does not wait
+        except driver.OperationalError:  # another process is switching, and SQLite does not wait
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
@@ -140,14 +140,14 @@ def _prepare_postgresql(watchdog: Watchdog, options: str, driver: Any, record: A
 
 
 def keep_to_this_process(engine: Engine) -> None:
-    """Never let a connection of an engine be used by two processes; call it before each use.
+    """Keep an engine from sharing connections with another process; call it before each use.
 
     In a new process the engine gets a new pool, whose locks no thread of the parent holds.
     """
     here = os.getpid()
     if _HOMES.get(engine) == here:
         return
-    # By process: what was locked by a thread of the parent at a fork stays locked for ever.
+    # By process id: a lock held by the parent at the fork would stay locked for ever.
     with _LOCKS.setdefault(here, Lock()):
         home = _HOMES.get(engine)
         if home is None:
@@ -161,7 +161,7 @@ def _listen(engine: Engine) -> None:
     event.listen(engine, "connect", _connected)
     event.listen(engine, "checkout", _checked_out)
     event.listen(engine, "checkin", _checked_in)
-    if hasattr(os, "register_at_fork"):  # which uWSGI does not run
+    if hasattr(os, "register_at_fork"):  # uWSGI does not call it
         os.register_at_fork(after_in_child=partial(_forked, weakref.ref(engine)))
 
 
@@ -182,10 +182,10 @@ def _connected(_driver: Any, record: Any) -> None:
 
 def _checked_out(driver: Any, record: Any, proxy: Any) -> None:
     here = os.getpid()
-    maker = record.info.get(_PROCESS)
-    if maker is None and here == _LOADED_BY and record.starttime >= _LOADED_AT:
-        maker = record.info[_PROCESS] = here  # made before this engine was given to a store
-    if maker != here:
+    owner = record.info.get(_PROCESS)
+    if owner is None and here == _LOADED_BY and record.starttime >= _LOADED_AT:
+        owner = record.info[_PROCESS] = here  # made before this engine was given to a store
+    if owner != here:
         _INHERITED.append(driver)
         record.dbapi_connection = proxy.dbapi_connection = None
         raise DisconnectionError("the connection was made by another process, before a fork")

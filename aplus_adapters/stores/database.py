@@ -1,7 +1,7 @@
-"""Transactions of the store's own, whatever the shop gave: an address, its Engine or its sessions.
+"""The store's own transactions, from an address or from the shop's Engine or sessions.
 
-A transaction here is never one that somebody else has begun, and nothing that somebody else has
-begun is committed or rolled back with it. What a database asks to be done again is done again.
+The store never joins a transaction that other code has begun, and never commits or rolls back the
+work of other code. If the database asks for it, a transaction is repeated.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ __all__ = ["Database", "Given", "repeating"]
 Given = str | Engine | sessionmaker[Any] | scoped_session[Any]
 C = TypeVar("C", bound=type)
 
-_REPEATING = 2.0  # seconds in which a transaction is begun again; the last one may wait for a lock
-_MIGRATING = 15.0  # seconds for the transactions of older workers to leave the tables alone
+_REPEAT_FOR = 2.0  # seconds; the last repetition may wait longer, for a lock
+_MIGRATE_WITHIN = 15.0  # seconds for transactions of older workers to end
 _WAITED = (
-    "waited too long for what another open transaction holds. If that is the caller's own (a "
-    "view that has written, a hook that writes by another connection than details.connection), "
-    "each waits for the other: move this call of aplus_adapters before that write or behind its "
-    "commit, and write in hooks by details.connection"
+    "waited too long for a lock of another open transaction. If that is the caller's own (a view "
+    "that has written, a hook that writes through another connection than details.connection), "
+    "each waits for the other: move this call of aplus_adapters before that write or after its "
+    "commit, and let hooks write through details.connection"
 )
 
 
 class _Repeat(StoreError):
-    """Nothing of the transaction was kept; doing it again is right."""
+    """The transaction was rolled back and can be repeated."""
 
 
 def repeating(store: C) -> C:
-    """Return a store's class with its methods done again when the database asks for it.
+    """Return a store's class whose methods are repeated if the database asks for it.
 
-    A method is repeated whole, a hook inside it too: the transaction was rolled back before.
+    The whole method is repeated, with the hook inside it, because everything was rolled back.
     """
     for name in STORE_METHODS:
         setattr(store, name, _repeated(getattr(store, name)))
@@ -72,7 +72,7 @@ def _repeated(method: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 return method(*arguments)
             except _Repeat as error:
-                if time.monotonic() - started > _REPEATING:
+                if time.monotonic() - started > _REPEAT_FOR:
                     raise StoreError(str(error)) from error.__cause__
             time.sleep(random.uniform(0.001, 0.02))  # noqa: S311  # no secret
 
@@ -80,12 +80,12 @@ def _repeated(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Database:
-    """Where transactions come from; `given` is what the shop gave to SQLStore."""
+    """Opens transactions; `given` is the database argument of SQLStore."""
 
     def __init__(self, given: Given) -> None:
         self._engine: Engine | None = None
         self._sessions: sessionmaker[Any] | None = None
-        # Engines whose tables are there: with sessions each application may have its own.
+        # Engines with complete tables; sessions of several applications may use several engines.
         self._ready: weakref.WeakSet[Engine] = weakref.WeakSet()
         self._ours = isinstance(given, str)
         if isinstance(given, str):
@@ -99,7 +99,7 @@ class Database:
 
     @property
     def engine(self) -> Engine:
-        """Return the engine; ConfigurationError if the shop gave its sessions instead."""
+        """Return the engine; raise ConfigurationError if the shop has passed sessions."""
         if self._engine is None:
             raise ConfigurationError(
                 "SQLStore.engine: found the shop's own sessions, expected an address or an Engine; "
@@ -111,11 +111,11 @@ class Database:
 
     @contextmanager
     def transaction(self, what: str) -> Iterator[Connection | Session]:
-        """Open a transaction that commits at the end of the block, or rolls back if that raises.
+        """Open a transaction that commits after the block, or rolls back if the block raises.
 
-        Errors of the database become StoreError, but for an IntegrityError of our own tables, which
-        says something. The tables are made at the first use in each process. `what` is the store's
-        method: for one that only reads SQLite need not lock anybody out.
+        Database errors are raised as StoreError, except an IntegrityError of our own tables, which
+        the store handles. The tables are made at the first use in each process. `what` is the name
+        of the store's method; a method that only reads does not take SQLite's write lock.
         """
         with _translated(what):
             if self._sessions is None:
@@ -130,7 +130,7 @@ class Database:
                     yield session
 
     def set_up(self) -> None:
-        """Make or migrate the tables now. Raises StoreError, ConfigurationError."""
+        """Make or migrate the tables; raise StoreError or ConfigurationError if it fails."""
         with _translated("set-up"):
             if self._sessions is None:
                 self._set_up(self.engine)
@@ -150,12 +150,12 @@ class Database:
 
 
 def _make_tables(engine: Engine) -> None:
-    """Make or migrate the tables; nothing is locked, and no right is needed, if they are there.
+    """Make or migrate the tables; if they are current, take no lock and need no right.
 
-    A migration must wait until nobody uses the tables, and whoever comes after it waits too. So it
-    gives up at once, lets the others through and tries again, for as long as that may take.
+    A migration waits until no transaction uses the tables, and later transactions wait for it. So
+    it gives up soon, lets the others through and tries again within the time limit.
     """
-    deadline = time.monotonic() + _MIGRATING
+    deadline = time.monotonic() + _MIGRATE_WITHIN
     while True:
         try:
             with _on_engine(engine, writes=False) as connection:
@@ -193,7 +193,7 @@ def _on_session(session: Session, *, writes: bool) -> Iterator[None]:
         yield
         if session.get_transaction() is not transaction or not transaction.is_active:
             raise StoreError(_ENDED)
-        session.flush()  # what the hook has added; a commit would do it behind the check
+        session.flush()  # objects that the hook has added, so that the check sees them
         check_before_commit(connection, writes=writes)
 
 
@@ -204,7 +204,7 @@ _ENDED = (
 
 
 def _factory(given: sessionmaker[Any] | scoped_session[Any]) -> sessionmaker[Any]:
-    """Return what makes sessions; never the current one, in which the shop may have work."""
+    """Return the session factory; the shop may have work in the current session."""
     factory: Any = given.session_factory if isinstance(given, scoped_session) else given
     kind = getattr(factory, "class_", Session)
     if not issubclass(kind, Session):
@@ -226,7 +226,7 @@ def _new_session(factory: sessionmaker[Any]) -> Session:
 
 
 def _engine_of(session: Session) -> Engine:
-    """Return the engine on which a session keeps payments; ConfigurationError if it is not one."""
+    """Return the one engine of a session for our tables; raise ConfigurationError if none."""
     try:
         binds = {
             session.get_bind(clause=clause)
@@ -270,7 +270,7 @@ def _not_a_database(given: object, found: str = "") -> str:
 
 @contextmanager
 def _translated(what: str) -> Iterator[None]:
-    """Turn errors of the database into StoreError; say which call to move where two wait."""
+    """Raise database errors as StoreError; after a lock time-out say which call to move."""
     try:
         yield
     except HookError as error:
@@ -289,7 +289,7 @@ def _translated(what: str) -> Iterator[None]:
 
 
 def _cause(error: BaseException) -> DBAPIError | None:
-    """Return the database's error for which a hook failed, if it did."""
+    """Return the database error that made a hook fail, or None."""
     cause: BaseException | None = error
     for _ in range(5):
         cause = cause and (cause.__cause__ or cause.__context__)
@@ -299,26 +299,26 @@ def _cause(error: BaseException) -> DBAPIError | None:
 
 
 def _is_about_our_tables(error: IntegrityError) -> bool:
-    """Return whether a statement of ours broke a constraint, and not one of the shop's."""
+    """Return whether the statement that broke a constraint was ours, not the shop's."""
     statement = error.statement or ""
     return any(f" {name} " in statement or f'{name}"' in statement for name in metadata.tables)
 
 
 def _store_error(what: str, error: SQLAlchemyError) -> StoreError:
     hide_values(error)
-    said = f"store {what}: the database raised {type(error).__name__}"
+    problem = f"store {what}: the database raised {type(error).__name__}"
     if isinstance(error, DBAPIError):
         if may_be_repeated(error):
-            return _Repeat(f"{said} each time for {_REPEATING:g} s; nothing was stored")
+            return _Repeat(f"{problem} each time for {_REPEAT_FOR:g} s; nothing was stored")
         if gave_up_waiting(error):
             return StoreError(f"store {what}: {_WAITED}; nothing was stored")
         if sqlstate(error) == "42501":
             return StoreError(
-                f"{said}: this role may not do it; let one that may make tables call "
+                f"{problem}: this role may not do it; let one that may make tables call "
                 "SQLStore(...).set_up() once, and grant this one SELECT, INSERT and UPDATE on them"
             )
     reason = str(error.args[0] if error.args else "")[:200]
     return StoreError(
-        f"{said} ({reason}), expected one that works, with its tables; nothing is acknowledged "
+        f"{problem} ({reason}), expected one that works, with its tables; nothing is acknowledged "
         "until then"
     )

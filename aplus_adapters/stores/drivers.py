@@ -1,8 +1,8 @@
-"""What differs between the databases' drivers: whether a transaction is open, and ours alone.
+"""What differs between database drivers: how to begin a transaction that is ours alone.
 
-SQLAlchemy's `begin()` promises less than it seems: an AUTOCOMMIT engine makes no transaction, a
-failed statement that somebody caught turns PostgreSQL's COMMIT into a ROLLBACK without a word. So
-each transaction of ours is looked at after its beginning and before its commit.
+SQLAlchemy's `begin()` is not enough: an AUTOCOMMIT engine opens no transaction, and after a failed
+statement whose error was caught, PostgreSQL turns COMMIT into ROLLBACK without an error. So each
+of our transactions is checked after its beginning and before its commit.
 """
 
 from __future__ import annotations
@@ -45,36 +45,34 @@ __all__ = [
     "sqlstate",
 ]
 
-# Seconds. An answer is due within 5: a lock gives up before its statement does, and that before
-# the watchdog cuts the connection, so that the error says what was waited for.
+# Seconds. An answer is due within 5. A lock times out before its statement, and the statement
+# before the watchdog cuts the connection, so that the error says what was waited for.
 LOCK = 2.5
-SQLITE_LOCK = 3.5  # one lock for all that write: it is waited for longer
+SQLITE_LOCK = 3.5  # longer, because all writers share one lock
 STATEMENT = 3.0
 _MINUTE = 60.0
-CONNECT = 2  # the least that PostgreSQL's client library takes
+CONNECT = 2  # the least that libpq accepts
 
 INFO_OPEN = "aplus_open"  # a transaction was open when the pool handed the connection out
-INFO_TIME_LIMIT = (
-    "aplus_time_limit"  # seconds for a statement; its time-outs belong to the connection
-)
-_INFO_RESTORE = "aplus_restore"  # what the connection was like before our transaction
+INFO_TIME_LIMIT = "aplus_time_limit"  # seconds for a statement, if set for the connection
+_INFO_RESTORE = "aplus_restore"  # settings of the connection before our transaction
 
 _DRIVERS = {"sqlite": ("pysqlite",), "postgresql": ("psycopg", "psycopg2")}
 _IDLE, _IN_TRANSACTION, _FAILED = 0, 2, 3  # libpq's PGTransactionStatusType
 _LONGEST, _SHORTEST = 0.02, 0.0005  # seconds between two tries for SQLite's write lock
 _BUSY = (5, 6)  # SQLITE_BUSY and SQLITE_LOCKED, the low byte of every extended code
-_STALE = 517  # SQLITE_BUSY_SNAPSHOT: waiting cannot help, beginning again does
+_STALE = 517  # SQLITE_BUSY_SNAPSHOT: only a new transaction helps
 
 
 def _at_most(name: str, milliseconds: int, local: str) -> str:
-    """Return SQL that lowers a time-out of PostgreSQL; one that is lower already stays."""
+    """Return SQL that lowers a time-out of PostgreSQL; a lower one is kept."""
     now = f"current_setting('{name}')"
     lower = f"{now}::interval BETWEEN '1us' AND '{milliseconds}ms'"
     return f"set_config('{name}', CASE WHEN {lower} THEN {now} ELSE '{milliseconds}' END, {local})"
 
 
 def _durable(local: str) -> str:
-    """Return SQL that makes a commit wait for the disk; what is stricter already stays."""
+    """Return SQL that makes a commit wait for the disk; a stricter setting is kept."""
     name = "synchronous_commit"
     now = f"current_setting('{name}')"
     return f"set_config('{name}', CASE {now} WHEN 'off' THEN 'on' ELSE {now} END, {local})"
@@ -84,7 +82,9 @@ _TIMEOUTS = {"lock_timeout": int(LOCK * 1000), "statement_timeout": int(STATEMEN
 
 
 def _settings(local: str, except_for: str = "") -> str:
-    timeouts = [_at_most(*one, local) for one in _TIMEOUTS.items() if one[0] not in except_for]
+    timeouts = [
+        _at_most(name, limit, local) for name, limit in _TIMEOUTS.items() if name not in except_for
+    ]
     return "SELECT " + ", ".join([*timeouts, _durable(local)])
 
 
@@ -92,7 +92,7 @@ _OF_THE_TRANSACTION = _settings("true")
 
 
 def check_dialect(dialect: Dialect) -> None:
-    """Raise ConfigurationError for a database or a driver that the store was not proved on."""
+    """Raise ConfigurationError for a database or driver that the store is not tested with."""
     name, driver = dialect.name, dialect.driver
     if name not in _DRIVERS:
         raise ConfigurationError(
@@ -101,7 +101,7 @@ def check_dialect(dialect: Dialect) -> None:
         )
     if driver not in _DRIVERS[name]:
         kind = "the awaiting driver" if dialect.is_async else "the driver"
-        expected = " or ".join(f"{name}+{one}" for one in _DRIVERS[name])
+        expected = " or ".join(f"{name}+{choice}" for choice in _DRIVERS[name])
         raise ConfigurationError(
             f"SQLStore: found {kind} {name}+{driver}, expected {expected}; an application may "
             "use another one beside it for its own tables"
@@ -109,7 +109,7 @@ def check_dialect(dialect: Dialect) -> None:
 
 
 def check_engine(engine: Engine) -> None:
-    """Raise ConfigurationError for an engine on which no transaction can be ours alone."""
+    """Raise ConfigurationError if an engine cannot open a transaction that is ours alone."""
     check_dialect(engine.dialect)
     if isinstance(engine.pool, StaticPool | SingletonThreadPool):
         raise ConfigurationError(
@@ -121,9 +121,9 @@ def check_engine(engine: Engine) -> None:
 
 
 def refuse_blocking_gevent(engine: Engine) -> None:
-    """Raise ConfigurationError for a driver that stops every greenlet while one buyer waits.
+    """Raise ConfigurationError if the driver blocks all greenlets while one waits.
 
-    Asked at each use: with gunicorn --preload gevent comes when the store is there already.
+    This is checked at each use: under gunicorn --preload, gevent patches after the store is made.
     """
     monkey = sys.modules.get("gevent.monkey")
     if monkey is None or not monkey.is_module_patched("socket"):
@@ -154,10 +154,10 @@ def has_transaction(driver: Any) -> bool:
 
 
 def begin(connection: Connection, *, writes: bool) -> None:
-    """Make what SQLAlchemy has begun a transaction of the database, with our time-outs.
+    """Open a transaction in the database, with our time-outs.
 
-    What has to be changed on a connection of the shop's for it is put back by `restore` when the
-    connection returns to its pool. Raises ConfigurationError if work of others is in it.
+    `restore` undoes the changed settings when the connection returns to its pool. Raises
+    ConfigurationError if the connection already has other work in a transaction.
     """
     if connection.info.get(INFO_OPEN):
         raise ConfigurationError(
@@ -181,7 +181,7 @@ def _begin_postgresql(connection: Connection) -> None:
             )
         driver.autocommit = False
         if "isolation_level" not in connection.get_execution_options():
-            connection.info[_INFO_RESTORE] = {"autocommit": True}  # otherwise SQLAlchemy does it
+            connection.info[_INFO_RESTORE] = {"autocommit": True}  # else SQLAlchemy restores it
     if INFO_TIME_LIMIT not in connection.info:
         connection.exec_driver_sql(_OF_THE_TRANSACTION)
         if not has_transaction(driver):
@@ -192,43 +192,43 @@ def _begin_postgresql(connection: Connection) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """Take the write lock at once: a transaction that reads first could not be upgraded later.
+    """Take the write lock at once, because a read lock cannot always be upgraded later.
 
-    It is waited for here and not inside SQLite, where nothing else could run under gevent.
+    The wait is here and not inside SQLite, which would block all greenlets of gevent.
     """
     driver: Any = connection.connection.dbapi_connection
     before = {"busy_timeout": 0, "synchronous": 0}
     for pragma in before:
         before[pragma] = driver.execute(f"PRAGMA {pragma}").fetchone()[0]
-    if driver.in_transaction:  # a listener of the shop's has begun it, just now
+    if driver.in_transaction:  # an event listener of the shop has begun it just now
         driver.rollback()
     if getattr(driver, "autocommit", -1) != -1:  # Python 3.12: True or False
         before["autocommit"] = driver.autocommit
         driver.rollback()
         driver.autocommit = -1
     connection.info[_INFO_RESTORE] = before
-    if before["synchronous"] < 2:  # FULL: what is acknowledged survives a power cut
+    if before["synchronous"] < 2:  # FULL: an acknowledged commit survives a power cut
         driver.execute("PRAGMA synchronous=FULL")
     driver.execute("PRAGMA busy_timeout=0")
-    patience = min(before["busy_timeout"] / 1000, SQLITE_LOCK)
+    time_limit = min(before["busy_timeout"] / 1000, SQLITE_LOCK)
     started = time.monotonic()
     while True:
         try:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         except OperationalError as error:
             waited = time.monotonic() - started
-            if not _is_busy(error) or waited >= patience:
+            if not _is_busy(error) or waited >= time_limit:
                 raise
-            # SQLite keeps no queue: who has waited longer asks more often, so that nobody starves.
-            pause = max(_SHORTEST, _LONGEST * (1 - waited / patience) ** 6)
+            # SQLite has no queue: who has waited longer tries more often, so that nobody starves.
+            pause = max(_SHORTEST, _LONGEST * (1 - waited / time_limit) ** 6)
             time.sleep(pause * random.uniform(0.1, 1.0))  # noqa: S311  # no secret
         else:
             break
-    driver.execute(f"PRAGMA busy_timeout={int(patience * 1000)}")
+    driver.execute(f"PRAGMA busy_timeout={int(time_limit * 1000)}")
 
 
 def restore(driver: Any, info: dict[Any, Any]) -> None:
-    """Put a connection of the shop's back to what it was before our transaction."""
+    """Restore the settings that a connection had before our transaction."""
     before = info.pop(_INFO_RESTORE, None)
     if before is None or driver is None:
         return
@@ -240,7 +240,7 @@ def restore(driver: Any, info: dict[Any, Any]) -> None:
 
 
 def check_before_commit(connection: Connection, *, writes: bool) -> None:
-    """Raise StoreError unless a commit would make all of the transaction durable."""
+    """Raise StoreError unless a commit would store the whole transaction."""
     driver: Any = connection.connection.dbapi_connection
     if connection.dialect.name == "sqlite":
         ended, failed = writes and not driver.in_transaction, False
@@ -261,11 +261,11 @@ def check_before_commit(connection: Connection, *, writes: bool) -> None:
 
 
 def prepare_postgresql(driver: Any, info: dict[Any, Any], options: str) -> None:
-    """Give a new connection of our own its time-outs, unless a pooler is in between.
+    """Set the time-outs of one of our new connections, unless it goes through a pooler.
 
-    `options` are those of the address: a time-out that it names is left alone. Behind a pooler
-    (the server process is not the one that answered the start) what is set for a connection would
-    be set for somebody else's: there each transaction sets its own.
+    `options` are those of the address; a time-out in them is kept. Behind a pooler the backend's
+    process id has changed since the start. There a setting of the connection would reach other
+    clients, so each transaction sets its own.
     """
     driver.autocommit = True
     cursor = driver.cursor()
@@ -275,14 +275,14 @@ def prepare_postgresql(driver: Any, info: dict[Any, Any], options: str) -> None:
         cursor.execute("SELECT extract(epoch FROM current_setting('statement_timeout')::interval)")
         info[INFO_TIME_LIMIT] = float(cursor.fetchone()[0])
     elif hasattr(driver, "prepare_threshold"):
-        driver.prepare_threshold = None  # the next transaction may be another server's
+        driver.prepare_threshold = None  # the next transaction may be on another server
     cursor.close()
     driver.autocommit = False
 
 
 @contextmanager
 def long_statements(connection: Connection) -> Iterator[None]:
-    """Allow statements a minute: what makes an index of all payments needs more than a buyer's."""
+    """Allow each statement a minute, such as to index all payments in a migration."""
     if connection.dialect.name != "postgresql":
         yield
         return
@@ -298,7 +298,7 @@ def long_statements(connection: Connection) -> Iterator[None]:
 
 
 def sqlstate(error: DBAPIError) -> str | None:
-    """Return PostgreSQL's five characters for what went wrong."""
+    """Return PostgreSQL's SQLSTATE of an error, or None."""
     state: str | None = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
     return state
 
@@ -309,15 +309,15 @@ def _is_busy(error: DBAPIError) -> bool:
 
 
 def gave_up_waiting(error: DBAPIError) -> bool:
-    """Return whether somebody else's transaction held what was needed for too long."""
+    """Return whether the wait for another transaction's lock timed out."""
     return sqlstate(error) in {"55P03", "57014"} or _is_busy(error)
 
 
 def may_be_repeated(error: DBAPIError) -> bool:
-    """Return whether the whole transaction may be done again, because nothing of it was kept.
+    """Return whether the transaction may be repeated, because all of it was rolled back.
 
     That is so after a serialization failure (40001), a deadlock (40P01), SQLite's stale snapshot,
-    and a connection that was lost before the commit was asked for.
+    and a connection that was lost before the COMMIT was sent.
     """
     lost = error.connection_invalidated and error.statement is not None
     stale = getattr(error.orig, "sqlite_errorcode", None) == _STALE

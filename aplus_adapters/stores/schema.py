@@ -63,7 +63,7 @@ class Moment(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Bring to UTC; SQLite compares the text, so it must always have the same form."""
+        """Return it in UTC; SQLite compares the text, so the form is always the same."""
         if value is None:
             return None
         utc = value.astimezone(UTC)
@@ -79,11 +79,11 @@ class Moment(TypeDecorator[datetime]):
 
 metadata = MetaData()
 
-_ID = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER counts up by itself there
+_ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER keys itself
 
 
 def _of_payment() -> list[Column[Any] | ForeignKeyConstraint]:
-    """Return the columns by which a row belongs to a payment of a shop."""
+    """Return the columns that refer a row to a payment of a shop."""
     return [
         Column("shop", String(64), nullable=False),
         Column("payment_request_id", String(64), nullable=False),
@@ -142,7 +142,7 @@ conflicts = Table(
     Column("key", String(32), nullable=False),
     Column("reason", Text, nullable=False),
     Column("details", Text, nullable=False),
-    Column("unreported", String(1), nullable=True, index=True),  # 'y' until the shop was told
+    Column("unreported", String(1), nullable=True, index=True),  # 'y' until reported to shop
     UniqueConstraint("shop", "key"),
     Index("ix_aplus_conflicts_payment", "shop", "payment_request_id"),
 )
@@ -175,15 +175,15 @@ _LOCK = 0x61706C7573  # "aplus", for PostgreSQL's advisory lock
 version = Table("aplus_schema", metadata, Column("version", Integer, nullable=False))
 
 _MIGRATIONS: dict[int, Callable[[Connection], Any]] = {}
-"""From each older version to the next one; each runs on a database with data in it."""
+"""Statements from each older version to the next; they run on a database with data."""
 
 
 def is_current(connection: Connection) -> bool:
-    """Return whether the tables are there in the present version.
+    """Return whether the tables exist in the current version.
 
     Raises StoreError if the database was made by a newer version of this library.
     """
-    # An engine's schema_translate_map moves statements by itself, but no question to the inspector.
+    # The inspector does not apply an engine's schema_translate_map; statements do.
     moved = connection.get_execution_options().get("schema_translate_map") or {}
     if not inspect(connection).has_table(version.name, schema=moved.get(None)):
         return False
@@ -218,7 +218,7 @@ def migrate(connection: Connection) -> None:
 
 
 def _lock(connection: Connection) -> None:
-    """Let nobody else make or migrate tables until this transaction ends."""
+    """Keep other workers from making or migrating tables until this transaction ends."""
     if connection.dialect.name == "postgresql":  # on SQLite the transaction is the lock
         connection.execute(text("SET LOCAL lock_timeout = 500"))
         connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))

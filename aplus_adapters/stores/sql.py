@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 __all__ = ["SQLStore"]
 
 T = TypeVar("T")
-C = TypeVar("C")  # what hooks are given as `details.connection`
+C = TypeVar("C")  # the type of `details.connection` in hooks
 _TRIES = 5  # an order's occupant may vanish between our INSERT and our SELECT, rarely twice
 
 
@@ -66,12 +66,12 @@ class SQLStore(Generic[C]):
 
     `database` is a SQLAlchemy address such as `sqlite:///payments.db` or
     `postgresql+psycopg://...`, or the shop's own Engine, sessionmaker or scoped_session (Flask-
-    SQLAlchemy's `db.session`). With sessions `payment_changed` is given a Session that commits the
-    payment: a new one of the same kind, never the one that a view is using. `shop` (1 to 64
-    characters) is the name under which this store keeps its payments: shops that share a database
-    never see each other's. Nothing is connected here: the tables are made or migrated at the first
-    use, or by `set_up`. Raises ConfigurationError for what payments cannot be kept in and for an
-    unusable name.
+    SQLAlchemy's `db.session`). With sessions `payment_changed` gets the Session that commits the
+    payment: a new one of the same kind, never the one that a view uses. `shop` (1 to 64 characters)
+    names the payments of this store: shops that share a database never see each other's.
+
+    Nothing connects here. The tables are made or migrated at the first use, or by `set_up`. Raises
+    ConfigurationError for an unusable database or name.
     """
 
     @overload
@@ -114,13 +114,13 @@ class SQLStore(Generic[C]):
                 if is_new:
                     return attempt
             except IntegrityError:
-                is_new = True  # as far as the number of attempts goes
+                is_new = True  # the order is below its limit of attempts
             with self._transaction("add") as connection:
                 by_id = payments.c.payment_request_id == attempt.payment_request_id
                 by_order = payments.c.occupied_order == attempt.order_ref
                 query = select(payments).where(self._ours(payments), by_id | by_order)
-                found = connection.execute(query).mappings()
-                rows = {row["payment_request_id"]: row for row in found}
+                answer = connection.execute(query).mappings()
+                rows = {row["payment_request_id"]: row for row in answer}
             same = rows.get(attempt.payment_request_id)
             if same is not None and same["request_body"] != attempt.request_body:
                 raise InconsistentRetry(
@@ -135,19 +135,19 @@ class SQLStore(Generic[C]):
 
     def get(self, payment_request_id: str, /) -> Attempt | None:
         """Return the attempt, None if there is none."""
-        return self._one("get", select(payments).where(*self._payment(payment_request_id)))
+        return self._first("get", select(payments).where(*self._payment(payment_request_id)))
 
     def latest(self, order_ref: str, /) -> Attempt | None:
         """Return the newest attempt of an order, None if there is none."""
         query = select(payments).where(self._ours(payments), payments.c.order_ref == order_ref)
-        return self._one("latest", query.order_by(payments.c.created_at.desc()).limit(1))
+        return self._first("latest", query.order_by(payments.c.created_at.desc()).limit(1))
 
     def claim(self, payment_request_id: str, token: int, until: datetime, /) -> bool:
         """Take the claim of an open attempt whose `claim` still is `token`."""
         return self._claim("claim", payments, payment_request_id, token, until)
 
     def release(self, payment_request_id: str, token: int, at: datetime, /) -> bool:
-        """Give the claim back if `claim` still is `token`."""
+        """Release the claim if `claim` still is `token`."""
         return self._release("release", payments, payment_request_id, token, at)
 
     def record(
@@ -157,7 +157,7 @@ class SQLStore(Generic[C]):
         inside: Callable[[Transition, C], None],
         /,
     ) -> Transition:
-        """Advance the locked attempt in one transaction with `inside`."""
+        """Record an observation and call `inside`, in one transaction."""
         with self._transaction("record") as connection:
             attempt = self._locked(connection, payment_request_id)
             refund = self._refund(connection, observation.refund_request_id)
@@ -201,7 +201,7 @@ class SQLStore(Generic[C]):
             return [load_observation(details) for details in connection.execute(query).scalars()]
 
     def add_refund(self, refund: Refund, /) -> Refund:
-        """Store a new refund of a paid attempt; give the stored one if its id is known."""
+        """Store a new refund of a paid attempt; return the stored one if its id is known."""
         related = or_(
             refunds.c.payment_request_id == refund.payment_request_id,
             refunds.c.refund_request_id == refund.refund_request_id,
@@ -234,7 +234,7 @@ class SQLStore(Generic[C]):
         return self._claim("claim_refund", refunds, refund_request_id, token, until)
 
     def release_refund(self, refund_request_id: str, token: int, at: datetime, /) -> bool:
-        """Give the claim of a refund back if `claim` still is `token`."""
+        """Release the claim of a refund if `claim` still is `token`."""
         return self._release("release_refund", refunds, refund_request_id, token, at)
 
     def due_refunds(
@@ -245,13 +245,13 @@ class SQLStore(Generic[C]):
         return self._search("due_refunds", query, refund_of, limit)
 
     def conflict_reported(self, conflict: Conflict, /) -> None:
-        """Mark a conflict as told to the shop."""
+        """Mark a conflict as reported to the shop."""
         statement = update(conflicts).where(self._ours(conflicts), conflicts.c.key == conflict.key)
         with self._transaction("conflict_reported") as connection:
             connection.execute(statement.values(unreported=None))
 
     def unreported_conflicts(self, limit: int, client_ids: Collection[str], /) -> list[Conflict]:
-        """Return up to `limit` conflicts that the shop was not told of yet, oldest first."""
+        """Return up to `limit` conflicts not yet reported to the shop, oldest first."""
         query = (
             select(payments, conflicts.c.reason, conflicts.c.details)
             .join(
@@ -274,7 +274,7 @@ class SQLStore(Generic[C]):
         """Close the pooled connections."""
         self._database.close()
 
-    def _one(self, what: str, query: Any) -> Attempt | None:
+    def _first(self, what: str, query: Any) -> Attempt | None:
         with self._transaction(what) as connection:
             row = connection.execute(query).mappings().first()
         return None if row is None else attempt_of(row)
@@ -289,7 +289,7 @@ class SQLStore(Generic[C]):
     def _search(
         self, what: str, query: Select[Any], item_of: Callable[[Any], T], limit: int
     ) -> list[T]:
-        """Return up to `limit` of what a query finds; what cannot be read makes room for others."""
+        """Return up to `limit` items of a query; rows that cannot be read do not count."""
         items: list[T] = []
         offset = 0
         with self._transaction(what) as connection:
@@ -312,7 +312,7 @@ class SQLStore(Generic[C]):
     def _if_claim_is(
         self, what: str, table: Table, key: str, token: int, values: dict[str, Any]
     ) -> bool:
-        """Change an open row if its claim still is `token`; return whether it was."""
+        """Change an open row if its claim still is `token`; return whether it was changed."""
         names = {payments: "payment_request_id", refunds: "refund_request_id"}
         mine = self._ours(table), table.c[names[table]] == key, table.c.claim == token
         is_open = table.c.next_call_at.is_not(None)
@@ -323,8 +323,8 @@ class SQLStore(Generic[C]):
     def _locked(self, connection: Connection | Session, payment_request_id: str) -> Attempt:
         """Return the attempt, locked until the transaction ends; raise UnknownPayment."""
         mine = self._payment(payment_request_id)
-        # A write and not FOR UPDATE, because SQLite would take a read lock first and then refuse to
-        # upgrade it under another writer.
+        # An UPDATE, not FOR UPDATE: SQLite would take a read lock first, and could not upgrade it
+        # beside another writer.
         connection.execute(update(payments).where(*mine).values(state=payments.c.state))
         row = connection.execute(select(payments).where(*mine)).mappings().first()
         if row is None:
