@@ -1,8 +1,7 @@
-"""Engines: opened from an address with time-outs, and safe after a fork.
+"""Open engines from an address, and keep every connection in the process that made it.
 
-Nothing connects at import. A connection belongs to the process that made it, because two processes
-on one socket would read each other's answers. So connections inherited by a fork are set aside
-unused, also those of the shop's own engines.
+Nothing connects at import. Two processes on one socket would read each other's answers. So
+connections inherited by a fork are set aside unused, also those of the shop's own engines.
 """
 
 from __future__ import annotations
@@ -36,12 +35,12 @@ if TYPE_CHECKING:
 
 __all__ = ["keep_to_this_process", "open_engine"]
 
-_POOL = 3  # seconds for a connection of the pool to become free
-_PING = 1.0  # seconds for a new connection's settings
+_POOL_TIMEOUT = 3  # seconds for a connection of the pool to become free
+_SETTINGS_TIMEOUT = 1.0  # seconds for a new connection's settings
 _PROCESS = "aplus_process"  # id of the process that made the connection
 
-_LOADED_BY, _LOADED_AT = os.getpid(), time.time()
-_HOMES: weakref.WeakKeyDictionary[Engine, int] = weakref.WeakKeyDictionary()
+_IMPORT_PID, _IMPORT_TIME = os.getpid(), time.time()
+_OWNERS: weakref.WeakKeyDictionary[Engine, int] = weakref.WeakKeyDictionary()
 _LOCKS: dict[int, Lock] = {}
 # Kept, so that they are not closed: closing would end the parent's connection or SQLite lock.
 _INHERITED: list[object] = []
@@ -53,13 +52,13 @@ def open_engine(address: str) -> Engine:
         url = make_url(address)
     except (ArgumentError, ValueError):  # its text may hold the password
         raise ConfigurationError(
-            "SQLStore: cannot use the database address: found text that is none, expected one "
-            "such as sqlite:///payments.db or postgresql+psycopg://user@host/shop"
+            "SQLStore: cannot use the database address: found text that is not one, "
+            "expected one such as sqlite:///payments.db or postgresql+psycopg://user@host/shop"
         ) from None
     try:
         check_dialect(_dialect_by_name(url))
         engine = create_engine(
-            url, pool_timeout=_POOL, connect_args=_connect_args(url), hide_parameters=True
+            url, pool_timeout=_POOL_TIMEOUT, connect_args=_connect_args(url), hide_parameters=True
         )
         check_engine(engine)
     except (ArgumentError, ImportError, ValueError) as error:
@@ -99,7 +98,7 @@ def _dialect_by_name(url: URL) -> Any:
 
 
 class _Named:
-    """A dialect of which only the name is known."""
+    """A dialect whose driver was not loaded; only its name is known."""
 
     driver, is_async = "", False
 
@@ -109,10 +108,10 @@ class _Named:
 
 def _connect_args(url: URL) -> dict[str, Any]:
     """Return our time-outs for connecting, without those that the address sets itself."""
-    ours = {"timeout": SQLITE_LOCK}
+    timeouts = {"timeout": SQLITE_LOCK}
     if url.get_backend_name() != "sqlite":
-        ours = {"connect_timeout": CONNECT}
-    return {name: value for name, value in ours.items() if name not in url.query}
+        timeouts = {"connect_timeout": CONNECT}
+    return {name: value for name, value in timeouts.items() if name not in url.query}
 
 
 def _prepare_sqlite(driver: Any, _record: Any) -> None:
@@ -132,7 +131,7 @@ def _prepare_sqlite(driver: Any, _record: Any) -> None:
 
 
 def _prepare_postgresql(watchdog: Watchdog, options: str, driver: Any, record: Any) -> None:
-    watchdog.watch(driver, _PING)
+    watchdog.watch(driver, _SETTINGS_TIMEOUT)
     try:
         prepare_postgresql(driver, record.info, options)
     finally:
@@ -144,17 +143,17 @@ def keep_to_this_process(engine: Engine) -> None:
 
     In a new process the engine gets a new pool, whose locks no thread of the parent holds.
     """
-    here = os.getpid()
-    if _HOMES.get(engine) == here:
+    pid = os.getpid()
+    if _OWNERS.get(engine) == pid:
         return
     # By process id: a lock held by the parent at the fork would stay locked for ever.
-    with _LOCKS.setdefault(here, Lock()):
-        home = _HOMES.get(engine)
-        if home is None:
+    with _LOCKS.setdefault(pid, Lock()):
+        owner = _OWNERS.get(engine)
+        if owner is None:
             _listen(engine)
-        elif home != here:
-            _renew(engine)
-        _HOMES[engine] = here
+        elif owner != pid:
+            _replace_pool(engine)
+        _OWNERS[engine] = pid
 
 
 def _listen(engine: Engine) -> None:
@@ -171,7 +170,7 @@ def _forked(reference: weakref.ref[Engine]) -> None:
         keep_to_this_process(engine)
 
 
-def _renew(engine: Engine) -> None:
+def _replace_pool(engine: Engine) -> None:
     _INHERITED.append(engine.pool)
     engine.dispose(close=False)
 
@@ -181,11 +180,11 @@ def _connected(_driver: Any, record: Any) -> None:
 
 
 def _checked_out(driver: Any, record: Any, proxy: Any) -> None:
-    here = os.getpid()
+    pid = os.getpid()
     owner = record.info.get(_PROCESS)
-    if owner is None and here == _LOADED_BY and record.starttime >= _LOADED_AT:
-        owner = record.info[_PROCESS] = here  # made before this engine was given to a store
-    if owner != here:
+    if owner is None and pid == _IMPORT_PID and record.starttime >= _IMPORT_TIME:
+        owner = record.info[_PROCESS] = pid  # made before this engine was given to a store
+    if owner != pid:
         _INHERITED.append(driver)
         record.dbapi_connection = proxy.dbapi_connection = None
         raise DisconnectionError("the connection was made by another process, before a fork")

@@ -35,15 +35,15 @@ from aplus_adapters.stores.schema import is_current, metadata, migrate, payments
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Database", "Given", "repeating"]
+__all__ = ["Database", "DatabaseArgument", "repeating"]
 
-Given = str | Engine | sessionmaker[Any] | scoped_session[Any]
+DatabaseArgument = str | Engine | sessionmaker[Any] | scoped_session[Any]
 C = TypeVar("C", bound=type)
 
 _REPEAT_FOR = 2.0  # seconds; the last repetition may wait longer, for a lock
 _MIGRATE_WITHIN = 15.0  # seconds for transactions of older workers to end
-_WAITED = (
-    "waited too long for a lock of another open transaction. If that is the caller's own (a view "
+_LOCK_TIMEOUT = (
+    "waited too long for a lock of another open transaction. If it is the caller's own (a view "
     "that has written, a hook that writes through another connection than details.connection), "
     "each waits for the other: move this call of aplus_adapters before that write or after its "
     "commit, and let hooks write through details.connection"
@@ -80,22 +80,22 @@ def _repeated(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Database:
-    """Opens transactions; `given` is the database argument of SQLStore."""
+    """Opens transactions; `argument` is the `database` that SQLStore was given."""
 
-    def __init__(self, given: Given) -> None:
+    def __init__(self, argument: DatabaseArgument) -> None:
         self._engine: Engine | None = None
         self._sessions: sessionmaker[Any] | None = None
         # Engines with complete tables; sessions of several applications may use several engines.
         self._ready: weakref.WeakSet[Engine] = weakref.WeakSet()
-        self._ours = isinstance(given, str)
-        if isinstance(given, str):
-            self._engine = open_engine(given)
-        elif isinstance(given, Engine):
-            self._engine = _checked(given)
-        elif isinstance(given, sessionmaker | scoped_session):
-            self._sessions = _factory(given)
+        self._is_own_engine = isinstance(argument, str)
+        if isinstance(argument, str):
+            self._engine = open_engine(argument)
+        elif isinstance(argument, Engine):
+            self._engine = _checked(argument)
+        elif isinstance(argument, sessionmaker | scoped_session):
+            self._sessions = _factory(argument)
         else:
-            raise ConfigurationError(_not_a_database(given))
+            raise ConfigurationError(_bad_database(argument))
 
     @property
     def engine(self) -> Engine:
@@ -103,30 +103,30 @@ class Database:
         if self._engine is None:
             raise ConfigurationError(
                 "SQLStore.engine: found the shop's own sessions, expected an address or an Engine; "
-                "use what the sessions are bound to"
+                "use the engine that the sessions are bound to"
             )
         refuse_blocking_gevent(self._engine)
         keep_to_this_process(self._engine)
         return self._engine
 
     @contextmanager
-    def transaction(self, what: str) -> Iterator[Connection | Session]:
+    def transaction(self, method: str) -> Iterator[Connection | Session]:
         """Open a transaction that commits after the block, or rolls back if the block raises.
 
         Database errors are raised as StoreError, except an IntegrityError of our own tables, which
-        the store handles. The tables are made at the first use in each process. `what` is the name
-        of the store's method; a method that only reads does not take SQLite's write lock.
+        the store handles. The tables are made at the first use in each process. `method` is the
+        name of the store's method; one that only reads does not take SQLite's write lock.
         """
-        with _translated(what):
+        with _translated(method):
             if self._sessions is None:
                 engine = self.engine
                 self._set_up(engine)
-                with _on_engine(engine, writes=what not in STORE_READS) as connection:
+                with _on_engine(engine, writes=method not in STORE_READS) as connection:
                     yield connection
                 return
             with closing(_new_session(self._sessions)) as session:
                 self._set_up(_engine_of(session))
-                with _on_session(session, writes=what not in STORE_READS):
+                with _on_session(session, writes=method not in STORE_READS):
                     yield session
 
     def set_up(self) -> None:
@@ -140,7 +140,7 @@ class Database:
 
     def close(self) -> None:
         """Close the pooled connections, unless they are the shop's own."""
-        if self._engine is not None and self._ours:
+        if self._engine is not None and self._is_own_engine:
             self.engine.dispose()
 
     def _set_up(self, engine: Engine) -> None:
@@ -150,7 +150,7 @@ class Database:
 
 
 def _make_tables(engine: Engine) -> None:
-    """Make or migrate the tables; if they are current, take no lock and need no right.
+    """Make or migrate the tables; if they are current, take no lock and need no permission.
 
     A migration waits until no transaction uses the tables, and later transactions wait for it. So
     it gives up soon, lets the others through and tries again within the time limit.
@@ -198,17 +198,17 @@ def _on_session(session: Session, *, writes: bool) -> Iterator[None]:
 
 
 _ENDED = (
-    "the payment's transaction was ended inside it, so that nothing of it may count; a hook must "
-    "not commit or roll back details.connection, the store does"
+    "found the payment's transaction ended by the hook, expected it open; nothing was stored. A "
+    "hook must not commit or roll back details.connection, the store does"
 )
 
 
-def _factory(given: sessionmaker[Any] | scoped_session[Any]) -> sessionmaker[Any]:
-    """Return the session factory; the shop may have work in the current session."""
-    factory: Any = given.session_factory if isinstance(given, scoped_session) else given
+def _factory(argument: sessionmaker[Any] | scoped_session[Any]) -> sessionmaker[Any]:
+    """Return the session factory, because the current session may hold work of the shop."""
+    factory: Any = argument.session_factory if isinstance(argument, scoped_session) else argument
     kind = getattr(factory, "class_", Session)
     if not issubclass(kind, Session):
-        raise ConfigurationError(_not_a_database(factory, f"sessionmaker of {kind.__name__}"))
+        raise ConfigurationError(_bad_database(factory, f"sessionmaker of {kind.__name__}"))
     bind = getattr(factory, "kw", {}).get("bind")
     if bind is not None:
         _checked(bind)
@@ -220,7 +220,7 @@ def _new_session(factory: sessionmaker[Any]) -> Session:
     if session.in_transaction() or session.new or session.dirty or session.deleted:
         raise ConfigurationError(
             "SQLStore: the session factory returned a session with work in it, expected a new one "
-            "at each call; give SQLStore a sessionmaker, or the scoped_session around one"
+            "at each call; pass a sessionmaker, or the scoped_session around one"
         )
     return session
 
@@ -234,34 +234,34 @@ def _engine_of(session: Session) -> Engine:
         }
     except UnboundExecutionError:
         raise ConfigurationError(
-            "SQLStore: found sessions that are bound to no engine for other tables than the "
-            "shop's, expected sessionmaker(engine); or bind aplus_adapters' tables too"
+            "SQLStore: found sessions that have an engine for the shop's tables only, expected "
+            "sessionmaker(engine); or bind aplus_adapters' tables too"
         ) from None
     if len(binds) != 1:
         raise ConfigurationError(
             "SQLStore: found sessions that read from another engine than they write to, expected "
-            "one, in which a payment can be locked; give SQLStore the engine that writes"
+            "one engine, in which a payment can be locked; pass the engine that writes"
         )
     return _checked(binds.pop())
 
 
 def _checked(bind: object) -> Engine:
     if not isinstance(bind, Engine):
-        raise ConfigurationError(_not_a_database(bind, f"sessions bound to {type(bind).__name__}"))
+        raise ConfigurationError(_bad_database(bind, f"sessions bound to {type(bind).__name__}"))
     check_engine(bind)
     keep_to_this_process(bind)
     return bind
 
 
-def _not_a_database(given: object, found: str = "") -> str:
-    name = type(given).__name__
+def _bad_database(argument: object, found: str = "") -> str:
+    name = type(argument).__name__
     hint = ""
     if "sync" in name.lower() or "Async" in found:
-        hint = "; awaiting sessions and engines cannot be used yet, give it a blocking one"
-    elif isinstance(given, Session | Connection):
-        hint = "; one that is open belongs to whoever opened it, give what makes them"
-    elif hasattr(given, "session"):
-        hint = "; give it db.session"
+        hint = "; async sessions and engines cannot be used yet, pass a blocking one"
+    elif isinstance(argument, Session | Connection):
+        hint = "; an open one belongs to the code that opened it, pass its Engine or sessionmaker"
+    elif hasattr(argument, "session"):
+        hint = "; pass db.session"
     return (
         f"SQLStore: found {found or name}, expected an address such as "
         f"sqlite:///payments.db, a SQLAlchemy Engine, a sessionmaker or a scoped_session{hint}"
@@ -269,7 +269,7 @@ def _not_a_database(given: object, found: str = "") -> str:
 
 
 @contextmanager
-def _translated(what: str) -> Iterator[None]:
+def _translated(method: str) -> Iterator[None]:
     """Raise database errors as StoreError; after a lock time-out say which call to move."""
     try:
         yield
@@ -278,14 +278,14 @@ def _translated(what: str) -> Iterator[None]:
         if cause is not None and may_be_repeated(cause):
             raise _Repeat(str(error)) from error
         if cause is not None and gave_up_waiting(cause):
-            raise HookError(f"{error}; it {_WAITED}", hook=error.hook) from cause
+            raise HookError(f"{error}; it {_LOCK_TIMEOUT}", hook=error.hook) from cause
         raise
     except IntegrityError as error:
         if _is_about_our_tables(error):
             raise
-        raise _store_error(what, error) from error
+        raise _store_error(method, error) from error
     except SQLAlchemyError as error:
-        raise _store_error(what, error) from error
+        raise _store_error(method, error) from error
 
 
 def _cause(error: BaseException) -> DBAPIError | None:
@@ -304,21 +304,21 @@ def _is_about_our_tables(error: IntegrityError) -> bool:
     return any(f" {name} " in statement or f'{name}"' in statement for name in metadata.tables)
 
 
-def _store_error(what: str, error: SQLAlchemyError) -> StoreError:
+def _store_error(method: str, error: SQLAlchemyError) -> StoreError:
     hide_values(error)
-    problem = f"store {what}: the database raised {type(error).__name__}"
+    problem = f"store {method}: the database raised {type(error).__name__}"
     if isinstance(error, DBAPIError):
         if may_be_repeated(error):
             return _Repeat(f"{problem} each time for {_REPEAT_FOR:g} s; nothing was stored")
         if gave_up_waiting(error):
-            return StoreError(f"store {what}: {_WAITED}; nothing was stored")
+            return StoreError(f"store {method}: {_LOCK_TIMEOUT}; nothing was stored")
         if sqlstate(error) == "42501":
             return StoreError(
-                f"{problem}: this role may not do it; let one that may make tables call "
+                f"{problem}: this role lacks the permission; let a role that may make tables call "
                 "SQLStore(...).set_up() once, and grant this one SELECT, INSERT and UPDATE on them"
             )
     reason = str(error.args[0] if error.args else "")[:200]
     return StoreError(
-        f"{problem} ({reason}), expected one that works, with its tables; nothing is acknowledged "
-        "until then"
+        f"{problem} ({reason}), expected a working database with the tables; nothing is "
+        "acknowledged until then"
     )

@@ -1,4 +1,4 @@
-"""What differs between database drivers: how to begin a transaction that is ours alone.
+"""Begin and check transactions that are ours alone, for each database driver.
 
 SQLAlchemy's `begin()` is not enough: an AUTOCOMMIT engine opens no transaction, and after a failed
 statement whose error was caught, PostgreSQL turns COMMIT into ROLLBACK without an error. So each
@@ -59,23 +59,23 @@ _INFO_RESTORE = "aplus_restore"  # settings of the connection before our transac
 
 _DRIVERS = {"sqlite": ("pysqlite",), "postgresql": ("psycopg", "psycopg2")}
 _IDLE, _IN_TRANSACTION, _FAILED = 0, 2, 3  # libpq's PGTransactionStatusType
-_LONGEST, _SHORTEST = 0.02, 0.0005  # seconds between two tries for SQLite's write lock
+_LONGEST_PAUSE, _SHORTEST_PAUSE = 0.02, 0.0005  # seconds between two tries for SQLite's write lock
 _BUSY = (5, 6)  # SQLITE_BUSY and SQLITE_LOCKED, the low byte of every extended code
 _STALE = 517  # SQLITE_BUSY_SNAPSHOT: only a new transaction helps
 
 
 def _at_most(name: str, milliseconds: int, local: str) -> str:
     """Return SQL that lowers a time-out of PostgreSQL; a lower one is kept."""
-    now = f"current_setting('{name}')"
-    lower = f"{now}::interval BETWEEN '1us' AND '{milliseconds}ms'"
-    return f"set_config('{name}', CASE WHEN {lower} THEN {now} ELSE '{milliseconds}' END, {local})"
+    old = f"current_setting('{name}')"
+    lower = f"{old}::interval BETWEEN '1us' AND '{milliseconds}ms'"
+    return f"set_config('{name}', CASE WHEN {lower} THEN {old} ELSE '{milliseconds}' END, {local})"
 
 
 def _durable(local: str) -> str:
     """Return SQL that makes a commit wait for the disk; a stricter setting is kept."""
     name = "synchronous_commit"
-    now = f"current_setting('{name}')"
-    return f"set_config('{name}', CASE {now} WHEN 'off' THEN 'on' ELSE {now} END, {local})"
+    old = f"current_setting('{name}')"
+    return f"set_config('{name}', CASE {old} WHEN 'off' THEN 'on' ELSE {old} END, {local})"
 
 
 _TIMEOUTS = {"lock_timeout": int(LOCK * 1000), "statement_timeout": int(STATEMENT * 1000)}
@@ -88,7 +88,7 @@ def _settings(local: str, except_for: str = "") -> str:
     return "SELECT " + ", ".join([*timeouts, _durable(local)])
 
 
-_OF_THE_TRANSACTION = _settings("true")
+_TRANSACTION_SETTINGS = _settings("true")
 
 
 def check_dialect(dialect: Dialect) -> None:
@@ -100,11 +100,11 @@ def check_dialect(dialect: Dialect) -> None:
             "locks and transactions differ, so keep the payments in one of these two"
         )
     if driver not in _DRIVERS[name]:
-        kind = "the awaiting driver" if dialect.is_async else "the driver"
+        kind = "the async driver" if dialect.is_async else "the driver"
         expected = " or ".join(f"{name}+{choice}" for choice in _DRIVERS[name])
         raise ConfigurationError(
-            f"SQLStore: found {kind} {name}+{driver}, expected {expected}; an application may "
-            "use another one beside it for its own tables"
+            f"SQLStore: found {kind} {name}+{driver}, expected {expected}; the shop's "
+            "own tables may use another one"
         )
 
 
@@ -114,8 +114,8 @@ def check_engine(engine: Engine) -> None:
     if isinstance(engine.pool, StaticPool | SingletonThreadPool):
         raise ConfigurationError(
             f"SQLStore: found an engine with a {type(engine.pool).__name__} (an in-memory SQLite "
-            "has one), expected a pool that never lends one connection twice, because a payment's "
-            "transaction would commit other people's work; use a file, or MemoryStore() in tests"
+            "has one), expected a pool that lends a connection to one user at a time, because a "
+            "payment would commit the work of others; use a file, or MemoryStore() in tests"
         )
     refuse_blocking_gevent(engine)
 
@@ -140,15 +140,15 @@ def refuse_blocking_gevent(engine: Engine) -> None:
         if waiting.wait is getattr(waiting, "wait_c", None):
             raise ConfigurationError(
                 "SQLStore: found psycopg imported before gevent patched the process, expected "
-                "after it, because it blocks the whole process now while one buyer waits for a "
-                "lock; call gevent.monkey.patch_all() first, or leave gunicorn's --preload out"
+                "after it, because it now blocks the whole process while one buyer waits for a "
+                "lock; call gevent.monkey.patch_all() first, or run gunicorn without --preload"
             )
 
 
 def has_transaction(driver: Any) -> bool:
     """Return whether a transaction is open on a driver's connection."""
     if hasattr(driver, "in_transaction"):
-        # With autocommit=False (Python 3.12) sqlite3 always has one, most often an empty one.
+        # With autocommit=False (Python 3.12) sqlite3 always has one open, mostly an empty one.
         return bool(driver.in_transaction and getattr(driver, "autocommit", None) is not False)
     return bool(driver.info.transaction_status != _IDLE)
 
@@ -161,7 +161,7 @@ def begin(connection: Connection, *, writes: bool) -> None:
     """
     if connection.info.get(INFO_OPEN):
         raise ConfigurationError(
-            "SQLStore: the pool lent a connection on which another transaction is open, expected "
+            "SQLStore: the pool lent a connection with another transaction open on it, expected "
             "one that nobody else uses; leave pool_reset_on_return at its default"
         )
     if connection.dialect.name == "sqlite":
@@ -176,18 +176,18 @@ def _begin_postgresql(connection: Connection) -> None:
     if driver.autocommit:
         if has_transaction(driver):
             raise ConfigurationError(
-                "SQLStore: found an AUTOCOMMIT engine whose 'begin' event opens transactions by "
-                "hand, expected either; give SQLStore an engine without it"
+                "SQLStore: found an AUTOCOMMIT engine whose 'begin' event opens transactions, "
+                "expected only one of the two; pass an engine without that event"
             )
         driver.autocommit = False
         if "isolation_level" not in connection.get_execution_options():
             connection.info[_INFO_RESTORE] = {"autocommit": True}  # else SQLAlchemy restores it
     if INFO_TIME_LIMIT not in connection.info:
-        connection.exec_driver_sql(_OF_THE_TRANSACTION)
+        connection.exec_driver_sql(_TRANSACTION_SETTINGS)
         if not has_transaction(driver):
             raise ConfigurationError(
-                "SQLStore: the first statement of a transaction left none open, expected an "
-                "engine that can begin one; is a pooler in statement mode in between?"
+                "SQLStore: found no open transaction after its first statement, expected an "
+                "engine that can begin one; set a pooler in statement mode to transaction mode"
             )
 
 
@@ -200,7 +200,7 @@ def _begin_sqlite(connection: Connection) -> None:
     before = {"busy_timeout": 0, "synchronous": 0}
     for pragma in before:
         before[pragma] = driver.execute(f"PRAGMA {pragma}").fetchone()[0]
-    if driver.in_transaction:  # an event listener of the shop has begun it just now
+    if driver.in_transaction:  # an event listener of the shop has begun it just old
         driver.rollback()
     if getattr(driver, "autocommit", -1) != -1:  # Python 3.12: True or False
         before["autocommit"] = driver.autocommit
@@ -220,7 +220,7 @@ def _begin_sqlite(connection: Connection) -> None:
             if not _is_busy(error) or waited >= time_limit:
                 raise
             # SQLite has no queue: who has waited longer tries more often, so that nobody starves.
-            pause = max(_SHORTEST, _LONGEST * (1 - waited / time_limit) ** 6)
+            pause = max(_SHORTEST_PAUSE, _LONGEST_PAUSE * (1 - waited / time_limit) ** 6)
             time.sleep(pause * random.uniform(0.1, 1.0))  # noqa: S311  # no secret
         else:
             break
@@ -249,13 +249,13 @@ def check_before_commit(connection: Connection, *, writes: bool) -> None:
         ended, failed = status == _IDLE, status == _FAILED
     if ended:
         raise StoreError(
-            "the payment's transaction was ended inside it, so that nothing of it may count; a "
-            "hook must not commit or roll back details.connection, the store does"
+            "found the payment's transaction ended by the hook, expected it open; nothing was "
+            "stored. A hook must not commit or roll back details.connection, the store does"
         )
     if failed:
         raise StoreError(
-            "a statement failed inside the payment's transaction and the hook went on, so that "
-            "PostgreSQL would keep nothing of it; wrap what may fail in "
+            "a statement of the hook failed and the hook went on, expected it to raise, because "
+            "PostgreSQL stores nothing of this transaction; wrap a statement that may fail in "
             "details.connection.begin_nested()"
         )
 

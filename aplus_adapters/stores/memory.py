@@ -1,4 +1,4 @@
-"""A payment store in memory, for tests, demonstrations and one-process tills."""
+"""Keep payments in memory, for tests, demonstrations and one-process tills."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MemoryStore"]
 
-_WAIT = 5.0  # seconds for the hook of another record of the same payment
+_WAIT = 5.0  # seconds to wait while another record of the same payment runs its hook
 _PAUSE = 0.002  # seconds between two tries for a lock that another task holds
 
 T = TypeVar("T", "Attempt", "Refund")
@@ -41,7 +41,7 @@ class MemoryStore:
         self._mutex = threading.Lock()  # held for dictionary work only, never during a hook
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._attempts: dict[str, Attempt] = {}
-        self._of_order: defaultdict[str, list[str]] = defaultdict(list)  # the latest at the end
+        self._by_order: defaultdict[str, list[str]] = defaultdict(list)  # the latest at the end
         self._history: defaultdict[str, list[Observation]] = defaultdict(list)
         self._conflicts: dict[str, Conflict] = {}
         self._reported: set[str] = set()
@@ -52,16 +52,16 @@ class MemoryStore:
     ) -> Attempt:
         """Store a new attempt unless one occupies its order; return the one that does now."""
         with self._mutex:
-            same = self._attempts.get(attempt.payment_request_id)
-            if same is not None:
-                return _same_request(same, attempt)
-            earlier = [self._attempts[key] for key in self._of_order[attempt.order_ref]]
+            stored = self._attempts.get(attempt.payment_request_id)
+            if stored is not None:
+                return _check_same_request(stored, attempt)
+            earlier = [self._attempts[key] for key in self._by_order[attempt.order_ref]]
             if earlier and earlier[-1].occupies_order:
                 return earlier[-1]
-            if most is not None and sum(_is_since(item, since) for item in earlier) >= most:
+            if most is not None and sum(_is_since(other, since) for other in earlier) >= most:
                 raise too_many(attempt.order_ref, most)
             self._attempts[attempt.payment_request_id] = attempt
-            self._of_order[attempt.order_ref].append(attempt.payment_request_id)
+            self._by_order[attempt.order_ref].append(attempt.payment_request_id)
             return attempt
 
     def get(self, payment_request_id: str, /) -> Attempt | None:
@@ -70,8 +70,8 @@ class MemoryStore:
 
     def latest(self, order_ref: str, /) -> Attempt | None:
         """Return the newest attempt of an order, None if there is none."""
-        of_order = self._of_order.get(order_ref)
-        return self._attempts[of_order[-1]] if of_order else None
+        request_ids = self._by_order.get(order_ref)
+        return self._attempts[request_ids[-1]] if request_ids else None
 
     def claim(self, payment_request_id: str, token: int, until: datetime, /) -> bool:
         """Take the claim of an open attempt whose `claim` still is `token`."""
@@ -93,7 +93,7 @@ class MemoryStore:
         """Record an observation and call `inside`: both are kept, or neither."""
         lock = self._lock_of(payment_request_id)
         if not lock.acquire(timeout=_WAIT):
-            raise _busy(payment_request_id)
+            raise _hook_timeout(payment_request_id)
         try:
             transition = self._advance(payment_request_id, observation)
             if transition.became_final or transition.refund_became_final:
@@ -114,7 +114,7 @@ class MemoryStore:
         until = time.monotonic() + _WAIT
         while not lock.acquire(blocking=False):  # held by a thread or a task
             if time.monotonic() > until:
-                raise _busy(payment_request_id)
+                raise _hook_timeout(payment_request_id)
             await asyncio.sleep(_PAUSE)
         try:
             transition = self._advance(payment_request_id, observation)
@@ -131,8 +131,8 @@ class MemoryStore:
             return None
         try:
             transition = self._advance(payment_request_id, observation)
-            tells = transition.became_final or transition.refund_became_final
-            return None if tells else self._commit(transition)
+            needs_hook = transition.became_final or transition.refund_became_final
+            return None if needs_hook else self._commit(transition)
         finally:
             lock.release()
 
@@ -147,17 +147,17 @@ class MemoryStore:
 
     def add_refund(self, refund: Refund, /) -> Refund:
         """Store a new refund of a paid attempt; return the stored one if its id is known."""
-        with self._mutex:  # refunds change only under it, and no hook runs under it
+        with self._mutex:  # held for every change of refunds, never during a hook
             attempt = self._attempts.get(refund.payment_request_id)
             if attempt is None:
                 raise _unknown(refund.payment_request_id)
-            mine = [
+            related = [
                 stored
                 for stored in self._refunds.values()
                 if stored.payment_request_id == refund.payment_request_id
                 or stored.refund_request_id == refund.refund_request_id
             ]
-            stored = admit_refund(attempt, mine, refund)
+            stored = admit_refund(attempt, related, refund)
             if stored is None:
                 self._refunds[refund.refund_request_id] = stored = refund
             return stored
@@ -193,17 +193,17 @@ class MemoryStore:
     def unreported_conflicts(self, limit: int, client_ids: Collection[str], /) -> list[Conflict]:
         """Return up to `limit` conflicts not yet reported to the shop, oldest first."""
         with self._mutex:
-            untold = (
+            unreported = (
                 conflict
                 for key, conflict in self._conflicts.items()
                 if key not in self._reported and conflict.attempt.client_id in client_ids
             )
-            return [conflict for conflict, _ in zip(untold, range(limit), strict=False)]
+            return [conflict for conflict, _ in zip(unreported, range(limit), strict=False)]
 
     def _lock_of(self, payment_request_id: str) -> threading.Lock:
         with self._mutex:
             if payment_request_id not in self._attempts:
-                raise _unknown(payment_request_id)  # unknown ids must not each leave a lock behind
+                raise _unknown(payment_request_id)  # an unknown id must not leave a lock behind
             return self._locks[payment_request_id]
 
     def _advance(self, payment_request_id: str, observation: Observation) -> Transition:
@@ -217,11 +217,11 @@ class MemoryStore:
             transition = evolve(transition, after=after)
             self._attempts[request_id] = after
             if after.occupies_order and not transition.before.occupies_order:
-                # Paid after its end: it becomes the order's latest, unless that one occupies it.
-                of_order = self._of_order[after.order_ref]
-                if not self._attempts[of_order[-1]].occupies_order:
-                    of_order.remove(request_id)
-                    of_order.append(request_id)
+                # Paid after its end: it becomes the latest, unless the latest occupies the order.
+                request_ids = self._by_order[after.order_ref]
+                if not self._attempts[request_ids[-1]].occupies_order:
+                    request_ids.remove(request_id)
+                    request_ids.append(request_id)
             self._history[request_id].append(transition.observation)
             if transition.refund is not None and transition.refund_became_final:
                 self._refunds[transition.refund.refund_request_id] = transition.refund
@@ -251,8 +251,8 @@ def _release(items: dict[str, T], key: str, token: int, at: datetime) -> bool:
 def _with_claim_of(stored: Attempt, transition: Transition) -> Attempt:
     """Return the attempt after a transition, with the claim that was taken meanwhile."""
     before, after = transition.before, transition.after
-    same = (stored.claim, stored.claimed_until) == (before.claim, before.claimed_until)
-    if same or after.state.is_final:
+    unchanged = (stored.claim, stored.claimed_until) == (before.claim, before.claimed_until)
+    if unchanged or after.state.is_final:
         return after
     return evolve(
         after,
@@ -276,7 +276,7 @@ def _is_since(attempt: Attempt, moment: datetime | None) -> bool:
     return moment is None or attempt.created_at >= moment
 
 
-def _same_request(stored: Attempt, attempt: Attempt) -> Attempt:
+def _check_same_request(stored: Attempt, attempt: Attempt) -> Attempt:
     if stored.request_body != attempt.request_body:
         raise InconsistentRetry(
             f"payment {attempt.payment_request_id}: already used with other content, expected a "
@@ -292,8 +292,8 @@ def _unknown(payment_request_id: str) -> UnknownPayment:
     )
 
 
-def _busy(payment_request_id: str) -> StoreError:
+def _hook_timeout(payment_request_id: str) -> StoreError:
     return StoreError(
         f"payment {payment_request_id}: its hook is still running after {_WAIT:g} s, and nothing "
-        "else can be recorded meanwhile; let the hook only write down what a job does later"
+        "else can be recorded meanwhile; let the hook only store a task that a job does later"
     )

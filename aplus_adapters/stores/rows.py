@@ -1,4 +1,4 @@
-"""Conversion of attempts, refunds, observations and conflicts to rows and back, without SQL."""
+"""Convert attempts, refunds, observations and conflicts to rows and back, without SQL."""
 
 from __future__ import annotations
 
@@ -154,10 +154,7 @@ def refund_of(row: Mapping[Any, Any]) -> Refund:
 
 
 def dump_observation(observation: Observation) -> str:
-    """Return everything of an observation but the order code as JSON text.
-
-    The code is with the attempt already and of no use afterwards.
-    """
+    """Return an observation as JSON text, without its order code, which the attempt keeps."""
     details: dict[str, Any] = {
         "source": observation.source.value,
         "outcome": observation.outcome.value,
@@ -218,9 +215,9 @@ def readable(rows: Iterable[Mapping[Any, Any]], item_of: Callable[[Any], T]) -> 
         try:
             yield item_of(row)
         except (AplusError, ValueError, TypeError, LookupError, AttributeError) as error:
-            log.error(  # not its text and traceback, which may hold what buyers have sent
-                "payment %s: its row cannot be read (%s) and nothing is done about it; was it "
-                "written by a newer version, or by hand? Update this worker, or mend the row",
+            log.error(  # without text and traceback, which may hold buyers' data
+                "payment %s: found a row that cannot be read (%s), expected one of this version; "
+                "the payment waits: update this worker if a newer one wrote it, or repair the row",
                 row["payment_request_id"],
                 type(error).__name__,
                 extra={"payment_request_id": row["payment_request_id"]},

@@ -1,4 +1,4 @@
-"""SQL with a rule in it: how many attempts an order may have, and which rows are due."""
+"""Build the SQL that holds a rule: how many attempts an order may have, which rows are due."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cuts a connection whose server does not answer in time; a frozen server never answers."""
+"""Cut a connection whose server does not answer in time; a frozen server never does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Watchdog"]
 
 _GRACE = 0.5  # seconds after the server's own time-out, whose error says what it waited for
 _PING = 1.0  # seconds for a connection from the pool to prove that it is alive
-_MOST_UNCHECKED = 1.0  # seconds in the pool after which it has to
+_MOST_UNCHECKED = 1.0  # seconds in the pool after which it is checked
 _INTERVAL = 0.25  # seconds between two checks
 _INFO_RESTING = "aplus_resting"  # time of the return to the pool
 
@@ -80,8 +80,8 @@ class Watchdog:
         A connection that was used within the last second is not checked. If it is dead, its first
         statement fails and the transaction is repeated on a new one.
         """
-        since = record.info.get(_INFO_RESTING)
-        if since is None or time.monotonic() - since < _MOST_UNCHECKED:
+        resting_since = record.info.get(_INFO_RESTING)
+        if resting_since is None or time.monotonic() - resting_since < _MOST_UNCHECKED:
             return
         self.watch(driver, _PING)
         try:
@@ -126,8 +126,8 @@ class _Watch:
                 self._idle = not self._deadlines
                 self._condition.wait(None if self._idle else _INTERVAL)
                 self._idle = False
-                moment = time.monotonic()
-                late = [driver for driver, when in self._deadlines.items() if when < moment]
+                now = time.monotonic()
+                late = [driver for driver, deadline in self._deadlines.items() if deadline < now]
                 for driver in late:
                     del self._deadlines[driver]
                     _cut(driver)
@@ -135,5 +135,5 @@ class _Watch:
 
 def _cut(driver: Any) -> None:
     """Shut the socket; the driver that waits for it then raises."""
-    with contextlib.suppress(Exception), socket.socket(fileno=os.dup(driver.fileno())) as wire:
-        wire.shutdown(socket.SHUT_RDWR)
+    with contextlib.suppress(Exception), socket.socket(fileno=os.dup(driver.fileno())) as copy:
+        copy.shutdown(socket.SHUT_RDWR)
