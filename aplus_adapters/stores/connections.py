@@ -1,8 +1,7 @@
-"""Engines: opened from an address with time-outs everywhere, and kept from a forked parent.
+"""Open engines from an address, and keep every connection in the process that made it.
 
-Nothing is connected here. A connection belongs to the process that made it: two that talk over
-one socket read each other's answers, so whatever was inherited by a fork is put aside unused, in
-engines of the shop's too.
+Nothing connects at import. Two processes on one socket would read each other's answers. So
+connections inherited by a fork are set aside unused, also those of the shop's own engines.
 """
 
 from __future__ import annotations
@@ -36,39 +35,39 @@ if TYPE_CHECKING:
 
 __all__ = ["keep_to_this_process", "open_engine"]
 
-_POOL = 3  # seconds for a connection of the pool to become free
-_PING = 1.0  # seconds for a new connection's settings
-_PROCESS = "aplus_process"  # who made the connection
+_POOL_TIMEOUT = 3  # seconds for a connection of the pool to become free
+_SETTINGS_TIMEOUT = 1.0  # seconds for a new connection's settings
+_PROCESS = "aplus_process"  # id of the process that made the connection
 
-_LOADED_BY, _LOADED_AT = os.getpid(), time.time()
-_HOMES: weakref.WeakKeyDictionary[Engine, int] = weakref.WeakKeyDictionary()
+_IMPORT_PID, _IMPORT_TIME = os.getpid(), time.time()
+_OWNERS: weakref.WeakKeyDictionary[Engine, int] = weakref.WeakKeyDictionary()
 _LOCKS: dict[int, Lock] = {}
-# What a parent made is never closed either: closing tells the server, or SQLite's lock files.
+# Kept, so that they are not closed: closing would end the parent's connection or SQLite lock.
 _INHERITED: list[object] = []
 
 
 def open_engine(address: str) -> Engine:
-    """Return an engine for an address; ConfigurationError if it cannot be used."""
+    """Return an engine for an address; raise ConfigurationError if it cannot be used."""
     try:
         url = make_url(address)
     except (ArgumentError, ValueError):  # its text may hold the password
         raise ConfigurationError(
-            "SQLStore: cannot use the database address: found text that is none, expected one "
-            "such as sqlite:///payments.db or postgresql+psycopg://user@host/shop"
+            "SQLStore: cannot use the database address: found text that is not one, "
+            "expected one such as sqlite:///payments.db or postgresql+psycopg://user@host/shop"
         ) from None
     try:
         check_dialect(_dialect_by_name(url))
         engine = create_engine(
             url,
-            pool_timeout=_POOL,
-            # Threads that wait for SQLite's write lock hold a connection: all others need one too.
+            pool_timeout=_POOL_TIMEOUT,
+            # Threads that wait for SQLite's write lock hold a connection, and others need one too.
             **({"max_overflow": -1} if url.get_backend_name() == "sqlite" else {}),
             connect_args=_connect_args(url),
             hide_parameters=True,
         )
         check_engine(engine)
     except (ArgumentError, ImportError, ValueError) as error:
-        # What the address holds, such as a password, is shown by no error but of a missing module.
+        # Only the error about a missing module is sure not to hold the address and its password.
         shown = isinstance(error, ImportError | NoSuchModuleError)
         reason = f": {error}"[:200] if shown else ""
         raise ConfigurationError(
@@ -82,14 +81,14 @@ def open_engine(address: str) -> Engine:
         watchdog = Watchdog()
         prepare = partial(_prepare_postgresql, watchdog, str(url.query.get("options", "")))
         event.listen(engine, "connect", prepare)
-        keep_to_this_process(engine)  # before a connection is asked for a sign of life
+        keep_to_this_process(engine)  # its check comes before the watchdog's SELECT 1
         watchdog.guard(engine)
     keep_to_this_process(engine)
     return engine
 
 
 def _dialect_by_name(url: URL) -> Any:
-    """Return the dialect, or its name alone where it is refused whether installed or not."""
+    """Return the dialect, or only its name if it is refused anyway, installed or not."""
     name = url.get_backend_name()
     if name == "sqlite":
         database, mode = url.database or ":memory:", url.query.get("mode")
@@ -104,7 +103,7 @@ def _dialect_by_name(url: URL) -> Any:
 
 
 class _Named:
-    """A dialect of which only the name is known."""
+    """A dialect whose driver was not loaded; only its name is known."""
 
     driver, is_async = "", False
 
@@ -113,20 +112,20 @@ class _Named:
 
 
 def _connect_args(url: URL) -> dict[str, Any]:
-    """Return our time-outs for connecting; what the address says itself is left alone."""
-    ours = {"timeout": SQLITE_LOCK}
+    """Return our time-outs for connecting, without those that the address sets itself."""
+    timeouts = {"timeout": SQLITE_LOCK}
     if url.get_backend_name() != "sqlite":
-        ours = {"connect_timeout": CONNECT}
-    return {name: value for name, value in ours.items() if name not in url.query}
+        timeouts = {"connect_timeout": CONNECT}
+    return {name: value for name, value in timeouts.items() if name not in url.query}
 
 
 def _prepare_sqlite(driver: Any, _record: Any) -> None:
-    # Readers do not wait for writers; a commit survives the process's death and the machine's.
+    # WAL: readers do not wait for writers. FULL: a commit survives a crash of the machine.
     deadline = time.monotonic() + SQLITE_LOCK
     while True:
         try:
             driver.execute("PRAGMA journal_mode=WAL")
-        except driver.OperationalError:  # another is switching, for which SQLite does not wait
+        except driver.OperationalError:  # another process is switching, and SQLite does not wait
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
@@ -137,7 +136,7 @@ def _prepare_sqlite(driver: Any, _record: Any) -> None:
 
 
 def _prepare_postgresql(watchdog: Watchdog, options: str, driver: Any, record: Any) -> None:
-    watchdog.watch(driver, _PING)
+    watchdog.watch(driver, _SETTINGS_TIMEOUT)
     try:
         prepare_postgresql(driver, record.info, options)
     finally:
@@ -145,28 +144,28 @@ def _prepare_postgresql(watchdog: Watchdog, options: str, driver: Any, record: A
 
 
 def keep_to_this_process(engine: Engine) -> None:
-    """Never let a connection of an engine be used by two processes; call it before each use.
+    """Keep an engine from sharing connections with another process; call it before each use.
 
     In a new process the engine gets a new pool, whose locks no thread of the parent holds.
     """
-    here = os.getpid()
-    if _HOMES.get(engine) == here:
+    pid = os.getpid()
+    if _OWNERS.get(engine) == pid:
         return
-    # By process: what was locked by a thread of the parent at a fork stays locked for ever.
-    with _LOCKS.setdefault(here, Lock()):
-        home = _HOMES.get(engine)
-        if home is None:
+    # By process id: a lock held by the parent at the fork would stay locked for ever.
+    with _LOCKS.setdefault(pid, Lock()):
+        owner = _OWNERS.get(engine)
+        if owner is None:
             _listen(engine)
-        elif home != here:
-            _renew(engine)
-        _HOMES[engine] = here
+        elif owner != pid:
+            _replace_pool(engine)
+        _OWNERS[engine] = pid
 
 
 def _listen(engine: Engine) -> None:
     event.listen(engine, "connect", _connected)
     event.listen(engine, "checkout", _checked_out)
     event.listen(engine, "checkin", _checked_in)
-    if hasattr(os, "register_at_fork"):  # which uWSGI does not run
+    if hasattr(os, "register_at_fork"):  # uWSGI does not call it
         os.register_at_fork(after_in_child=partial(_forked, weakref.ref(engine)))
 
 
@@ -176,7 +175,7 @@ def _forked(reference: weakref.ref[Engine]) -> None:
         keep_to_this_process(engine)
 
 
-def _renew(engine: Engine) -> None:
+def _replace_pool(engine: Engine) -> None:
     _INHERITED.append(engine.pool)
     engine.dispose(close=False)
 
@@ -186,11 +185,11 @@ def _connected(_driver: Any, record: Any) -> None:
 
 
 def _checked_out(driver: Any, record: Any, proxy: Any) -> None:
-    here = os.getpid()
-    maker = record.info.get(_PROCESS)
-    if maker is None and here == _LOADED_BY and record.starttime >= _LOADED_AT:
-        maker = record.info[_PROCESS] = here  # made before this engine was given to a store
-    if maker != here:
+    pid = os.getpid()
+    owner = record.info.get(_PROCESS)
+    if owner is None and pid == _IMPORT_PID and record.starttime >= _IMPORT_TIME:
+        owner = record.info[_PROCESS] = pid  # made before this engine was given to a store
+    if owner != pid:
         _INHERITED.append(driver)
         record.dbapi_connection = proxy.dbapi_connection = None
         raise DisconnectionError("the connection was made by another process, before a fork")

@@ -1,7 +1,7 @@
-"""Transactions of the store's own, whatever the shop gave: an address, its Engine or its sessions.
+"""The store's own transactions, from an address or from the shop's Engine or sessions.
 
-A transaction here is never one that somebody else has begun, and nothing that somebody else has
-begun is committed or rolled back with it. What a database asks to be done again is done again.
+The store never joins a transaction that other code has begun, and never commits or rolls back the
+work of other code. If the database asks for it, a transaction is repeated.
 """
 
 from __future__ import annotations
@@ -35,29 +35,29 @@ from aplus_adapters.stores.schema import is_current, metadata, migrate, payments
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Database", "Given", "repeating"]
+__all__ = ["Database", "DatabaseArgument", "repeating"]
 
-Given = str | Engine | sessionmaker[Any] | scoped_session[Any]
+DatabaseArgument = str | Engine | sessionmaker[Any] | scoped_session[Any]
 C = TypeVar("C", bound=type)
 
-_REPEATING = 2.0  # seconds in which a transaction is begun again; the last one may wait for a lock
-_MIGRATING = 15.0  # seconds for the transactions of older workers to leave the tables alone
-_WAITED = (
-    "waited too long for what another open transaction holds. If that is the caller's own (a "
-    "view that has written, a hook that writes by another connection than details.connection), "
-    "each waits for the other: move this call of aplus_adapters before that write or behind its "
-    "commit, and write in hooks by details.connection"
+_REPEAT_FOR = 2.0  # seconds; the last repetition may wait longer, for a lock
+_MIGRATE_WITHIN = 15.0  # seconds for transactions of older workers to end
+_LOCK_TIMEOUT = (
+    "waited too long for a lock of another open transaction. If it is the caller's own (a view "
+    "that has written, a hook that writes through another connection than details.connection), "
+    "each waits for the other: move this call of aplus_adapters before that write or after its "
+    "commit, and let hooks write through details.connection"
 )
 
 
 class _Repeat(StoreError):
-    """Nothing of the transaction was kept; doing it again is right."""
+    """The transaction was rolled back and can be repeated."""
 
 
 def repeating(store: C) -> C:
-    """Return a store's class with its methods done again when the database asks for it.
+    """Return a store's class whose methods are repeated if the database asks for it.
 
-    A method is repeated whole, a hook inside it too: the transaction was rolled back before.
+    The whole method is repeated, with the hook inside it, because everything was rolled back.
     """
     for name in STORE_METHODS:
         setattr(store, name, _repeated(getattr(store, name)))
@@ -72,7 +72,7 @@ def _repeated(method: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 return method(*arguments)
             except _Repeat as error:
-                if time.monotonic() - started > _REPEATING:
+                if time.monotonic() - started > _REPEAT_FOR:
                     raise StoreError(str(error)) from error.__cause__
             time.sleep(random.uniform(0.001, 0.02))  # noqa: S311  # no secret
 
@@ -80,57 +80,57 @@ def _repeated(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Database:
-    """Where transactions come from; `given` is what the shop gave to SQLStore."""
+    """Opens transactions; `argument` is the `database` that SQLStore was given."""
 
-    def __init__(self, given: Given) -> None:
+    def __init__(self, argument: DatabaseArgument) -> None:
         self._engine: Engine | None = None
         self._sessions: sessionmaker[Any] | None = None
-        # Engines whose tables are there: with sessions each application may have its own.
+        # Engines with complete tables; sessions of several applications may use several engines.
         self._ready: weakref.WeakSet[Engine] = weakref.WeakSet()
-        self._ours = isinstance(given, str)
-        if isinstance(given, str):
-            self._engine = open_engine(given)
-        elif isinstance(given, Engine):
-            self._engine = _checked(given)
-        elif isinstance(given, sessionmaker | scoped_session):
-            self._sessions = _factory(given)
+        self._is_own_engine = isinstance(argument, str)
+        if isinstance(argument, str):
+            self._engine = open_engine(argument)
+        elif isinstance(argument, Engine):
+            self._engine = _checked(argument)
+        elif isinstance(argument, sessionmaker | scoped_session):
+            self._sessions = _factory(argument)
         else:
-            raise ConfigurationError(_not_a_database(given))
+            raise ConfigurationError(_bad_database(argument))
 
     @property
     def engine(self) -> Engine:
-        """Return the engine; ConfigurationError if the shop gave its sessions instead."""
+        """Return the engine; raise ConfigurationError if the shop has passed sessions."""
         if self._engine is None:
             raise ConfigurationError(
                 "SQLStore.engine: found the shop's own sessions, expected an address or an Engine; "
-                "use what the sessions are bound to"
+                "use the engine that the sessions are bound to"
             )
         refuse_blocking_gevent(self._engine)
         keep_to_this_process(self._engine)
         return self._engine
 
     @contextmanager
-    def transaction(self, what: str) -> Iterator[Connection | Session]:
-        """Open a transaction that commits at the end of the block, or rolls back if that raises.
+    def transaction(self, method: str) -> Iterator[Connection | Session]:
+        """Open a transaction that commits after the block, or rolls back if the block raises.
 
-        Errors of the database become StoreError, but for an IntegrityError of our own tables, which
-        says something. The tables are made at the first use in each process. `what` is the store's
-        method: for one that only reads SQLite need not lock anybody out.
+        Database errors are raised as StoreError, except an IntegrityError of our own tables, which
+        the store handles. The tables are made at the first use in each process. `method` is the
+        name of the store's method; one that only reads does not take SQLite's write lock.
         """
-        with _translated(what):
+        with _translated(method):
             if self._sessions is None:
                 engine = self.engine
                 self._set_up(engine)
-                with _on_engine(engine, writes=what not in STORE_READS) as connection:
+                with _on_engine(engine, writes=method not in STORE_READS) as connection:
                     yield connection
                 return
             with closing(_new_session(self._sessions)) as session:
                 self._set_up(_engine_of(session))
-                with _on_session(session, writes=what not in STORE_READS):
+                with _on_session(session, writes=method not in STORE_READS):
                     yield session
 
     def set_up(self) -> None:
-        """Make or migrate the tables now. Raises StoreError, ConfigurationError."""
+        """Make or migrate the tables; raise StoreError or ConfigurationError if it fails."""
         with _translated("set-up"):
             if self._sessions is None:
                 self._set_up(self.engine)
@@ -140,7 +140,7 @@ class Database:
 
     def close(self) -> None:
         """Close the pooled connections, unless they are the shop's own."""
-        if self._engine is not None and self._ours:
+        if self._engine is not None and self._is_own_engine:
             self.engine.dispose()
 
     def _set_up(self, engine: Engine) -> None:
@@ -150,12 +150,12 @@ class Database:
 
 
 def _make_tables(engine: Engine) -> None:
-    """Make or migrate the tables; nothing is locked, and no right is needed, if they are there.
+    """Make or migrate the tables; if they are current, take no lock and need no permission.
 
-    A migration must wait until nobody uses the tables, and whoever comes after it waits too. So it
-    gives up at once, lets the others through and tries again, for as long as that may take.
+    A migration waits until no transaction uses the tables, and later transactions wait for it. So
+    it gives up soon, lets the others through and tries again within the time limit.
     """
-    deadline = time.monotonic() + _MIGRATING
+    deadline = time.monotonic() + _MIGRATE_WITHIN
     while True:
         try:
             with _on_engine(engine, writes=False) as connection:
@@ -193,22 +193,22 @@ def _on_session(session: Session, *, writes: bool) -> Iterator[None]:
         yield
         if session.get_transaction() is not transaction or not transaction.is_active:
             raise StoreError(_ENDED)
-        session.flush()  # what the hook has added; a commit would do it behind the check
+        session.flush()  # objects that the hook has added, so that the check sees them
         check_before_commit(connection, writes=writes)
 
 
 _ENDED = (
-    "the payment's transaction was ended inside it, so that nothing of it may count; a hook must "
-    "not commit or roll back details.connection, the store does"
+    "found the payment's transaction ended by the hook, expected it open; nothing was stored. A "
+    "hook must not commit or roll back details.connection, the store does"
 )
 
 
-def _factory(given: sessionmaker[Any] | scoped_session[Any]) -> sessionmaker[Any]:
-    """Return what makes sessions; never the current one, in which the shop may have work."""
-    factory: Any = given.session_factory if isinstance(given, scoped_session) else given
+def _factory(argument: sessionmaker[Any] | scoped_session[Any]) -> sessionmaker[Any]:
+    """Return the session factory, because the current session may hold work of the shop."""
+    factory: Any = argument.session_factory if isinstance(argument, scoped_session) else argument
     kind = getattr(factory, "class_", Session)
     if not issubclass(kind, Session):
-        raise ConfigurationError(_not_a_database(factory, f"sessionmaker of {kind.__name__}"))
+        raise ConfigurationError(_bad_database(factory, f"sessionmaker of {kind.__name__}"))
     bind = getattr(factory, "kw", {}).get("bind")
     if bind is not None:
         _checked(bind)
@@ -220,13 +220,13 @@ def _new_session(factory: sessionmaker[Any]) -> Session:
     if session.in_transaction() or session.new or session.dirty or session.deleted:
         raise ConfigurationError(
             "SQLStore: the session factory returned a session with work in it, expected a new one "
-            "at each call; give SQLStore a sessionmaker, or the scoped_session around one"
+            "at each call; pass a sessionmaker, or the scoped_session around one"
         )
     return session
 
 
 def _engine_of(session: Session) -> Engine:
-    """Return the engine on which a session keeps payments; ConfigurationError if it is not one."""
+    """Return the one engine of a session for our tables; raise ConfigurationError if none."""
     try:
         binds = {
             session.get_bind(clause=clause)
@@ -234,34 +234,34 @@ def _engine_of(session: Session) -> Engine:
         }
     except UnboundExecutionError:
         raise ConfigurationError(
-            "SQLStore: found sessions that are bound to no engine for other tables than the "
-            "shop's, expected sessionmaker(engine); or bind aplus_adapters' tables too"
+            "SQLStore: found sessions that have an engine for the shop's tables only, expected "
+            "sessionmaker(engine); or bind aplus_adapters' tables too"
         ) from None
     if len(binds) != 1:
         raise ConfigurationError(
             "SQLStore: found sessions that read from another engine than they write to, expected "
-            "one, in which a payment can be locked; give SQLStore the engine that writes"
+            "one engine, in which a payment can be locked; pass the engine that writes"
         )
     return _checked(binds.pop())
 
 
 def _checked(bind: object) -> Engine:
     if not isinstance(bind, Engine):
-        raise ConfigurationError(_not_a_database(bind, f"sessions bound to {type(bind).__name__}"))
+        raise ConfigurationError(_bad_database(bind, f"sessions bound to {type(bind).__name__}"))
     check_engine(bind)
     keep_to_this_process(bind)
     return bind
 
 
-def _not_a_database(given: object, found: str = "") -> str:
-    name = type(given).__name__
+def _bad_database(argument: object, found: str = "") -> str:
+    name = type(argument).__name__
     hint = ""
     if "sync" in name.lower() or "Async" in found:
-        hint = "; awaiting sessions and engines cannot be used yet, give it a blocking one"
-    elif isinstance(given, Session | Connection):
-        hint = "; one that is open belongs to whoever opened it, give what makes them"
-    elif hasattr(given, "session"):
-        hint = "; give it db.session"
+        hint = "; async sessions and engines cannot be used yet, pass a blocking one"
+    elif isinstance(argument, Session | Connection):
+        hint = "; an open one belongs to the code that opened it, pass its Engine or sessionmaker"
+    elif hasattr(argument, "session"):
+        hint = "; pass db.session"
     return (
         f"SQLStore: found {found or name}, expected an address such as "
         f"sqlite:///payments.db, a SQLAlchemy Engine, a sessionmaker or a scoped_session{hint}"
@@ -269,8 +269,8 @@ def _not_a_database(given: object, found: str = "") -> str:
 
 
 @contextmanager
-def _translated(what: str) -> Iterator[None]:
-    """Turn errors of the database into StoreError; say which call to move where two wait."""
+def _translated(method: str) -> Iterator[None]:
+    """Raise database errors as StoreError; after a lock time-out say which call to move."""
     try:
         yield
     except HookError as error:
@@ -278,18 +278,18 @@ def _translated(what: str) -> Iterator[None]:
         if cause is not None and may_be_repeated(cause):
             raise _Repeat(str(error)) from error
         if cause is not None and gave_up_waiting(cause):
-            raise HookError(f"{error}; it {_WAITED}", hook=error.hook) from cause
+            raise HookError(f"{error}; it {_LOCK_TIMEOUT}", hook=error.hook) from cause
         raise
     except IntegrityError as error:
         if _is_about_our_tables(error):
             raise
-        raise _store_error(what, error) from error
+        raise _store_error(method, error) from error
     except SQLAlchemyError as error:
-        raise _store_error(what, error) from error
+        raise _store_error(method, error) from error
 
 
 def _cause(error: BaseException) -> DBAPIError | None:
-    """Return the database's error for which a hook failed, if it did."""
+    """Return the database error that made a hook fail, or None."""
     cause: BaseException | None = error
     for _ in range(5):
         cause = cause and (cause.__cause__ or cause.__context__)
@@ -299,26 +299,26 @@ def _cause(error: BaseException) -> DBAPIError | None:
 
 
 def _is_about_our_tables(error: IntegrityError) -> bool:
-    """Return whether a statement of ours broke a constraint, and not one of the shop's."""
+    """Return whether the statement that broke a constraint was ours, not the shop's."""
     statement = error.statement or ""
     return any(f" {name} " in statement or f'{name}"' in statement for name in metadata.tables)
 
 
-def _store_error(what: str, error: SQLAlchemyError) -> StoreError:
+def _store_error(method: str, error: SQLAlchemyError) -> StoreError:
     hide_values(error)
-    said = f"store {what}: the database raised {type(error).__name__}"
+    problem = f"store {method}: the database raised {type(error).__name__}"
     if isinstance(error, DBAPIError):
         if may_be_repeated(error):
-            return _Repeat(f"{said} each time for {_REPEATING:g} s; nothing was stored")
+            return _Repeat(f"{problem} each time for {_REPEAT_FOR:g} s; nothing was stored")
         if gave_up_waiting(error):
-            return StoreError(f"store {what}: {_WAITED}; nothing was stored")
+            return StoreError(f"store {method}: {_LOCK_TIMEOUT}; nothing was stored")
         if sqlstate(error) == "42501":
             return StoreError(
-                f"{said}: this role may not do it; let one that may make tables call "
+                f"{problem}: this role lacks the permission; let a role that may make tables call "
                 "SQLStore(...).set_up() once, and grant this one SELECT, INSERT and UPDATE on them"
             )
     reason = str(error.args[0] if error.args else "")[:200]
     return StoreError(
-        f"{said} ({reason}), expected one that works, with its tables; nothing is acknowledged "
-        "until then"
+        f"{problem} ({reason}), expected a working database with the tables; nothing is "
+        "acknowledged until then"
     )

@@ -1,8 +1,8 @@
-"""What differs between the databases' drivers: whether a transaction is open, and ours alone.
+"""Begin and check transactions that are ours alone, for each database driver.
 
-SQLAlchemy's `begin()` promises less than it seems: an AUTOCOMMIT engine makes no transaction, a
-failed statement that somebody caught turns PostgreSQL's COMMIT into a ROLLBACK without a word. So
-each transaction of ours is looked at after its beginning and before its commit.
+SQLAlchemy's `begin()` is not enough: an AUTOCOMMIT engine opens no transaction, and after a failed
+statement whose error was caught, PostgreSQL turns COMMIT into ROLLBACK without an error. So each
+of our transactions is checked after its beginning and before its commit.
 """
 
 from __future__ import annotations
@@ -43,51 +43,51 @@ __all__ = [
     "sqlstate",
 ]
 
-# Seconds. An answer is due within 5: a lock gives up before its statement does, and that before
-# the watchdog cuts the connection, so that the error says what was waited for.
+# Seconds. An answer is due within 5. A lock times out before its statement, and the statement
+# before the watchdog cuts the connection, so that the error says what was waited for.
 LOCK = 2.5
 STATEMENT = 3.0
 _MINUTE = 60.0
-CONNECT = 2  # the least that PostgreSQL's client library takes
+CONNECT = 2  # the least that libpq accepts
 
 INFO_OPEN = "aplus_open"  # a transaction was open when the pool handed the connection out
-INFO_TIME_LIMIT = (
-    "aplus_time_limit"  # seconds for a statement; its time-outs belong to the connection
-)
-_INFO_RESTORE = "aplus_restore"  # what the connection was like before our transaction
+INFO_TIME_LIMIT = "aplus_time_limit"  # seconds for a statement, if set for the connection
+_INFO_RESTORE = "aplus_restore"  # settings of the connection before our transaction
 
 _DRIVERS = {"sqlite": ("pysqlite",), "postgresql": ("psycopg", "psycopg2")}
 _IDLE, _IN_TRANSACTION, _FAILED = 0, 2, 3  # libpq's PGTransactionStatusType
-_STALE = 517  # SQLITE_BUSY_SNAPSHOT: waiting cannot help, beginning again does
+_STALE = 517  # SQLITE_BUSY_SNAPSHOT: only a new transaction helps
 
 
 def _at_most(name: str, milliseconds: int, local: str) -> str:
-    """Return SQL that lowers a time-out of PostgreSQL; one that is lower already stays."""
-    now = f"current_setting('{name}')"
-    lower = f"{now}::interval BETWEEN '1us' AND '{milliseconds}ms'"
-    return f"set_config('{name}', CASE WHEN {lower} THEN {now} ELSE '{milliseconds}' END, {local})"
+    """Return SQL that lowers a time-out of PostgreSQL; a lower one is kept."""
+    old = f"current_setting('{name}')"
+    lower = f"{old}::interval BETWEEN '1us' AND '{milliseconds}ms'"
+    return f"set_config('{name}', CASE WHEN {lower} THEN {old} ELSE '{milliseconds}' END, {local})"
 
 
 def _durable(local: str) -> str:
-    """Return SQL that makes a commit wait for the disk; what is stricter already stays."""
+    """Return SQL that makes a commit wait for the disk; a stricter setting is kept."""
     name = "synchronous_commit"
-    now = f"current_setting('{name}')"
-    return f"set_config('{name}', CASE {now} WHEN 'off' THEN 'on' ELSE {now} END, {local})"
+    old = f"current_setting('{name}')"
+    return f"set_config('{name}', CASE {old} WHEN 'off' THEN 'on' ELSE {old} END, {local})"
 
 
 _TIMEOUTS = {"lock_timeout": int(LOCK * 1000), "statement_timeout": int(STATEMENT * 1000)}
 
 
 def _settings(local: str, except_for: str = "") -> str:
-    timeouts = [_at_most(*one, local) for one in _TIMEOUTS.items() if one[0] not in except_for]
+    timeouts = [
+        _at_most(name, limit, local) for name, limit in _TIMEOUTS.items() if name not in except_for
+    ]
     return "SELECT " + ", ".join([*timeouts, _durable(local)])
 
 
-_OF_THE_TRANSACTION = _settings("true")
+_TRANSACTION_SETTINGS = _settings("true")
 
 
 def check_dialect(dialect: Dialect) -> None:
-    """Raise ConfigurationError for a database or a driver that the store was not proved on."""
+    """Raise ConfigurationError for a database or driver that the store is not tested with."""
     name, driver = dialect.name, dialect.driver
     if name not in _DRIVERS:
         raise ConfigurationError(
@@ -95,30 +95,30 @@ def check_dialect(dialect: Dialect) -> None:
             "locks and transactions differ, so keep the payments in one of these two"
         )
     if driver not in _DRIVERS[name]:
-        kind = "the awaiting driver" if dialect.is_async else "the driver"
-        expected = " or ".join(f"{name}+{one}" for one in _DRIVERS[name])
+        kind = "the async driver" if dialect.is_async else "the driver"
+        expected = " or ".join(f"{name}+{choice}" for choice in _DRIVERS[name])
         raise ConfigurationError(
-            f"SQLStore: found {kind} {name}+{driver}, expected {expected}; an application may "
-            "use another one beside it for its own tables"
+            f"SQLStore: found {kind} {name}+{driver}, expected {expected}; the shop's "
+            "own tables may use another one"
         )
 
 
 def check_engine(engine: Engine) -> None:
-    """Raise ConfigurationError for an engine on which no transaction can be ours alone."""
+    """Raise ConfigurationError if an engine cannot open a transaction that is ours alone."""
     check_dialect(engine.dialect)
     if isinstance(engine.pool, StaticPool | SingletonThreadPool):
         raise ConfigurationError(
             f"SQLStore: found an engine with a {type(engine.pool).__name__} (an in-memory SQLite "
-            "has one), expected a pool that never lends one connection twice, because a payment's "
-            "transaction would commit other people's work; use a file, or MemoryStore() in tests"
+            "has one), expected a pool that lends a connection to one user at a time, because a "
+            "payment would commit the work of others; use a file, or MemoryStore() in tests"
         )
     refuse_blocking_gevent(engine)
 
 
 def refuse_blocking_gevent(engine: Engine) -> None:
-    """Raise ConfigurationError for a driver that stops every greenlet while one buyer waits.
+    """Raise ConfigurationError if the driver blocks all greenlets while one waits.
 
-    Asked at each use: with gunicorn --preload gevent comes when the store is there already.
+    This is checked at each use: under gunicorn --preload, gevent patches after the store is made.
     """
     monkey = sys.modules.get("gevent.monkey")
     if monkey is None or not monkey.is_module_patched("socket"):
@@ -135,28 +135,28 @@ def refuse_blocking_gevent(engine: Engine) -> None:
         if waiting.wait is getattr(waiting, "wait_c", None):
             raise ConfigurationError(
                 "SQLStore: found psycopg imported before gevent patched the process, expected "
-                "after it, because it blocks the whole process now while one buyer waits for a "
-                "lock; call gevent.monkey.patch_all() first, or leave gunicorn's --preload out"
+                "after it, because it now blocks the whole process while one buyer waits for a "
+                "lock; call gevent.monkey.patch_all() first, or run gunicorn without --preload"
             )
 
 
 def has_transaction(driver: Any) -> bool:
     """Return whether a transaction is open on a driver's connection."""
     if hasattr(driver, "in_transaction"):
-        # With autocommit=False (Python 3.12) sqlite3 always has one, most often an empty one.
+        # With autocommit=False (Python 3.12) sqlite3 always has one open, mostly an empty one.
         return bool(driver.in_transaction and getattr(driver, "autocommit", None) is not False)
     return bool(driver.info.transaction_status != _IDLE)
 
 
 def begin(connection: Connection, *, writes: bool) -> None:
-    """Make what SQLAlchemy has begun a transaction of the database, with our time-outs.
+    """Open a transaction in the database, with our time-outs.
 
-    What has to be changed on a connection of the shop's for it is put back by `restore` when the
-    connection returns to its pool. Raises ConfigurationError if work of others is in it.
+    `restore` undoes the changed settings when the connection returns to its pool. Raises
+    ConfigurationError if the connection already has other work in a transaction.
     """
     if connection.info.get(INFO_OPEN):
         raise ConfigurationError(
-            "SQLStore: the pool lent a connection on which another transaction is open, expected "
+            "SQLStore: the pool lent a connection with another transaction open on it, expected "
             "one that nobody else uses; leave pool_reset_on_return at its default"
         )
     if connection.dialect.name == "sqlite":
@@ -171,44 +171,44 @@ def _begin_postgresql(connection: Connection) -> None:
     if driver.autocommit:
         if has_transaction(driver):
             raise ConfigurationError(
-                "SQLStore: found an AUTOCOMMIT engine whose 'begin' event opens transactions by "
-                "hand, expected either; give SQLStore an engine without it"
+                "SQLStore: found an AUTOCOMMIT engine whose 'begin' event opens transactions, "
+                "expected only one of the two; pass an engine without that event"
             )
         driver.autocommit = False
         if "isolation_level" not in connection.get_execution_options():
-            connection.info[_INFO_RESTORE] = {"autocommit": True}  # otherwise SQLAlchemy does it
+            connection.info[_INFO_RESTORE] = {"autocommit": True}  # else SQLAlchemy restores it
     if INFO_TIME_LIMIT not in connection.info:
-        connection.exec_driver_sql(_OF_THE_TRANSACTION)
+        connection.exec_driver_sql(_TRANSACTION_SETTINGS)
         if not has_transaction(driver):
             raise ConfigurationError(
-                "SQLStore: the first statement of a transaction left none open, expected an "
-                "engine that can begin one; is a pooler in statement mode in between?"
+                "SQLStore: found no open transaction after its first statement, expected an "
+                "engine that can begin one; set a pooler in statement mode to transaction mode"
             )
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """Take the write lock at once: a transaction that reads first could not be upgraded later."""
+    """Take the write lock at once, because a read lock cannot always be upgraded later."""
     driver: Any = connection.connection.dbapi_connection
     before = {"busy_timeout": 0, "synchronous": 0}
     for pragma in before:
         before[pragma] = driver.execute(f"PRAGMA {pragma}").fetchone()[0]
-    if driver.in_transaction:  # a listener of the shop's has begun it, just now
+    if driver.in_transaction:  # an event listener of the shop has begun it just old
         driver.rollback()
     if getattr(driver, "autocommit", -1) != -1:  # Python 3.12: True or False
         before["autocommit"] = driver.autocommit
         driver.rollback()
         driver.autocommit = -1
     connection.info[_INFO_RESTORE] = before
-    if before["synchronous"] < 2:  # FULL: what is acknowledged survives a power cut
+    if before["synchronous"] < 2:  # FULL: an acknowledged commit survives a power cut
         driver.execute("PRAGMA synchronous=FULL")
     driver.execute("PRAGMA busy_timeout=0")
-    patience = min(before["busy_timeout"] / 1000, SQLITE_LOCK)
-    take_write_lock(connection, patience)
-    driver.execute(f"PRAGMA busy_timeout={int(patience * 1000)}")
+    time_limit = min(before["busy_timeout"] / 1000, SQLITE_LOCK)
+    take_write_lock(connection, time_limit)
+    driver.execute(f"PRAGMA busy_timeout={int(time_limit * 1000)}")
 
 
 def restore(driver: Any, info: dict[Any, Any]) -> None:
-    """Put a connection of the shop's back to what it was before our transaction."""
+    """Restore the settings that a connection had before our transaction."""
     before = info.pop(_INFO_RESTORE, None)
     if before is None or driver is None:
         return
@@ -220,7 +220,7 @@ def restore(driver: Any, info: dict[Any, Any]) -> None:
 
 
 def check_before_commit(connection: Connection, *, writes: bool) -> None:
-    """Raise StoreError unless a commit would make all of the transaction durable."""
+    """Raise StoreError unless a commit would store the whole transaction."""
     driver: Any = connection.connection.dbapi_connection
     if connection.dialect.name == "sqlite":
         ended, failed = writes and not driver.in_transaction, False
@@ -229,23 +229,23 @@ def check_before_commit(connection: Connection, *, writes: bool) -> None:
         ended, failed = status == _IDLE, status == _FAILED
     if ended:
         raise StoreError(
-            "the payment's transaction was ended inside it, so that nothing of it may count; a "
-            "hook must not commit or roll back details.connection, the store does"
+            "found the payment's transaction ended by the hook, expected it open; nothing was "
+            "stored. A hook must not commit or roll back details.connection, the store does"
         )
     if failed:
         raise StoreError(
-            "a statement failed inside the payment's transaction and the hook went on, so that "
-            "PostgreSQL would keep nothing of it; wrap what may fail in "
+            "a statement of the hook failed and the hook went on, expected it to raise, because "
+            "PostgreSQL stores nothing of this transaction; wrap a statement that may fail in "
             "details.connection.begin_nested()"
         )
 
 
 def prepare_postgresql(driver: Any, info: dict[Any, Any], options: str) -> None:
-    """Give a new connection of our own its time-outs, unless a pooler is in between.
+    """Set the time-outs of one of our new connections, unless it goes through a pooler.
 
-    `options` are those of the address: a time-out that it names is left alone. Behind a pooler
-    (the server process is not the one that answered the start) what is set for a connection would
-    be set for somebody else's: there each transaction sets its own.
+    `options` are those of the address; a time-out in them is kept. Behind a pooler the backend's
+    process id has changed since the start. There a setting of the connection would reach other
+    clients, so each transaction sets its own.
     """
     driver.autocommit = True
     cursor = driver.cursor()
@@ -255,14 +255,14 @@ def prepare_postgresql(driver: Any, info: dict[Any, Any], options: str) -> None:
         cursor.execute("SELECT extract(epoch FROM current_setting('statement_timeout')::interval)")
         info[INFO_TIME_LIMIT] = float(cursor.fetchone()[0])
     elif hasattr(driver, "prepare_threshold"):
-        driver.prepare_threshold = None  # the next transaction may be another server's
+        driver.prepare_threshold = None  # the next transaction may be on another server
     cursor.close()
     driver.autocommit = False
 
 
 @contextmanager
 def long_statements(connection: Connection) -> Iterator[None]:
-    """Allow statements a minute: what makes an index of all payments needs more than a buyer's."""
+    """Allow each statement a minute, such as to index all payments in a migration."""
     if connection.dialect.name != "postgresql":
         yield
         return
@@ -278,21 +278,21 @@ def long_statements(connection: Connection) -> Iterator[None]:
 
 
 def sqlstate(error: DBAPIError) -> str | None:
-    """Return PostgreSQL's five characters for what went wrong."""
+    """Return PostgreSQL's SQLSTATE of an error, or None."""
     state: str | None = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
     return state
 
 
 def gave_up_waiting(error: DBAPIError) -> bool:
-    """Return whether somebody else's transaction held what was needed for too long."""
+    """Return whether the wait for another transaction's lock timed out."""
     return sqlstate(error) in {"55P03", "57014"} or is_busy(error)
 
 
 def may_be_repeated(error: DBAPIError) -> bool:
-    """Return whether the whole transaction may be done again, because nothing of it was kept.
+    """Return whether the transaction may be repeated, because all of it was rolled back.
 
     That is so after a serialization failure (40001), a deadlock (40P01), SQLite's stale snapshot,
-    and a connection that was lost before the commit was asked for.
+    and a connection that was lost before the COMMIT was sent.
     """
     lost = error.connection_invalidated and error.statement is not None
     stale = getattr(error.orig, "sqlite_errorcode", None) == _STALE

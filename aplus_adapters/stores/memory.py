@@ -1,4 +1,4 @@
-"""A payment store in memory, for tests, demonstrations and one-process tills."""
+"""Keep payments in memory, for tests, demonstrations and one-process tills."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 
 __all__ = ["MemoryStore"]
 
-_WAIT = 5.0  # seconds for the hook of another record of the same payment
-_LOOK_AGAIN = 0.002  # seconds until a payment that another holds is looked at again
+_WAIT = 5.0  # seconds to wait while another record of the same payment runs its hook
+_PAUSE = 0.002  # seconds between two tries for a lock that another task holds
 
 T = TypeVar("T", "Attempt", "Refund")
 
 
 class MemoryStore:
-    """Keeps everything in dictionaries, safe for threads and tasks of one process."""
+    """Keeps payments in dictionaries; safe for threads and tasks of one process."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()  # held for dictionary work only, never during a hook
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._attempts: dict[str, Attempt] = {}
-        self._of_order: defaultdict[str, list[str]] = defaultdict(list)  # the latest at the end
+        self._by_order: defaultdict[str, list[str]] = defaultdict(list)  # the latest at the end
         self._history: defaultdict[str, list[Observation]] = defaultdict(list)
         self._conflicts: dict[str, Conflict] = {}
         self._reported: set[str] = set()
@@ -52,16 +52,16 @@ class MemoryStore:
     ) -> Attempt:
         """Store a new attempt unless one occupies its order; return the one that does now."""
         with self._mutex:
-            same = self._attempts.get(attempt.payment_request_id)
-            if same is not None:
-                return _same_request(same, attempt)
-            earlier = [self._attempts[one] for one in self._of_order[attempt.order_ref]]
+            stored = self._attempts.get(attempt.payment_request_id)
+            if stored is not None:
+                return _check_same_request(stored, attempt)
+            earlier = [self._attempts[key] for key in self._by_order[attempt.order_ref]]
             if earlier and earlier[-1].occupies_order:
                 return earlier[-1]
-            if most is not None and sum(_is_since(one, since) for one in earlier) >= most:
+            if most is not None and sum(_is_since(other, since) for other in earlier) >= most:
                 raise too_many(attempt.order_ref, most)
             self._attempts[attempt.payment_request_id] = attempt
-            self._of_order[attempt.order_ref].append(attempt.payment_request_id)
+            self._by_order[attempt.order_ref].append(attempt.payment_request_id)
             return attempt
 
     def get(self, payment_request_id: str, /) -> Attempt | None:
@@ -70,8 +70,8 @@ class MemoryStore:
 
     def latest(self, order_ref: str, /) -> Attempt | None:
         """Return the newest attempt of an order, None if there is none."""
-        of_order = self._of_order.get(order_ref)
-        return self._attempts[of_order[-1]] if of_order else None
+        request_ids = self._by_order.get(order_ref)
+        return self._attempts[request_ids[-1]] if request_ids else None
 
     def claim(self, payment_request_id: str, token: int, until: datetime, /) -> bool:
         """Take the claim of an open attempt whose `claim` still is `token`."""
@@ -79,7 +79,7 @@ class MemoryStore:
             return _claim(self._attempts, payment_request_id, token, until)
 
     def release(self, payment_request_id: str, token: int, at: datetime, /) -> bool:
-        """Give the claim back if `claim` still is `token`."""
+        """Release the claim if `claim` still is `token`."""
         with self._mutex:
             return _release(self._attempts, payment_request_id, token, at)
 
@@ -90,10 +90,10 @@ class MemoryStore:
         inside: Callable[[Transition, None], None],
         /,
     ) -> Transition:
-        """Advance the attempt with `inside` in between: all of it happens or nothing."""
+        """Record an observation and call `inside`: both are kept, or neither."""
         lock = self._lock_of(payment_request_id)
         if not lock.acquire(timeout=_WAIT):
-            raise _busy(payment_request_id)
+            raise _hook_timeout(payment_request_id)
         try:
             transition = self._advance(payment_request_id, observation)
             if transition.became_final or transition.refund_became_final:
@@ -109,13 +109,13 @@ class MemoryStore:
         inside: Callable[[Transition, None], Awaitable[None]],
         /,
     ) -> Transition:
-        """Do what `record` does with a hook that is awaited, without a thread."""
+        """Do the same as `record`, but await `inside` and need no thread."""
         lock = self._lock_of(payment_request_id)
         until = time.monotonic() + _WAIT
         while not lock.acquire(blocking=False):  # held by a thread or a task
             if time.monotonic() > until:
-                raise _busy(payment_request_id)
-            await asyncio.sleep(_LOOK_AGAIN)
+                raise _hook_timeout(payment_request_id)
+            await asyncio.sleep(_PAUSE)
         try:
             transition = self._advance(payment_request_id, observation)
             if transition.became_final or transition.refund_became_final:
@@ -125,14 +125,14 @@ class MemoryStore:
             lock.release()
 
     def try_record(self, payment_request_id: str, observation: Observation, /) -> Transition | None:
-        """Do what `record` does if that needs no waiting and no hook; otherwise None."""
+        """Do the same as `record` if that needs no wait and no hook; otherwise return None."""
         lock = self._lock_of(payment_request_id)
         if not lock.acquire(blocking=False):
             return None
         try:
             transition = self._advance(payment_request_id, observation)
-            tells = transition.became_final or transition.refund_became_final
-            return None if tells else self._commit(transition)
+            needs_hook = transition.became_final or transition.refund_became_final
+            return None if needs_hook else self._commit(transition)
         finally:
             lock.release()
 
@@ -146,18 +146,18 @@ class MemoryStore:
         return list(self._history.get(payment_request_id, ()))
 
     def add_refund(self, refund: Refund, /) -> Refund:
-        """Store a new refund of a paid attempt; give the stored one if its id is known."""
-        with self._mutex:  # what is decided on changes under it alone: no hook is waited for
+        """Store a new refund of a paid attempt; return the stored one if its id is known."""
+        with self._mutex:  # held for every change of refunds, never during a hook
             attempt = self._attempts.get(refund.payment_request_id)
             if attempt is None:
                 raise _unknown(refund.payment_request_id)
-            mine = [
-                one
-                for one in self._refunds.values()
-                if one.payment_request_id == refund.payment_request_id
-                or one.refund_request_id == refund.refund_request_id
+            related = [
+                stored
+                for stored in self._refunds.values()
+                if stored.payment_request_id == refund.payment_request_id
+                or stored.refund_request_id == refund.refund_request_id
             ]
-            stored = admit_refund(attempt, mine, refund)
+            stored = admit_refund(attempt, related, refund)
             if stored is None:
                 self._refunds[refund.refund_request_id] = stored = refund
             return stored
@@ -165,8 +165,8 @@ class MemoryStore:
     def refunds(self, payment_request_id: str, /) -> list[Refund]:
         """Return every refund of the attempt in the order in which they were added."""
         with self._mutex:
-            every = self._refunds.values()
-            return [one for one in every if one.payment_request_id == payment_request_id]
+            refunds = self._refunds.values()
+            return [item for item in refunds if item.payment_request_id == payment_request_id]
 
     def claim_refund(self, refund_request_id: str, token: int, until: datetime, /) -> bool:
         """Take the claim of an open refund whose `claim` still is `token`."""
@@ -174,7 +174,7 @@ class MemoryStore:
             return _claim(self._refunds, refund_request_id, token, until)
 
     def release_refund(self, refund_request_id: str, token: int, at: datetime, /) -> bool:
-        """Give the claim of a refund back if `claim` still is `token`."""
+        """Release the claim of a refund if `claim` still is `token`."""
         with self._mutex:
             return _release(self._refunds, refund_request_id, token, at)
 
@@ -186,24 +186,24 @@ class MemoryStore:
             return _due(self._refunds.values(), now, limit, client_ids)
 
     def conflict_reported(self, conflict: Conflict, /) -> None:
-        """Mark a conflict as told to the shop."""
+        """Mark a conflict as reported to the shop."""
         with self._mutex:
             self._reported.add(conflict.key)
 
     def unreported_conflicts(self, limit: int, client_ids: Collection[str], /) -> list[Conflict]:
-        """Return up to `limit` conflicts that the shop was not told of yet, oldest first."""
+        """Return up to `limit` conflicts not yet reported to the shop, oldest first."""
         with self._mutex:
-            untold = (
+            unreported = (
                 conflict
                 for key, conflict in self._conflicts.items()
                 if key not in self._reported and conflict.attempt.client_id in client_ids
             )
-            return [conflict for conflict, _ in zip(untold, range(limit), strict=False)]
+            return [conflict for conflict, _ in zip(unreported, range(limit), strict=False)]
 
     def _lock_of(self, payment_request_id: str) -> threading.Lock:
         with self._mutex:
             if payment_request_id not in self._attempts:
-                raise _unknown(payment_request_id)  # before a stranger's id gets a lock
+                raise _unknown(payment_request_id)  # an unknown id must not leave a lock behind
             return self._locks[payment_request_id]
 
     def _advance(self, payment_request_id: str, observation: Observation) -> Transition:
@@ -217,11 +217,11 @@ class MemoryStore:
             transition = evolve(transition, after=after)
             self._attempts[request_id] = after
             if after.occupies_order and not transition.before.occupies_order:
-                # Its money came after it was over: no new attempt, unless there is one already.
-                of_order = self._of_order[after.order_ref]
-                if not self._attempts[of_order[-1]].occupies_order:
-                    of_order.remove(request_id)
-                    of_order.append(request_id)
+                # Paid after its end: it becomes the latest, unless the latest occupies the order.
+                request_ids = self._by_order[after.order_ref]
+                if not self._attempts[request_ids[-1]].occupies_order:
+                    request_ids.remove(request_id)
+                    request_ids.append(request_id)
             self._history[request_id].append(transition.observation)
             if transition.refund is not None and transition.refund_became_final:
                 self._refunds[transition.refund.refund_request_id] = transition.refund
@@ -249,10 +249,10 @@ def _release(items: dict[str, T], key: str, token: int, at: datetime) -> bool:
 
 
 def _with_claim_of(stored: Attempt, transition: Transition) -> Attempt:
-    """Return what a transition made of an attempt, with the claim that was taken meanwhile."""
+    """Return the attempt after a transition, with the claim that was taken meanwhile."""
     before, after = transition.before, transition.after
-    same = (stored.claim, stored.claimed_until) == (before.claim, before.claimed_until)
-    if same or after.state.is_final:
+    unchanged = (stored.claim, stored.claimed_until) == (before.claim, before.claimed_until)
+    if unchanged or after.state.is_final:
         return after
     return evolve(
         after,
@@ -276,11 +276,11 @@ def _is_since(attempt: Attempt, moment: datetime | None) -> bool:
     return moment is None or attempt.created_at >= moment
 
 
-def _same_request(stored: Attempt, wanted: Attempt) -> Attempt:
-    if stored.request_body != wanted.request_body:
+def _check_same_request(stored: Attempt, attempt: Attempt) -> Attempt:
+    if stored.request_body != attempt.request_body:
         raise InconsistentRetry(
-            f"payment {wanted.payment_request_id}: already used with other content, expected a new "
-            "paymentRequestId for a new request; nothing was sent"
+            f"payment {attempt.payment_request_id}: already used with other content, expected a "
+            "new paymentRequestId for a new request; nothing was sent"
         )
     return stored
 
@@ -292,8 +292,8 @@ def _unknown(payment_request_id: str) -> UnknownPayment:
     )
 
 
-def _busy(payment_request_id: str) -> StoreError:
+def _hook_timeout(payment_request_id: str) -> StoreError:
     return StoreError(
         f"payment {payment_request_id}: its hook is still running after {_WAIT:g} s, and nothing "
-        "else can be recorded meanwhile; let the hook only write down what a job does later"
+        "else can be recorded meanwhile; let the hook only store a task that a job does later"
     )

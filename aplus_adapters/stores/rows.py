@@ -1,4 +1,4 @@
-"""Attempts, refunds, observations and conflicts as rows and back: nothing of SQL in here."""
+"""Convert attempts, refunds, observations and conflicts to rows and back, without SQL."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def attempt_row(attempt: Attempt) -> dict[str, Any]:
 
 
 def attempt_changes(attempt: Attempt) -> dict[str, Any]:
-    """Return the columns that change in an attempt's life."""
+    """Return the columns of an attempt that may change."""
     return {
         "occupied_order": attempt.order_ref if attempt.occupies_order else None,
         "state": attempt.state.value,
@@ -121,7 +121,7 @@ def refund_row(refund: Refund) -> dict[str, Any]:
 
 
 def refund_changes(refund: Refund) -> dict[str, Any]:
-    """Return the columns that change in a refund's life."""
+    """Return the columns of a refund that may change."""
     return {
         "state": refund.state.value,
         "next_call_at": refund.next_call_at,
@@ -154,10 +154,7 @@ def refund_of(row: Mapping[Any, Any]) -> Refund:
 
 
 def dump_observation(observation: Observation) -> str:
-    """Write everything of an observation but the order code as JSON text.
-
-    The code is with the attempt already and of no use afterwards.
-    """
+    """Return an observation as JSON text, without its order code, which the attempt keeps."""
     details: dict[str, Any] = {
         "source": observation.source.value,
         "outcome": observation.outcome.value,
@@ -180,29 +177,29 @@ def dump_observation(observation: Observation) -> str:
 
 
 def load_observation(text: str) -> Observation:
-    """Read what `dump_observation` wrote."""
-    found = json.loads(text)
+    """Return the observation that `dump_observation` wrote."""
+    details = json.loads(text)
 
     def moment(key: str) -> datetime | None:
-        return datetime.fromisoformat(found[key]) if key in found else None
+        return datetime.fromisoformat(details[key]) if key in details else None
 
     return Observation(
-        source=Source(found["source"]),
-        outcome=Outcome(found["outcome"]),
-        at=datetime.fromisoformat(found["at"]),
-        client_id=found["clientId"],
-        result=Result.from_wire(found["result"]) if "result" in found else None,
-        payment_id=found.get("paymentId"),
-        amount=Amount.from_wire(found["amount"]) if "amount" in found else None,
+        source=Source(details["source"]),
+        outcome=Outcome(details["outcome"]),
+        at=datetime.fromisoformat(details["at"]),
+        client_id=details["clientId"],
+        result=Result.from_wire(details["result"]) if "result" in details else None,
+        payment_id=details.get("paymentId"),
+        amount=Amount.from_wire(details["amount"]) if "amount" in details else None,
         expires_at=moment("expiresAt"),
-        payment_time=Timestamp(found["paymentTime"]) if "paymentTime" in found else None,
-        wallet=found.get("wallet"),
+        payment_time=Timestamp(details["paymentTime"]) if "paymentTime" in details else None,
+        wallet=details.get("wallet"),
         said_at=moment("saidAt"),
-        claim=found.get("claim"),
-        given_back=Amount.from_wire(found["givenBack"]) if "givenBack" in found else None,
+        claim=details.get("claim"),
+        given_back=Amount.from_wire(details["givenBack"]) if "givenBack" in details else None,
         next_call_at=moment("nextCallAt"),
-        refund_request_id=found.get("refundRequestId"),
-        refund_id=found.get("refundId"),
+        refund_request_id=details.get("refundRequestId"),
+        refund_id=details.get("refundId"),
     )
 
 
@@ -213,14 +210,14 @@ def conflict_of(row: Mapping[Any, Any]) -> Conflict:
 
 
 def readable(rows: Iterable[Mapping[Any, Any]], item_of: Callable[[Any], T]) -> Iterator[T]:
-    """Yield what rows hold; one that cannot be read is logged and costs the others nothing."""
+    """Yield the items of rows; skip and log a row that cannot be read."""
     for row in rows:
         try:
             yield item_of(row)
         except (AplusError, ValueError, TypeError, LookupError, AttributeError) as error:
-            log.error(  # its text and traceback may hold what buyers have sent
-                "payment %s: its row cannot be read (%s) and nothing is done about it; was it "
-                "written by a newer version, or by hand? Update this worker, or mend the row",
+            log.error(  # without text and traceback, which may hold buyers' data
+                "payment %s: found a row that cannot be read (%s), expected one of this version; "
+                "the payment waits: update this worker if a newer one wrote it, or repair the row",
                 row["payment_request_id"],
                 type(error).__name__,
                 extra={"payment_request_id": row["payment_request_id"]},
@@ -237,11 +234,11 @@ def _dump_order_code(code: OrderCode | None) -> str | None:
 def _load_order_code(text: str | None) -> OrderCode | None:
     if text is None:
         return None
-    found = json.loads(text)
-    expires_at = found["expiresAt"]
+    details = json.loads(text)
+    expires_at = details["expiresAt"]
     return OrderCode(
-        text=found["text"],
-        images=tuple((kind, url) for kind, url in found["images"]),
+        text=details["text"],
+        images=tuple((kind, url) for kind, url in details["images"]),
         expires_at=datetime.fromisoformat(expires_at) if expires_at else None,
     )
 

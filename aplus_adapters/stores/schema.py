@@ -1,10 +1,10 @@
-"""The tables of `SQLStore`, and how an older database becomes the present one.
+"""Define the tables of `SQLStore`, and migrate those of an older version.
 
-Texts that Alipay+ sends are unbounded columns: a longer one than documented must never cost the
-news that a payment succeeded. `shop` keeps several shops in one database apart. `occupied_order` is
-the order's reference while the attempt is open or its money is here, and NULL afterwards; its
-unique index is what allows one attempt per order. `next_call_at`
-is NULL once the attempt is final, so the search for what is due sees open attempts only.
+Texts from Alipay+ have columns without a limit: one that is longer than documented must not keep a
+paid payment from being stored. `shop` separates the shops in one database. `occupied_order` is the
+order's reference while the attempt is open or its money is here, and NULL afterwards; its unique
+index allows one attempt per order. `next_call_at` is NULL once the attempt is final, so the search
+for due rows sees open attempts only.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ class Moment(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Bring to UTC; SQLite compares the text, so it must always have the same form."""
+        """Return the value in UTC; SQLite compares it as text, so the form must not vary."""
         if value is None:
             return None
         utc = value.astimezone(UTC)
         return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return it aware."""
+        """Return the stored value as an aware datetime."""
         _ = dialect
         if value is None:
             return None
@@ -79,11 +79,11 @@ class Moment(TypeDecorator[datetime]):
 
 metadata = MetaData()
 
-_ID = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER counts up by itself there
+_ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER keys itself
 
 
 def _of_payment() -> list[Column[Any] | ForeignKeyConstraint]:
-    """Return the columns by which a row belongs to a payment of a shop."""
+    """Return the columns that refer a row to a payment of a shop."""
     return [
         Column("shop", String(64), nullable=False),
         Column("payment_request_id", String(64), nullable=False),
@@ -142,7 +142,7 @@ conflicts = Table(
     Column("key", String(32), nullable=False),
     Column("reason", Text, nullable=False),
     Column("details", Text, nullable=False),
-    Column("unreported", String(1), nullable=True, index=True),  # 'y' until the shop was told
+    Column("unreported", String(1), nullable=True, index=True),  # "y" until the shop was told
     UniqueConstraint("shop", "key"),
     Index("ix_aplus_conflicts_payment", "shop", "payment_request_id"),
 )
@@ -175,32 +175,32 @@ _LOCK = 0x61706C7573  # "aplus", for PostgreSQL's advisory lock
 version = Table("aplus_schema", metadata, Column("version", Integer, nullable=False))
 
 _MIGRATIONS: dict[int, Callable[[Connection], Any]] = {}
-"""From each older version to the next one; each runs on a database with data in it."""
+"""Statements from each older version to the next; they run on a database with data."""
 
 
 def is_current(connection: Connection) -> bool:
-    """Return whether the tables are there in the present version.
+    """Return whether the tables exist in the current version.
 
     Raises StoreError if the database was made by a newer version of this library.
     """
-    # An engine's schema_translate_map moves statements by itself, but no question to the inspector.
-    moved = connection.get_execution_options().get("schema_translate_map") or {}
-    if not inspect(connection).has_table(version.name, schema=moved.get(None)):
+    # The inspector does not apply an engine's schema_translate_map; statements do.
+    schemas = connection.get_execution_options().get("schema_translate_map") or {}
+    if not inspect(connection).has_table(version.name, schema=schemas.get(None)):
         return False
     stored = connection.execute(select(func.max(version.c.version))).scalar_one()
     if stored is not None and stored > SCHEMA_VERSION:
         raise StoreError(
             f"database schema: found version {stored}, expected at most {SCHEMA_VERSION}; "
-            "it was made by a newer aplus_adapters, upgrade this installation"
+            "a newer aplus_adapters made it; upgrade this installation"
         )
     return bool(stored == SCHEMA_VERSION)
 
 
 def migrate(connection: Connection) -> None:
-    """Make the tables, or bring those of an older version to the present one.
+    """Make the tables, or migrate those of an older version.
 
-    Of several workers that start at once one does it and the others find it done. It waits for no
-    lock longer than buyers of an older worker may be held up; the caller tries again. Raises
+    If several workers start at once, one makes them and the others find them current. The wait for
+    a lock is short, because buyers of older workers wait behind it; the caller tries again. Raises
     StoreError if the database was made by a newer version of this library.
     """
     _lock(connection)
@@ -218,7 +218,7 @@ def migrate(connection: Connection) -> None:
 
 
 def _lock(connection: Connection) -> None:
-    """Let nobody else make or migrate tables until this transaction ends."""
+    """Keep other workers from making or migrating tables until this transaction ends."""
     if connection.dialect.name == "postgresql":  # on SQLite the transaction is the lock
         connection.execute(text("SET LOCAL lock_timeout = 500"))
         connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))

@@ -1,7 +1,7 @@
-"""A payment store in a SQL database, through SQLAlchemy Core: SQLite and PostgreSQL.
+"""Keep payments in SQLite or PostgreSQL, through SQLAlchemy Core.
 
-What must not race is decided by the database: one attempt per order by a unique index, claims by a
-conditional UPDATE, transitions under the row's lock.
+The database decides every race: a unique index allows one attempt per order, a conditional UPDATE
+takes a claim, and a transition holds the row's lock.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ if TYPE_CHECKING:
         Refund,
         Transition,
     )
-    from aplus_adapters.stores.database import Given
+    from aplus_adapters.stores.database import DatabaseArgument
 
 __all__ = ["SQLStore"]
 
 T = TypeVar("T")
-C = TypeVar("C")  # what hooks are given as `details.connection`
-_TRIES = 5  # an order's occupant may vanish between our INSERT and our SELECT, rarely twice
+C = TypeVar("C")  # the type of `details.connection` in hooks
+_TRIES = 5  # the attempt that occupies an order may end between our INSERT and our SELECT
 
 
 @repeating
@@ -66,12 +66,12 @@ class SQLStore(Generic[C]):
 
     `database` is a SQLAlchemy address such as `sqlite:///payments.db` or
     `postgresql+psycopg://...`, or the shop's own Engine, sessionmaker or scoped_session (Flask-
-    SQLAlchemy's `db.session`). With sessions `payment_changed` is given a Session that commits the
-    payment: a new one of the same kind, never the one that a view is using. `shop` (1 to 64
-    characters) is the name under which this store keeps its payments: shops that share a database
-    never see each other's. Nothing is connected here: the tables are made or migrated at the first
-    use, or by `set_up`. Raises ConfigurationError for what payments cannot be kept in and for an
-    unusable name.
+    SQLAlchemy's `db.session`). With sessions `payment_changed` gets the Session that commits the
+    payment: a new one of the same kind, never the one that a view uses. `shop` (1 to 64 characters)
+    names the payments of this store: shops that share a database never see each other's.
+
+    Nothing connects here. The tables are made or migrated at the first use, or by `set_up`. Raises
+    ConfigurationError for an unusable database or name.
     """
 
     @overload
@@ -85,7 +85,7 @@ class SQLStore(Generic[C]):
         *,
         shop: str = "shop",
     ) -> None: ...
-    def __init__(self, database: Given, *, shop: str = "shop") -> None:
+    def __init__(self, database: DatabaseArgument, *, shop: str = "shop") -> None:
         if not isinstance(shop, str) or not 1 <= len(shop) <= 64:
             raise ConfigurationError(
                 f"SQLStore shop: found {str(shop)[:80]!r}, expected a name of 1 to 64 characters"
@@ -95,9 +95,9 @@ class SQLStore(Generic[C]):
         self._transaction = self._database.transaction
 
     def set_up(self) -> None:
-        """Make the tables, or migrate those of an older version, now instead of at first use.
+        """Make the tables or migrate older ones now instead of at first use.
 
-        Raises StoreError if that cannot be done.
+        Raises StoreError if that fails.
         """
         self._database.set_up()
 
@@ -114,40 +114,40 @@ class SQLStore(Generic[C]):
                 if is_new:
                     return attempt
             except IntegrityError:
-                is_new = True  # as far as the number of attempts goes
+                is_new = True  # the order is below its limit of attempts
             with self._transaction("add") as connection:
                 by_id = payments.c.payment_request_id == attempt.payment_request_id
                 by_order = payments.c.occupied_order == attempt.order_ref
                 query = select(payments).where(self._ours(payments), by_id | by_order)
-                found = connection.execute(query).mappings()
-                rows = {row["payment_request_id"]: row for row in found}
-            same = rows.get(attempt.payment_request_id)
-            if same is not None and same["request_body"] != attempt.request_body:
+                result = connection.execute(query).mappings()
+                rows = {row["payment_request_id"]: row for row in result}
+            stored = rows.get(attempt.payment_request_id)
+            if stored is not None and stored["request_body"] != attempt.request_body:
                 raise InconsistentRetry(
                     f"payment {attempt.payment_request_id}: already used with other content, "
                     "expected a new paymentRequestId for a new request; nothing was sent"
                 )
             if rows:
-                return attempt_of(same or next(iter(rows.values())))
+                return attempt_of(stored or next(iter(rows.values())))
             if not is_new and most is not None:
                 raise too_many(attempt.order_ref, most)
         raise StoreError(f"order {attempt.order_ref}: its attempts change too fast; try again")
 
     def get(self, payment_request_id: str, /) -> Attempt | None:
         """Return the attempt, None if there is none."""
-        return self._one("get", select(payments).where(*self._payment(payment_request_id)))
+        return self._first("get", select(payments).where(*self._payment(payment_request_id)))
 
     def latest(self, order_ref: str, /) -> Attempt | None:
         """Return the newest attempt of an order, None if there is none."""
         query = select(payments).where(self._ours(payments), payments.c.order_ref == order_ref)
-        return self._one("latest", query.order_by(payments.c.created_at.desc()).limit(1))
+        return self._first("latest", query.order_by(payments.c.created_at.desc()).limit(1))
 
     def claim(self, payment_request_id: str, token: int, until: datetime, /) -> bool:
         """Take the claim of an open attempt whose `claim` still is `token`."""
         return self._claim("claim", payments, payment_request_id, token, until)
 
     def release(self, payment_request_id: str, token: int, at: datetime, /) -> bool:
-        """Give the claim back if `claim` still is `token`."""
+        """Release the claim if `claim` still is `token`."""
         return self._release("release", payments, payment_request_id, token, at)
 
     def record(
@@ -157,19 +157,19 @@ class SQLStore(Generic[C]):
         inside: Callable[[Transition, C], None],
         /,
     ) -> Transition:
-        """Advance the locked attempt in one transaction with `inside`."""
+        """Record an observation and call `inside`, in one transaction."""
         with self._transaction("record") as connection:
             attempt = self._locked(connection, payment_request_id)
             refund = self._refund(connection, observation.refund_request_id)
             transition = advance(attempt, observation, refund)
             if transition.after != transition.before:
                 values = self._changes(connection, transition)
-                mine = self._payment(payment_request_id)
-                connection.execute(update(payments).where(*mine).values(values))
+                is_attempt = self._payment(payment_request_id)
+                connection.execute(update(payments).where(*is_attempt).values(values))
             if transition.refund is not None and transition.refund_became_final:
-                this = refunds.c.refund_request_id == transition.refund.refund_request_id
+                by_id = refunds.c.refund_request_id == transition.refund.refund_request_id
                 values = refund_changes(transition.refund)
-                connection.execute(update(refunds).where(self._ours(refunds), this).values(values))
+                connection.execute(update(refunds).where(self._ours(refunds), by_id).values(values))
             connection.execute(
                 insert(observations).values(
                     shop=self._shop,
@@ -201,7 +201,7 @@ class SQLStore(Generic[C]):
             return [load_observation(details) for details in connection.execute(query).scalars()]
 
     def add_refund(self, refund: Refund, /) -> Refund:
-        """Store a new refund of a paid attempt; give the stored one if its id is known."""
+        """Store a new refund of a paid attempt; return the stored one if its id is known."""
         related = or_(
             refunds.c.payment_request_id == refund.payment_request_id,
             refunds.c.refund_request_id == refund.refund_request_id,
@@ -224,8 +224,8 @@ class SQLStore(Generic[C]):
 
     def refunds(self, payment_request_id: str, /) -> list[Refund]:
         """Return every refund of the attempt in the order in which they were added."""
-        mine = refunds.c.payment_request_id == payment_request_id
-        query = select(refunds).where(self._ours(refunds), mine).order_by(refunds.c.id)
+        by_payment = refunds.c.payment_request_id == payment_request_id
+        query = select(refunds).where(self._ours(refunds), by_payment).order_by(refunds.c.id)
         with self._transaction("refunds") as connection:
             return [refund_of(row) for row in connection.execute(query).mappings()]
 
@@ -234,7 +234,7 @@ class SQLStore(Generic[C]):
         return self._claim("claim_refund", refunds, refund_request_id, token, until)
 
     def release_refund(self, refund_request_id: str, token: int, at: datetime, /) -> bool:
-        """Give the claim of a refund back if `claim` still is `token`."""
+        """Release the claim of a refund if `claim` still is `token`."""
         return self._release("release_refund", refunds, refund_request_id, token, at)
 
     def due_refunds(
@@ -245,13 +245,13 @@ class SQLStore(Generic[C]):
         return self._search("due_refunds", query, refund_of, limit)
 
     def conflict_reported(self, conflict: Conflict, /) -> None:
-        """Mark a conflict as told to the shop."""
+        """Mark a conflict as reported to the shop."""
         statement = update(conflicts).where(self._ours(conflicts), conflicts.c.key == conflict.key)
         with self._transaction("conflict_reported") as connection:
             connection.execute(statement.values(unreported=None))
 
     def unreported_conflicts(self, limit: int, client_ids: Collection[str], /) -> list[Conflict]:
-        """Return up to `limit` conflicts that the shop was not told of yet, oldest first."""
+        """Return up to `limit` conflicts not yet reported to the shop, oldest first."""
         query = (
             select(payments, conflicts.c.reason, conflicts.c.details)
             .join(
@@ -274,8 +274,8 @@ class SQLStore(Generic[C]):
         """Close the pooled connections."""
         self._database.close()
 
-    def _one(self, what: str, query: Any) -> Attempt | None:
-        with self._transaction(what) as connection:
+    def _first(self, method: str, query: Any) -> Attempt | None:
+        with self._transaction(method) as connection:
             row = connection.execute(query).mappings().first()
         return None if row is None else attempt_of(row)
 
@@ -287,12 +287,12 @@ class SQLStore(Generic[C]):
         return self._ours(payments), payments.c.payment_request_id == payment_request_id
 
     def _search(
-        self, what: str, query: Select[Any], item_of: Callable[[Any], T], limit: int
+        self, method: str, query: Select[Any], item_of: Callable[[Any], T], limit: int
     ) -> list[T]:
-        """Return up to `limit` of what a query finds; what cannot be read makes room for others."""
+        """Return up to `limit` items of a query; rows that cannot be read do not count."""
         items: list[T] = []
         offset = 0
-        with self._transaction(what) as connection:
+        with self._transaction(method) as connection:
             while len(items) < limit:
                 rows = connection.execute(query.limit(limit).offset(offset)).mappings().all()
                 items += readable(rows, item_of)
@@ -301,32 +301,32 @@ class SQLStore(Generic[C]):
                     break
         return items[:limit]
 
-    def _claim(self, what: str, table: Table, key: str, token: int, until: datetime) -> bool:
+    def _claim(self, method: str, table: Table, key: str, token: int, until: datetime) -> bool:
         values = {"claim": token + 1, "claimed_until": until, "next_call_at": until}
-        return self._if_claim_is(what, table, key, token, values)
+        return self._if_claim_is(method, table, key, token, values)
 
-    def _release(self, what: str, table: Table, key: str, token: int, at: datetime) -> bool:
+    def _release(self, method: str, table: Table, key: str, token: int, at: datetime) -> bool:
         values = {"claimed_until": None, "next_call_at": at}
-        return self._if_claim_is(what, table, key, token, values)
+        return self._if_claim_is(method, table, key, token, values)
 
     def _if_claim_is(
-        self, what: str, table: Table, key: str, token: int, values: dict[str, Any]
+        self, method: str, table: Table, key: str, token: int, values: dict[str, Any]
     ) -> bool:
-        """Change an open row if its claim still is `token`; return whether it was."""
+        """Change an open row if its claim still is `token`; return whether it was changed."""
         names = {payments: "payment_request_id", refunds: "refund_request_id"}
-        mine = self._ours(table), table.c[names[table]] == key, table.c.claim == token
+        claimed = self._ours(table), table.c[names[table]] == key, table.c.claim == token
         is_open = table.c.next_call_at.is_not(None)
-        with self._transaction(what) as connection:
-            result: Any = connection.execute(update(table).where(*mine, is_open).values(values))
+        with self._transaction(method) as connection:
+            result: Any = connection.execute(update(table).where(*claimed, is_open).values(values))
             return bool(result.rowcount == 1)
 
     def _locked(self, connection: Connection | Session, payment_request_id: str) -> Attempt:
         """Return the attempt, locked until the transaction ends; raise UnknownPayment."""
-        mine = self._payment(payment_request_id)
-        # A write and not FOR UPDATE, because SQLite would take a read lock first and then refuse to
-        # upgrade it under another writer.
-        connection.execute(update(payments).where(*mine).values(state=payments.c.state))
-        row = connection.execute(select(payments).where(*mine)).mappings().first()
+        is_attempt = self._payment(payment_request_id)
+        # An UPDATE, not FOR UPDATE: SQLite would take a read lock first, and could not upgrade it
+        # beside another writer.
+        connection.execute(update(payments).where(*is_attempt).values(state=payments.c.state))
+        row = connection.execute(select(payments).where(*is_attempt)).mappings().first()
         if row is None:
             raise UnknownPayment(
                 f"payment {payment_request_id[:64]!r}: found no such attempt in the store; "
@@ -339,16 +339,16 @@ class SQLStore(Generic[C]):
     ) -> Refund | None:
         if refund_request_id is None:
             return None
-        mine = refunds.c.refund_request_id == refund_request_id
-        query = select(refunds).where(self._ours(refunds), mine)
+        by_id = refunds.c.refund_request_id == refund_request_id
+        query = select(refunds).where(self._ours(refunds), by_id)
         row = connection.execute(query).mappings().first()
         return None if row is None else refund_of(row)
 
     def _changes(self, connection: Connection | Session, transition: Transition) -> dict[str, Any]:
         """Return the columns that a transition changes.
 
-        An attempt that was over and whose money came all the same occupies its order again, unless
-        a newer attempt does so already.
+        An attempt that was over occupies its order again if its money came late, unless a newer
+        attempt occupies it.
         """
         before, after = transition.before, transition.after
         values = attempt_changes(after)
@@ -365,12 +365,12 @@ class SQLStore(Generic[C]):
     def _keep_conflict(
         self, connection: Connection | Session, transition: Transition
     ) -> Transition:
-        """Store a new conflict; return the transition without it if the shop knows it already."""
+        """Store a new conflict; return the transition without a conflict that the shop knows."""
         conflict = transition.conflict
         if conflict is None:
             return transition
-        mine = self._ours(conflicts), conflicts.c.key == conflict.key
-        row = connection.execute(select(conflicts.c.unreported).where(*mine)).first()
+        is_conflict = self._ours(conflicts), conflicts.c.key == conflict.key
+        row = connection.execute(select(conflicts.c.unreported).where(*is_conflict)).first()
         if row is None:
             connection.execute(
                 insert(conflicts).values(

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SQLITE_LOCK", "is_busy", "take_write_lock"]
 
-SQLITE_LOCK = 3.5  # seconds; more than for one row of PostgreSQL, since all who write want this one
-_LONGEST, _SHORTEST = 0.02, 0.0005  # seconds between two requests
+SQLITE_LOCK = 3.5  # seconds; longer than for a row of PostgreSQL, because all writers share it
+_LONGEST_PAUSE, _SHORTEST_PAUSE = 0.02, 0.0005  # seconds between two requests
 _BUSY = (5, 6)  # SQLITE_BUSY and SQLITE_LOCKED, the low byte of every extended code
 
 
@@ -59,23 +59,23 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_queues.clear)  # those who wait are not in the child
 
 
-def take_write_lock(connection: Connection, patience: float) -> None:
+def take_write_lock(connection: Connection, time_limit: float) -> None:
     """Begin a transaction that writes.
 
-    It waits here and not inside SQLite, where nothing else could run under gevent. Raises
-    OperationalError after `patience` seconds.
+    The wait is here and not inside SQLite, which would block all greenlets of gevent. Raises
+    OperationalError after `time_limit` seconds.
     """
     started = time.monotonic()
     queue = _queues.setdefault(connection.engine.pool, _Queue())
-    with queue.turn(patience) as is_first:
+    with queue.turn(time_limit) as is_first:
         while True:
             try:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             except OperationalError as error:
                 waited = time.monotonic() - started
-                if not (is_first and is_busy(error) and waited < patience):
+                if not (is_first and is_busy(error) and waited < time_limit):
                     raise
-                pause = max(_SHORTEST, _LONGEST * (1 - waited / patience) ** 6)
+                pause = max(_SHORTEST_PAUSE, _LONGEST_PAUSE * (1 - waited / time_limit) ** 6)
                 time.sleep(pause * random.uniform(0.1, 1.0))  # noqa: S311  # no secret
             else:
                 return

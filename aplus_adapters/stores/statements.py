@@ -1,4 +1,4 @@
-"""SQL that decides something: one attempt per order and so many an hour, and what is due."""
+"""Build the SQL that holds a rule: how many attempts an order may have, which rows are due."""
 
 from __future__ import annotations
 
@@ -22,25 +22,28 @@ __all__ = ["insert_attempt", "select_due"]
 
 
 def insert_attempt(shop: str, attempt: Attempt, most: int | None, since: datetime | None) -> Insert:
-    """Return the statement that inserts an attempt unless its order had `most` of them."""
+    """Return the statement that inserts an attempt if its order had fewer than `most`.
+
+    Attempts before `since` do not count; `most` None is no limit.
+    """
     row = {"shop": shop, **attempt_row(attempt)}
     if most is None:
         return insert(payments).values(row)
-    made = select(func.count()).where(
+    count = select(func.count()).where(
         payments.c.shop == shop, payments.c.order_ref == attempt.order_ref
     )
     if since is not None:
-        made = made.where(payments.c.created_at >= since)
+        count = count.where(payments.c.created_at >= since)
     values = [literal(value, payments.c[name].type) for name, value in row.items()]
     return insert(payments).from_select(
-        list(row), select(*values).where(made.scalar_subquery() < most)
+        list(row), select(*values).where(count.scalar_subquery() < most)
     )
 
 
 def select_due(shop: str, table: Table, now: datetime, client_ids: Collection[str]) -> Select[Any]:
-    """Return the query for open rows whose next call has come, the longest waiting first."""
+    """Return the query for open rows whose next call is due, the longest waiting first."""
     when = table.c.next_call_at
-    # As `payments.retry.has_come` says it.
+    # The same rule as `has_come` for a store in memory.
     has_come = or_(when <= now, when > now + FARTHEST)
     if table is payments:
         has_come = or_(has_come, and_(when > now + FAR, payments.c.disputed.is_(None)))

@@ -1,4 +1,4 @@
-"""Cutting a connection whose server has not answered in time: a frozen one never would."""
+"""Cut a connection whose server does not answer in time; a frozen server never does."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Watchdog"]
 
-_GRACE = 0.5  # seconds more than the server's own time-out, which says what it waited for
+_GRACE = 0.5  # seconds after the server's own time-out, whose error says what it waited for
 _PING = 1.0  # seconds for a connection from the pool to prove that it is alive
-_RESTED = 1.0  # seconds in the pool after which it has to
-_LOOK = 0.25  # seconds between two looks
-_INFO_RESTING = "aplus_resting"  # since when the connection lies in the pool
+_MOST_UNCHECKED = 1.0  # seconds in the pool after which it is checked
+_INTERVAL = 0.25  # seconds between two checks
+_INFO_RESTING = "aplus_resting"  # time of the return to the pool
 
 
 class Watchdog:
-    """Watches the connections of our own engines, by a thread of each process that uses them."""
+    """Watches the connections of our own engines, with one thread in each process."""
 
     def __init__(self) -> None:
         self._watches: dict[int, _Watch] = {}
@@ -36,10 +36,10 @@ class Watchdog:
         """Watch every statement, commit and rollback of an engine, and each pooled connection."""
 
         def begin(connection: Any, *_: Any) -> None:
-            if connection.invalidated:  # lost: the rollback has nobody to go to
+            if connection.invalidated:  # the connection is lost already
                 return
             limit = connection.info.get(INFO_TIME_LIMIT, STATEMENT)
-            if limit:  # 0 is an address that wants no limit
+            if limit:  # 0: the address asks for no limit
                 self.watch(connection.connection.dbapi_connection, limit + _GRACE)
 
         def end(connection: Any, *_: Any) -> None:
@@ -58,14 +58,14 @@ class Watchdog:
         event.listen(engine, "checkout", self._checked_out)
 
     def watch(self, driver: Any, seconds: float) -> None:
-        """Cut a driver's connection after so many seconds unless it is left before."""
-        # By process: what was locked by a thread of the parent at a fork stays locked for ever.
+        """Cut a driver's connection after `seconds`, unless `leave` is called before."""
+        # By process id: a lock held by the parent at the fork would stay locked for ever.
         pid = os.getpid()
         watch = self._watches.get(pid) or self._watches.setdefault(pid, _Watch())
         watch.add(driver, time.monotonic() + seconds)
 
     def leave(self, driver: Any) -> None:
-        """Watch a connection no longer."""
+        """Stop watching a connection."""
         watch = self._watches.get(os.getpid())
         if watch is not None:
             watch.remove(driver)
@@ -75,13 +75,13 @@ class Watchdog:
         record.info[_INFO_RESTING] = time.monotonic()
 
     def _checked_out(self, driver: Any, record: Any, _proxy: Any) -> None:
-        """Ask a connection that has rested for a sign of life; the pool makes another one if not.
+        """Check a pooled connection with SELECT 1; if it is dead, the pool makes a new one.
 
-        One that was used a moment ago is not asked: should it be dead all the same, its first
-        statement says so at once, and the transaction is repeated on a new one.
+        A connection that was used within the last second is not checked. If it is dead, its first
+        statement fails and the transaction is repeated on a new one.
         """
-        since = record.info.get(_INFO_RESTING)
-        if since is None or time.monotonic() - since < _RESTED:
+        resting_since = record.info.get(_INFO_RESTING)
+        if resting_since is None or time.monotonic() - resting_since < _MOST_UNCHECKED:
             return
         self.watch(driver, _PING)
         try:
@@ -97,7 +97,7 @@ class Watchdog:
 
 
 class _Watch:
-    """The deadlines of one process, and the thread that looks at them."""
+    """The deadlines of one process, and the thread that checks them."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -124,16 +124,16 @@ class _Watch:
         while True:
             with self._condition:
                 self._idle = not self._deadlines
-                self._condition.wait(None if self._idle else _LOOK)
+                self._condition.wait(None if self._idle else _INTERVAL)
                 self._idle = False
-                moment = time.monotonic()
-                late = [driver for driver, when in self._deadlines.items() if when < moment]
+                now = time.monotonic()
+                late = [driver for driver, deadline in self._deadlines.items() if deadline < now]
                 for driver in late:
                     del self._deadlines[driver]
                     _cut(driver)
 
 
 def _cut(driver: Any) -> None:
-    """End the connection under whoever waits for it; the driver then raises."""
-    with contextlib.suppress(Exception), socket.socket(fileno=os.dup(driver.fileno())) as wire:
-        wire.shutdown(socket.SHUT_RDWR)
+    """Shut the socket; the driver that waits for it then raises."""
+    with contextlib.suppress(Exception), socket.socket(fileno=os.dup(driver.fileno())) as copy:
+        copy.shutdown(socket.SHUT_RDWR)

@@ -124,7 +124,7 @@ class StartsAnewWhenUnanswered(MemoryStore):
         with self._mutex:
             old = self.latest(attempt.order_ref)
             if old is not None and old.state is State.CREATED:
-                del self._of_order[attempt.order_ref]
+                del self._by_order[attempt.order_ref]
         return super().add(attempt, *limit)
 
 
@@ -134,7 +134,7 @@ class ForgetsWhatItWasTold(MemoryStore):
     def add(self, attempt, *limit):
         stored = super().add(attempt, *limit)
         if stored.payment_request_id == attempt.payment_request_id:
-            self._of_order.clear()
+            self._by_order.clear()
         return stored
 
 

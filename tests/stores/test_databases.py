@@ -255,11 +255,11 @@ ADDRESSES = {
     "mariadb+mysqlconnector://x:secret@host/y": "kind mariadb",
     "oracle+oracledb://x:secret@host/y": "kind oracle",
     "mssql+pyodbc://x:secret@host/y": "kind mssql",
-    "postgresql+asyncpg://x:secret@host/y": "awaiting driver postgresql.asyncpg",
-    "sqlite+aiosqlite:///y.db": "awaiting driver sqlite.aiosqlite",
+    "postgresql+asyncpg://x:secret@host/y": "async driver postgresql.asyncpg",
+    "sqlite+aiosqlite:///y.db": "async driver sqlite.aiosqlite",
     "postgresql+pg8000://x:secret@host/y": "driver postgresql.pg8000",
     "nonsense+x://x:secret@host/y": "cannot use the database address",
-    "x:secret@host": "found text that is none",
+    "x:secret@host": "found text that is not one",
 }
 
 

@@ -67,7 +67,7 @@ def test_an_older_worker_goes_on_while_a_newer_one_adds_a_column_and_a_late_one_
     newer.add(an_attempt(3, "A-3"))
     newer.record("pay3", an_observation(), nothing)
     late = OlderWorker(database)
-    assert "found version 2, expected at most 1; it was made by a newer" in late.pay(4)
+    assert "found version 2, expected at most 1; a newer aplus_adapters made it" in late.pay(4)
     assert "upgrade this installation" in late.pay(4)
     assert running.pay(5) == "succeeded"
     assert newer.get("pay4") is None

@@ -458,14 +458,14 @@ def open_session(engine):
 REFUSED = {
     "a session": (Session, "found Session, .*whoever opened it"),
     "a connection": (lambda engine: engine.connect(), "found Connection, .*whoever opened it"),
-    "the extension": (lambda engine: type("Db", (), {"session": 1})(), "give it db.session"),
+    "the extension": (lambda engine: type("Db", (), {"session": 1})(), "pass db.session"),
     "sessions on a connection": (
         lambda engine: sessionmaker(engine.connect()),
         "sessions bound to Connection",
     ),
     "one connection for all": (
         lambda engine: create_engine("sqlite://", poolclass=StaticPool),
-        "StaticPool .*never lends one connection twice",
+        "StaticPool .*lends a connection to one user at a time",
     ),
     "one connection for a thread": (lambda engine: create_engine("sqlite://"), "in-memory SQLite"),
     "sessions with work": (
@@ -474,14 +474,14 @@ REFUSED = {
     ),
     "sessions of other tables": (
         lambda engine: sessionmaker(binds={Order: engine}),
-        "bound to no engine",
+        "an engine for the shop's tables only",
     ),
 }
 
 if find_spec("greenlet"):  # without it SQLAlchemy 2.1 has nothing that awaits
     from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
-    AWAITING = "awaiting sessions and engines"
+    AWAITING = "async sessions and engines"
     REFUSED["awaiting sessions"] = (lambda engine: async_sessionmaker(), AWAITING)
     REFUSED["an awaiting engine"] = (
         lambda engine: create_async_engine("postgresql+psycopg://x/y"),
