@@ -50,7 +50,9 @@ if TYPE_CHECKING:
         OrderCode,
         Outcome,
         Refund,
+        RefundObservation,
         RefundState,
+        RefundTransition,
         Source,
         State,
         Transition,
@@ -112,7 +114,9 @@ __all__ = [
     "ReconcileReport",
     "Refund",
     "RefundDetails",
+    "RefundObservation",
     "RefundState",
+    "RefundTransition",
     "Rejected",
     "RenderDetails",
     "Rendering",
@@ -149,8 +153,8 @@ if not TYPE_CHECKING:  # so that a misspelt name is an error of every type check
             "PaymentDetails RefundDetails RenderDetails Rendering Visitor"
         ),
         "payments.model": (
-            "Attempt Conflict Observation OrderCode Outcome Refund RefundState Source State "
-            "Transition"
+            "Attempt Conflict Observation OrderCode Outcome Refund RefundObservation RefundState "
+            "RefundTransition Source State Transition"
         ),
         "payments.policy": ("Retry Timing"),
         "payments.store": ("AsyncPaymentStore PaymentStore"),

@@ -14,7 +14,14 @@ from attrs import frozen
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from aplus_adapters.payments.model import Attempt, Conflict, Observation, Refund, Transition
+    from aplus_adapters.payments.model import (
+        Attempt,
+        Conflict,
+        Observation,
+        Refund,
+        RefundObservation,
+        Transition,
+    )
     from aplus_adapters.protocol.signed_messages import Answer, SignedRequest
 
 __all__ = [
@@ -96,7 +103,7 @@ class Record:
     """An observation, stored in one transaction with the shop's `payment_changed`."""
 
     payment_request_id: str
-    observation: Observation
+    observation: Observation | RefundObservation
 
 
 @frozen
@@ -166,9 +173,11 @@ def reread(attempt: Attempt) -> Flow[Attempt]:
     return (yield from get(attempt.payment_request_id)) or attempt
 
 
-def history(payment_request_id: str) -> Flow[Sequence[Observation]]:
+def history(payment_request_id: str) -> Flow[Sequence[Observation | RefundObservation]]:
     """Ask the store for every observation of an attempt, in order."""
-    observations: Sequence[Observation] = yield CallStore("history", (payment_request_id,))
+    observations: Sequence[Observation | RefundObservation] = yield CallStore(
+        "history", (payment_request_id,)
+    )
     return observations
 
 
@@ -231,7 +240,9 @@ def release(payment_request_id: str, token: int, at: datetime) -> Flow[bool]:
     return was_mine
 
 
-def record(payment_request_id: str, observation: Observation) -> Flow[Transition]:
+def record(
+    payment_request_id: str, observation: Observation | RefundObservation
+) -> Flow[Transition]:
     """Ask the store to record an observation in one transaction with the shop's hook."""
     transition: Transition = yield Record(payment_request_id, observation)
     return transition

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
     from datetime import timedelta
 
-    from aplus_adapters.payments.model import Attempt, Conflict, Observation, Refund
+    from aplus_adapters.payments.model import (
+        Attempt,
+        Conflict,
+        Observation,
+        Refund,
+        RefundObservation,
+    )
     from aplus_adapters.protocol.amounts import Amount
 
 if TYPE_CHECKING:  # defaults of type variables are in `typing` since Python 3.13
@@ -131,11 +137,12 @@ class PaymentDetails(Generic[C_co]):
     `connection` is the store's open transaction, if it has one (SQLStore: a SQLAlchemy Connection,
     or a Session if the store uses the shop's sessions). What is written through it is committed
     together with the payment. `PaymentDetails[Session]` declares its type. The hook is called once
-    per attempt; it is called again only if it raised or the transaction failed.
+    per attempt; it is called again only if it raised or the transaction failed. `observation` is a
+    RefundObservation if the refund of a conflict's money ended the attempt.
     """
 
     attempt: Attempt
-    observation: Observation
+    observation: Observation | RefundObservation
     connection: C_co = field(repr=False)
 
 
@@ -148,7 +155,7 @@ class RefundDetails(Generic[C_co]):
 
     attempt: Attempt
     refund: Refund
-    observation: Observation
+    observation: RefundObservation
     connection: C_co = field(repr=False)
 
 

@@ -24,7 +24,10 @@ __all__ = [
     "OrderCode",
     "Outcome",
     "Refund",
+    "RefundObservation",
+    "RefundOutcome",
     "RefundState",
+    "RefundTransition",
     "Source",
     "State",
     "Transition",
@@ -110,7 +113,12 @@ class Outcome(_Word):
     CLOSING = "closing"  # we are going to cancel: durable before cancelPayment is sent
     CANCEL_REFUSED = "cancel refused"  # for good: it can no longer be cancelled
     RETURNED = "returned"  # it was paid, and all of it was given back elsewhere
-    REFUNDED = "refunded"  # a refund succeeded
+
+
+class RefundOutcome(_Word):
+    """What an observation says of a refund."""
+
+    REFUNDED = "refunded"
     REFUND_REFUSED = "refund refused"
 
 
@@ -218,10 +226,8 @@ class Observation:
 
     `at` is when it arrived by our clock, `said_at` when Alipay+ said it by its own (Response-Time),
     `client_id` the account that it arrived for. `claim` is the token under which the question was
-    asked, None if nobody asked. `next_call_at` is when to ask again if the attempt (or the refund)
-    stays open. `given_back` is the sum of refunds made elsewhere, from an inquiry's transactions.
-    `refund_request_id` names the refund that it is about, if any. `amount` is then that refund's,
-    and `refund_id` is Alipay+'s id of it.
+    asked, None if nobody asked. `next_call_at` is when to ask again if the attempt stays open.
+    `given_back` is the sum of refunds made elsewhere, from an inquiry's transactions.
     """
 
     source: Source
@@ -239,8 +245,26 @@ class Observation:
     claim: int | None = None
     next_call_at: datetime | None = None
     given_back: Amount | None = None
-    refund_request_id: str | None = None
+
+
+@frozen(kw_only=True)
+class RefundObservation:
+    """What a verified message says of a refund.
+
+    `refund_request_id` is the shop's id of the refund, `refund_id` is Alipay+'s. `amount` is what
+    was refunded, None if the message does not repeat it. The other fields are as in `Observation`.
+    """
+
+    source: Source
+    outcome: RefundOutcome
+    at: datetime
+    client_id: str
+    refund_request_id: str
     refund_id: str | None = None
+    result: Result | None = None
+    amount: Amount | None = None
+    said_at: datetime | None = None
+    claim: int | None = None
 
 
 @frozen(kw_only=True)
@@ -252,44 +276,52 @@ class Conflict:
     """
 
     attempt: Attempt
-    observation: Observation
+    observation: Observation | RefundObservation
     reason: str
     key: str = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        observation = self.observation
-        parts = (
-            self.attempt.payment_request_id,
-            observation.outcome,
-            observation.amount,
-            observation.payment_id,
-            *filter(None, (observation.refund_request_id,)),
-        )
+        said = self.observation
+        about = said.payment_id if isinstance(said, Observation) else said.refund_request_id
+        parts = (self.attempt.payment_request_id, said.outcome, said.amount, about)
         digest = hashlib.sha256("\n".join(str(part) for part in parts).encode())
         object.__setattr__(self, "key", digest.hexdigest()[:32])
 
 
 @frozen(kw_only=True)
 class Transition:
-    """What an observation changed: `after` is the attempt to store, `conflict` what to report.
-
-    `refund` is the refund to store, if the observation is about one.
-    """
+    """What an observation changed: `after` is the attempt to store, `conflict` what to report."""
 
     before: Attempt
     after: Attempt
-    observation: Observation
+    observation: Observation | RefundObservation
     conflict: Conflict | None = None
-    refund_before: Refund | None = None
-    refund: Refund | None = None
 
     @property
     def became_final(self) -> bool:
-        """Return whether the attempt became final, so that the shop must be notified."""
+        """Return whether the attempt became final."""
         return self.after.state.is_final and not self.before.state.is_final
+
+    @property
+    def calls_hooks(self) -> bool:
+        """Return whether the shop must be notified: the attempt, or the refund, became final."""
+        return self.became_final
+
+
+@frozen(kw_only=True)
+class RefundTransition(Transition):
+    """What an observation of a refund changed: `refund` is the refund to store."""
+
+    observation: RefundObservation
+    refund_before: Refund
+    refund: Refund
 
     @property
     def refund_became_final(self) -> bool:
         """Return whether the refund became final."""
-        before, after = self.refund_before, self.refund
-        return after is not None and before is not None and after.state is not before.state
+        return self.refund.state is not self.refund_before.state
+
+    @property
+    def calls_hooks(self) -> bool:
+        """Return whether the shop must be notified: the attempt, or the refund, became final."""
+        return self.became_final or self.refund_became_final

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from aplus_adapters.payments.model import Observation, OrderCode, Outcome, Source
+from aplus_adapters.payments.model import (
+    Observation,
+    OrderCode,
+    Outcome,
+    RefundObservation,
+    RefundOutcome,
+    Source,
+)
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.messages.pay import DEFAULT_EXPIRY
 
@@ -161,15 +168,15 @@ def observe_cancel(
 
 def observe_refund(
     answered: Answered[RefundResponse], refund: Refund, at: datetime
-) -> Observation | None:
+) -> RefundObservation | None:
     """Read the answer to a refund; None for U, which says nothing yet."""
     response = answered.message
     status = response.result.result_status
     if status not in ("S", "F"):
         return None
-    return Observation(
+    return RefundObservation(
         source=Source.REFUND,
-        outcome=Outcome.REFUNDED if status == "S" else Outcome.REFUND_REFUSED,
+        outcome=RefundOutcome.REFUNDED if status == "S" else RefundOutcome.REFUND_REFUSED,
         at=at,
         client_id=refund.client_id,
         result=response.result,
@@ -183,13 +190,13 @@ def observe_refund(
 
 def observe_transaction(
     answered: Answered[InquiryResponse], refund: Refund, at: datetime
-) -> Observation | None:
+) -> RefundObservation | None:
     """Read what an inquiry's transactions say of a refund; None if it is not among them."""
     for transaction in answered.message.transactions or ():
         if transaction.transaction_request_id == refund.refund_request_id and _is_done(transaction):
-            return Observation(
+            return RefundObservation(
                 source=Source.INQUIRY,
-                outcome=Outcome.REFUNDED,
+                outcome=RefundOutcome.REFUNDED,
                 at=at,
                 client_id=refund.client_id,
                 result=transaction.transaction_result,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, overload
 
 from attrs import evolve
 
@@ -19,7 +19,10 @@ from aplus_adapters.payments.model import (
     Observation,
     Outcome,
     Refund,
+    RefundObservation,
+    RefundOutcome,
     RefundState,
+    RefundTransition,
     Source,
     State,
     Transition,
@@ -61,12 +64,10 @@ _ROWS: dict[Outcome, tuple[State | str, ...]] = {
     Outcome.CANCEL_REFUSED: (_C,       _P,       _P,       _S,       _F,       _X),
     Outcome.ABSENT:         (_C,       _P,       _F,       CONFLICT, _F,       _X),
     Outcome.RETURNED:       (_X,       _X,       _X,       CONFLICT, _F,       _X),
-    Outcome.REFUNDED:       (CONFLICT, CONFLICT, CONFLICT, _S,       CONFLICT, CONFLICT),
-    Outcome.REFUND_REFUSED: (_C,       _P,       _L,       _S,       _F,       _X),
 }  # fmt: skip
 _REFUND_STATES = {
-    Outcome.REFUNDED: RefundState.SUCCEEDED,
-    Outcome.REFUND_REFUSED: RefundState.FAILED,
+    RefundOutcome.REFUNDED: RefundState.SUCCEEDED,
+    RefundOutcome.REFUND_REFUSED: RefundState.FAILED,
 }
 # Out of date if they come from an older claim: another worker may have acted since then.
 _OVERTAKEN = (Outcome.ABSENT, Outcome.CLOSING, Outcome.CANCEL_REFUSED)
@@ -81,11 +82,25 @@ TABLE: Mapping[tuple[State, Outcome], State | str] = MappingProxyType(
 """(state, outcome) to the next state, or CONFLICT."""
 
 
-def advance(attempt: Attempt, observation: Observation, refund: Refund | None = None) -> Transition:
+@overload
+def advance(attempt: Attempt, observation: Observation, refund: None = None) -> Transition: ...
+@overload
+def advance(
+    attempt: Attempt, observation: RefundObservation, refund: Refund | None
+) -> RefundTransition: ...
+@overload
+def advance(
+    attempt: Attempt, observation: Observation | RefundObservation, refund: Refund | None
+) -> Transition: ...
+def advance(
+    attempt: Attempt,
+    observation: Observation | RefundObservation,
+    refund: Refund | None = None,
+) -> Transition:
     """Return what an observation does to an attempt; the only place where states change.
 
     Amount, currency and payment id are compared first. An observation that differs from the stored
-    attempt never completes it. `refund` is the stored refund that the observation is about, if any.
+    attempt never completes it. `refund` is the stored refund that a RefundObservation is about.
     Raises UnknownPayment if the observation belongs to another account than the attempt, or is
     about a refund that is not stored.
     """
@@ -94,7 +109,7 @@ def advance(attempt: Attempt, observation: Observation, refund: Refund | None = 
             f"payment {attempt.payment_request_id}: belongs to another account than the "
             f"{observation.source}'s; check which keys and client ids belong together"
         )
-    if observation.refund_request_id is not None:
+    if isinstance(observation, RefundObservation):
         return _advance_refund(attempt, observation, refund)
     outcome = _effective(attempt, observation)
     following = TABLE[attempt.state, outcome]
@@ -214,8 +229,8 @@ def _given_back_in_part(before: Attempt, after: Attempt, observation: Observatio
 
 
 def _advance_refund(
-    attempt: Attempt, observation: Observation, refund: Refund | None
-) -> Transition:
+    attempt: Attempt, observation: RefundObservation, refund: Refund | None
+) -> RefundTransition:
     if refund is None or refund.payment_request_id != attempt.payment_request_id:
         raise UnknownPayment(
             f"refund {observation.refund_request_id}: found no such refund of payment "
@@ -226,7 +241,7 @@ def _advance_refund(
     reason = None
     if observation.amount not in (None, refund.amount):
         reason = f"refund says {observation.amount}, it was to be {refund.amount}"
-    elif TABLE[attempt.state, observation.outcome] is CONFLICT and attempt.disputed is None:
+    elif state is RefundState.SUCCEEDED and attempt.paid_amount is None:
         reason = f"{observation.outcome} although the payment is {attempt.state}"
     elif refund.state not in (RefundState.CREATED, state) and not is_overtaken:
         reason = f"{observation.outcome} although the refund is {refund.state}"
@@ -246,7 +261,7 @@ def _advance_refund(
         )
         if state is RefundState.SUCCEEDED:
             after = _given_back(attempt, refund, observation)
-    return Transition(
+    return RefundTransition(
         before=attempt,
         after=after,
         observation=observation,
@@ -256,7 +271,7 @@ def _advance_refund(
     )
 
 
-def _given_back(attempt: Attempt, refund: Refund, observation: Observation) -> Attempt:
+def _given_back(attempt: Attempt, refund: Refund, observation: RefundObservation) -> Attempt:
     """Return the attempt after a refund; an open one is cancelled if all its money was refunded."""
     after = evolve(attempt, refunded=attempt.refunded + refund.amount.value)
     if attempt.state.is_final or not after.is_refunded:

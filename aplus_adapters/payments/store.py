@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Conflict,
         Observation,
         Refund,
+        RefundObservation,
         Transition,
     )
 
@@ -119,16 +120,16 @@ class PaymentStore(Protocol[C_co]):
     def record(
         self,
         payment_request_id: str,
-        observation: Observation,
+        observation: Observation | RefundObservation,
         inside: Callable[[Transition, C_co], None],
         /,
     ) -> Transition:
         """Apply `payments.states.advance` to the locked attempt and keep the observation.
 
-        If the observation names a refund, the refund is advanced. `inside(transition, connection)`
-        is called within the transaction when the attempt or the refund becomes final. If it raises,
-        nothing is stored. A conflict is stored once per `key`. The returned transition carries it
-        only until it is reported.
+        For a RefundObservation the refund of its `refund_request_id` is passed to `advance` and
+        advanced as well. `inside(transition, connection)` is called within the transaction if
+        `Transition.calls_hooks`. If it raises, nothing is stored. A conflict is stored once per
+        `key`. The returned transition carries it only until it is reported.
         Raises UnknownPayment.
         """
         ...
@@ -141,7 +142,7 @@ class PaymentStore(Protocol[C_co]):
         """
         ...
 
-    def history(self, payment_request_id: str, /) -> Sequence[Observation]:
+    def history(self, payment_request_id: str, /) -> Sequence[Observation | RefundObservation]:
         """Return every observation of the attempt in the order in which they were recorded."""
         ...
 
@@ -207,7 +208,7 @@ class AsyncPaymentStore(Protocol[C_co]):
     async def record(
         self,
         payment_request_id: str,
-        observation: Observation,
+        observation: Observation | RefundObservation,
         inside: Callable[[Transition, C_co], Awaitable[None]],
         /,
     ) -> Transition:
@@ -220,7 +221,9 @@ class AsyncPaymentStore(Protocol[C_co]):
         """Do what `PaymentStore.due` does."""
         ...
 
-    async def history(self, payment_request_id: str, /) -> Sequence[Observation]:
+    async def history(
+        self, payment_request_id: str, /
+    ) -> Sequence[Observation | RefundObservation]:
         """Do what `PaymentStore.history` does."""
         ...
 
@@ -263,14 +266,16 @@ class ImmediateStore(PaymentStore[C_co], Protocol[C_co]):
     Under ASGI it is called on the event loop itself, without a thread.
     """
 
-    def try_record(self, payment_request_id: str, observation: Observation, /) -> Transition | None:
+    def try_record(
+        self, payment_request_id: str, observation: Observation | RefundObservation, /
+    ) -> Transition | None:
         """Do what `record` does if that needs no waiting and no hook; otherwise return None."""
         ...
 
     async def record_async(
         self,
         payment_request_id: str,
-        observation: Observation,
+        observation: Observation | RefundObservation,
         inside: Callable[[Transition, C_co], Awaitable[None]],
         /,
     ) -> Transition:

@@ -8,7 +8,14 @@ from attrs import evolve, frozen
 
 from aplus_adapters.errors import UnknownPayment
 from aplus_adapters.payments import effects
-from aplus_adapters.payments.model import Outcome, RefundState, State
+from aplus_adapters.payments.model import (
+    Observation,
+    Outcome,
+    RefundObservation,
+    RefundState,
+    RefundTransition,
+    State,
+)
 from aplus_adapters.payments.states import advance
 
 if TYPE_CHECKING:
@@ -16,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from aplus_adapters.payments.effects import Flow
-    from aplus_adapters.payments.model import Attempt, Observation, Refund
+    from aplus_adapters.payments.model import Attempt, Refund
 
 __all__ = ["Event", "read_timeline", "timeline"]
 
@@ -33,7 +40,9 @@ class Event:
 
 
 def timeline(
-    attempt: Attempt, observations: Sequence[Observation], refunds: Sequence[Refund]
+    attempt: Attempt,
+    observations: Sequence[Observation | RefundObservation],
+    refunds: Sequence[Refund],
 ) -> list[Event]:
     """Return the events of an attempt in order, by running its history through the state table.
 
@@ -68,19 +77,21 @@ def timeline(
     )
     open_refunds = {refund.refund_request_id: _as_it_began(refund) for refund in refunds}
     for observation in observations:
-        refund = open_refunds.get(observation.refund_request_id or "")
-        if refund is not None:
-            refund = evolve(refund, claim=max(refund.claim, observation.claim or 0))
+        refund, claim = None, observation.claim or 0
+        if isinstance(observation, Observation):
+            present = evolve(present, claim=max(present.claim, claim))
         else:
-            present = evolve(present, claim=max(present.claim, observation.claim or 0))
+            refund = open_refunds[observation.refund_request_id]
+            refund = evolve(refund, claim=max(refund.claim, claim))
         transition = advance(present, observation, refund)
         present = transition.after
-        if observation.outcome is Outcome.CODE_ISSUED and not present.state.is_final:
-            present = evolve(present, order_code=attempt.order_code)  # not in the history
-        if transition.refund is not None:
+        state: State | RefundState = present.state
+        if isinstance(transition, RefundTransition):
             open_refunds[transition.refund.refund_request_id] = transition.refund
+            state = transition.refund.state
+        elif observation.outcome is Outcome.CODE_ISSUED and not present.state.is_final:
+            present = evolve(present, order_code=attempt.order_code)  # not in the history
         conflict = transition.conflict
-        state = transition.refund.state if transition.refund is not None else present.state
         events.append(
             Event(
                 at=observation.at,
@@ -109,14 +120,14 @@ def _as_it_began(refund: Refund) -> Refund:
     return evolve(refund, state=RefundState.CREATED, next_call_at=refund.created_at, claim=0)
 
 
-def _text(observation: Observation) -> str:
+def _text(observation: Observation | RefundObservation) -> str:
     parts = [str(observation.outcome)]
     if observation.amount is not None:
         parts.append(str(observation.amount))
-    if observation.refund_request_id is not None:
+    if isinstance(observation, RefundObservation):
         parts.append(f"as {observation.refund_request_id}")
     if observation.result is not None:
         parts.append(f"({observation.result.result_code})")
-    if observation.wallet is not None:
+    if isinstance(observation, Observation) and observation.wallet is not None:
         parts.append(f"by {observation.wallet}")
     return " ".join(parts)

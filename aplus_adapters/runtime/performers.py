@@ -44,6 +44,7 @@ from aplus_adapters.payments.hooks import (
     PaymentDetails,
     RefundDetails,
 )
+from aplus_adapters.payments.model import RefundTransition
 from aplus_adapters.payments.store import STORE_METHODS, STORE_READS
 from aplus_adapters.runtime.open_hooks import recording, refuse_inside
 from aplus_adapters.runtime.threads import OwnThreads
@@ -227,14 +228,14 @@ def _calls(hooks: Any, transition: Transition, connection: Any) -> list[CallHook
         details = PaymentDetails(attempt=attempt, observation=observation, connection=connection)
         calls.append(CallHook("payment_changed", details))
     if (
-        transition.refund_became_final
-        and transition.refund is not None
+        isinstance(transition, RefundTransition)
+        and transition.refund_became_final
         and getattr(hooks, "refund_changed", None) is not None
     ):
         refund_details = RefundDetails(
             attempt=attempt,
             refund=transition.refund,
-            observation=observation,
+            observation=transition.observation,
             connection=connection,
         )
         calls.append(CallHook("refund_changed", refund_details))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from attrs import evolve
 
 from aplus_adapters.errors import InconsistentRetry, StoreError, UnknownPayment
+from aplus_adapters.payments.model import RefundObservation, RefundTransition
 from aplus_adapters.payments.policy import has_come
 from aplus_adapters.payments.states import admit_refund, advance, too_many
 
@@ -42,7 +43,7 @@ class MemoryStore:
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._attempts: dict[str, Attempt] = {}
         self._by_order: defaultdict[str, list[str]] = defaultdict(list)  # the latest at the end
-        self._history: defaultdict[str, list[Observation]] = defaultdict(list)
+        self._history: defaultdict[str, list[Observation | RefundObservation]] = defaultdict(list)
         self._conflicts: dict[str, Conflict] = {}
         self._reported: set[str] = set()
         self._refunds: dict[str, Refund] = {}
@@ -86,7 +87,7 @@ class MemoryStore:
     def record(
         self,
         payment_request_id: str,
-        observation: Observation,
+        observation: Observation | RefundObservation,
         inside: Callable[[Transition, None], None],
         /,
     ) -> Transition:
@@ -96,7 +97,7 @@ class MemoryStore:
             raise _hook_timeout(payment_request_id)
         try:
             transition = self._advance(payment_request_id, observation)
-            if transition.became_final or transition.refund_became_final:
+            if transition.calls_hooks:
                 inside(transition, None)
             return self._commit(transition)
         finally:
@@ -105,7 +106,7 @@ class MemoryStore:
     async def record_async(
         self,
         payment_request_id: str,
-        observation: Observation,
+        observation: Observation | RefundObservation,
         inside: Callable[[Transition, None], Awaitable[None]],
         /,
     ) -> Transition:
@@ -118,20 +119,22 @@ class MemoryStore:
             await asyncio.sleep(_PAUSE)
         try:
             transition = self._advance(payment_request_id, observation)
-            if transition.became_final or transition.refund_became_final:
+            if transition.calls_hooks:
                 await inside(transition, None)
             return self._commit(transition)
         finally:
             lock.release()
 
-    def try_record(self, payment_request_id: str, observation: Observation, /) -> Transition | None:
+    def try_record(
+        self, payment_request_id: str, observation: Observation | RefundObservation, /
+    ) -> Transition | None:
         """Do the same as `record` if that needs no wait and no hook; otherwise return None."""
         lock = self._lock_of(payment_request_id)
         if not lock.acquire(blocking=False):
             return None
         try:
             transition = self._advance(payment_request_id, observation)
-            needs_hook = transition.became_final or transition.refund_became_final
+            needs_hook = transition.calls_hooks
             return None if needs_hook else self._commit(transition)
         finally:
             lock.release()
@@ -141,7 +144,7 @@ class MemoryStore:
         with self._mutex:
             return _due(self._attempts.values(), now, limit, client_ids)
 
-    def history(self, payment_request_id: str, /) -> list[Observation]:
+    def history(self, payment_request_id: str, /) -> list[Observation | RefundObservation]:
         """Return every observation of the attempt, in order."""
         return list(self._history.get(payment_request_id, ()))
 
@@ -206,8 +209,12 @@ class MemoryStore:
                 raise _unknown(payment_request_id)  # an unknown id must not leave a lock behind
             return self._locks[payment_request_id]
 
-    def _advance(self, payment_request_id: str, observation: Observation) -> Transition:
-        refund = self._refunds.get(observation.refund_request_id or "")
+    def _advance(
+        self, payment_request_id: str, observation: Observation | RefundObservation
+    ) -> Transition:
+        refund = None
+        if isinstance(observation, RefundObservation):
+            refund = self._refunds.get(observation.refund_request_id)
         return advance(self._attempts[payment_request_id], observation, refund)
 
     def _commit(self, transition: Transition) -> Transition:
@@ -223,7 +230,7 @@ class MemoryStore:
                     request_ids.remove(request_id)
                     request_ids.append(request_id)
             self._history[request_id].append(transition.observation)
-            if transition.refund is not None and transition.refund_became_final:
+            if isinstance(transition, RefundTransition) and transition.refund_became_final:
                 self._refunds[transition.refund.refund_request_id] = transition.refund
             if transition.conflict is not None:
                 self._conflicts.setdefault(transition.conflict.key, transition.conflict)

@@ -15,6 +15,8 @@ from aplus_adapters.payments.model import (
     OrderCode,
     Outcome,
     Refund,
+    RefundObservation,
+    RefundOutcome,
     RefundState,
     Source,
     State,
@@ -153,7 +155,7 @@ def refund_of(row: Mapping[Any, Any]) -> Refund:
     )
 
 
-def dump_observation(observation: Observation) -> str:
+def dump_observation(observation: Observation | RefundObservation) -> str:
     """Return an observation as JSON text, without its order code, which the attempt keeps."""
     details: dict[str, Any] = {
         "source": observation.source.value,
@@ -161,45 +163,57 @@ def dump_observation(observation: Observation) -> str:
         "at": observation.at.isoformat(),
         "clientId": observation.client_id,
         "result": observation.result and observation.result.to_wire(),
-        "paymentId": observation.payment_id,
         "amount": observation.amount and observation.amount.to_wire(),
-        "expiresAt": observation.expires_at and observation.expires_at.isoformat(),
-        "paymentTime": observation.payment_time and observation.payment_time.text,
-        "wallet": observation.wallet,
         "saidAt": observation.said_at and observation.said_at.isoformat(),
         "claim": observation.claim,
-        "givenBack": observation.given_back and observation.given_back.to_wire(),
-        "nextCallAt": observation.next_call_at and observation.next_call_at.isoformat(),
-        "refundRequestId": observation.refund_request_id,
-        "refundId": observation.refund_id,
     }
+    if isinstance(observation, RefundObservation):
+        details["refundRequestId"] = observation.refund_request_id
+        details["refundId"] = observation.refund_id
+    else:
+        details |= {
+            "paymentId": observation.payment_id,
+            "expiresAt": observation.expires_at and observation.expires_at.isoformat(),
+            "paymentTime": observation.payment_time and observation.payment_time.text,
+            "wallet": observation.wallet,
+            "givenBack": observation.given_back and observation.given_back.to_wire(),
+            "nextCallAt": observation.next_call_at and observation.next_call_at.isoformat(),
+        }
     return json.dumps({key: value for key, value in details.items() if value is not None})
 
 
-def load_observation(text: str) -> Observation:
+def load_observation(text: str) -> Observation | RefundObservation:
     """Return the observation that `dump_observation` wrote."""
     details = json.loads(text)
 
     def moment(key: str) -> datetime | None:
         return datetime.fromisoformat(details[key]) if key in details else None
 
+    common: dict[str, Any] = {
+        "source": Source(details["source"]),
+        "at": datetime.fromisoformat(details["at"]),
+        "client_id": details["clientId"],
+        "result": Result.from_wire(details["result"]) if "result" in details else None,
+        "amount": Amount.from_wire(details["amount"]) if "amount" in details else None,
+        "said_at": moment("saidAt"),
+        "claim": details.get("claim"),
+    }
+    if "refundRequestId" in details:
+        return RefundObservation(
+            outcome=RefundOutcome(details["outcome"]),
+            refund_request_id=details["refundRequestId"],
+            refund_id=details.get("refundId"),
+            **common,
+        )
     return Observation(
-        source=Source(details["source"]),
         outcome=Outcome(details["outcome"]),
-        at=datetime.fromisoformat(details["at"]),
-        client_id=details["clientId"],
-        result=Result.from_wire(details["result"]) if "result" in details else None,
         payment_id=details.get("paymentId"),
-        amount=Amount.from_wire(details["amount"]) if "amount" in details else None,
         expires_at=moment("expiresAt"),
         payment_time=Timestamp(details["paymentTime"]) if "paymentTime" in details else None,
         wallet=details.get("wallet"),
-        said_at=moment("saidAt"),
-        claim=details.get("claim"),
         given_back=Amount.from_wire(details["givenBack"]) if "givenBack" in details else None,
         next_call_at=moment("nextCallAt"),
-        refund_request_id=details.get("refundRequestId"),
-        refund_id=details.get("refundId"),
+        **common,
     )
 
 

@@ -21,6 +21,7 @@ except ImportError:
 from attrs import evolve
 
 from aplus_adapters.errors import InconsistentRetry
+from aplus_adapters.payments.model import RefundObservation, RefundTransition
 from aplus_adapters.payments.states import admit_refund, advance, too_many
 from aplus_adapters.stores.database import Database, repeating
 from aplus_adapters.stores.rows import (
@@ -153,20 +154,20 @@ class SQLStore(Generic[C]):
     def record(
         self,
         payment_request_id: str,
-        observation: Observation,
+        observation: Observation | RefundObservation,
         inside: Callable[[Transition, C], None],
         /,
     ) -> Transition:
         """Record an observation and call `inside`, in one transaction."""
         with self._transaction("record") as connection:
             attempt = self._locked(connection, payment_request_id)
-            refund = self._refund(connection, observation.refund_request_id)
+            refund = self._refund(connection, observation)
             transition = advance(attempt, observation, refund)
             if transition.after != transition.before:
                 values = self._changes(connection, transition)
                 is_attempt = self._payment(payment_request_id)
                 connection.execute(update(payments).where(*is_attempt).values(values))
-            if transition.refund is not None and transition.refund_became_final:
+            if isinstance(transition, RefundTransition) and transition.refund_became_final:
                 by_id = refunds.c.refund_request_id == transition.refund.refund_request_id
                 values = refund_changes(transition.refund)
                 connection.execute(update(refunds).where(self._ours(refunds), by_id).values(values))
@@ -178,7 +179,7 @@ class SQLStore(Generic[C]):
                 )
             )
             transition = self._keep_conflict(connection, transition)
-            if transition.became_final or transition.refund_became_final:
+            if transition.calls_hooks:
                 inside(transition, cast("C", connection))
         return transition
 
@@ -188,7 +189,7 @@ class SQLStore(Generic[C]):
             "due", select_due(self._shop, payments, now, client_ids), attempt_of, limit
         )
 
-    def history(self, payment_request_id: str, /) -> list[Observation]:
+    def history(self, payment_request_id: str, /) -> list[Observation | RefundObservation]:
         """Return every observation of the attempt, in order."""
         query = (
             select(observations.c.details)
@@ -335,11 +336,12 @@ class SQLStore(Generic[C]):
         return attempt_of(row)
 
     def _refund(
-        self, connection: Connection | Session, refund_request_id: str | None
+        self, connection: Connection | Session, observation: Observation | RefundObservation
     ) -> Refund | None:
-        if refund_request_id is None:
+        """Return the stored refund that the observation is about, None if there is none."""
+        if not isinstance(observation, RefundObservation):
             return None
-        by_id = refunds.c.refund_request_id == refund_request_id
+        by_id = refunds.c.refund_request_id == observation.refund_request_id
         query = select(refunds).where(self._ours(refunds), by_id)
         row = connection.execute(query).mappings().first()
         return None if row is None else refund_of(row)

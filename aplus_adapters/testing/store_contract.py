@@ -19,11 +19,13 @@ from attrs import evolve
 
 from aplus_adapters.errors import InconsistentRetry, InvalidValue, TooManyAttempts, UnknownPayment
 from aplus_adapters.payments.model import (
-    Observation,
     OrderCode,
     Outcome,
     Refund,
+    RefundObservation,
+    RefundOutcome,
     RefundState,
+    RefundTransition,
     Source,
     State,
 )
@@ -324,7 +326,7 @@ class PaymentStoreContract:
         expect(InvalidValue, store.add_refund, a_refund(2, 201))
         expect(InvalidValue, store.add_refund, a_refund(3, amount=Amount("USD", 1)))
         assert store.add_refund(a_refund(4, 200))
-        store.record("pay1", self._refunded(1, Outcome.REFUND_REFUSED), nothing)
+        store.record("pay1", self._refunded(1, refused=True), nothing)
         assert store.add_refund(a_refund(5, 4000))  # what failed is free again
         assert len(list(store.refunds("pay1"))) == 3
 
@@ -343,7 +345,7 @@ class PaymentStoreContract:
         said = self._refunded(1)
 
         def hook(transition: Transition, _connection: Any) -> None:
-            assert transition.refund is not None
+            assert isinstance(transition, RefundTransition)
             told.append(transition.refund.state)
 
         transition = store.record("pay1", said, hook)
@@ -369,11 +371,8 @@ class PaymentStoreContract:
         assert due == ["refund1", "refund0"]
         first = store.due_refunds(now, 1, ["C"])
         assert [one.refund_request_id for one in first] == ["refund1"]
-
-        def take(_: int) -> Any:
-            return store.claim_refund("refund2", 0, LATER)
-
-        assert sorted(at_once(take)) == [False] * (WORKERS - 1) + [True]
+        taken = at_once(lambda _: store.claim_refund("refund2", 0, LATER))
+        assert sorted(taken) == [False] * (WORKERS - 1) + [True]
         store.record("pay1", self._refunded(1), nothing)
         assert not store.claim_refund("refund1", 0, LATER)
         assert not store.release_refund("refund1", 0, LATER)
@@ -386,14 +385,13 @@ class PaymentStoreContract:
         store.add(an_attempt())
         store.record("pay1", an_observation(), nothing)
 
-    def _refunded(self, number: int, outcome: Outcome = Outcome.REFUNDED) -> Observation:
-        refunded = Amount("JPY", 4000 if outcome is Outcome.REFUND_REFUSED else 1000)
-        return Observation(
+    def _refunded(self, number: int, *, refused: bool = False) -> RefundObservation:
+        return RefundObservation(
             source=Source.REFUND,
-            outcome=outcome,
+            outcome=RefundOutcome.REFUND_REFUSED if refused else RefundOutcome.REFUNDED,
             at=LATER,
             client_id="C",
-            amount=refunded if number == 1 and outcome is not Outcome.REFUNDED else None,
+            amount=Amount("JPY", 4000) if refused else None,
             refund_request_id=f"refund{number}",
             refund_id="R-1",
             claim=0,

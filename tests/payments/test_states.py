@@ -15,12 +15,14 @@ from aplus_adapters import (
     OrderCode,
     Outcome,
     Refund,
+    RefundObservation,
     RefundState,
     Source,
     State,
     UnknownPayment,
 )
 from aplus_adapters.messages import Result, Timestamp
+from aplus_adapters.payments.model import RefundOutcome
 from aplus_adapters.payments.states import CONFLICT, TABLE, admit_refund, advance
 from support.shop import NOON
 
@@ -49,8 +51,6 @@ cancelled    cancelled  cancelled  cancelled  conflict   failed     cancelled
 cancel_refused created  pending    pending    succeeded  failed     cancelled
 absent       created    pending    failed     conflict   failed     cancelled
 returned     cancelled  cancelled  cancelled  conflict   failed     cancelled
-refunded     conflict   conflict   conflict   succeeded  conflict   conflict
-refund_refused created  pending    closing    succeeded  failed     cancelled
 """
 
 
@@ -237,8 +237,8 @@ REFUND = Refund(
 PAID = evolve(ATTEMPT, state=State.SUCCEEDED, next_call_at=None)
 
 
-def refunded(outcome=Outcome.REFUNDED, **changes):
-    said = Observation(
+def refunded(outcome=RefundOutcome.REFUNDED, **changes):
+    said = RefundObservation(
         source=Source.REFUND,
         outcome=outcome,
         at=LATER,
@@ -254,12 +254,15 @@ def refunded(outcome=Outcome.REFUNDED, **changes):
 
 @pytest.mark.parametrize(
     ("outcome", "state"),
-    [(Outcome.REFUNDED, RefundState.SUCCEEDED), (Outcome.REFUND_REFUSED, RefundState.FAILED)],
+    [
+        (RefundOutcome.REFUNDED, RefundState.SUCCEEDED),
+        (RefundOutcome.REFUND_REFUSED, RefundState.FAILED),
+    ],
 )
 def test_a_refund_becomes_final_and_the_payment_stays_as_it_is(outcome, state):
     said = refunded(outcome)
     transition = advance(PAID, said, REFUND)
-    given_back = 1000 if outcome is Outcome.REFUNDED else 0
+    given_back = 1000 if outcome is RefundOutcome.REFUNDED else 0
     assert transition.before == PAID
     assert transition.after == evolve(PAID, refunded=given_back)
     assert (transition.observation, transition.refund_before) == (said, REFUND)
@@ -284,7 +287,7 @@ def test_a_refund_becomes_final_and_the_payment_stays_as_it_is(outcome, state):
         (PAID, REFUND, {"amount": Amount("JPY", 999)}, "refund says 999 JPY, it was to be 1000 JPY"),
         (evolve(PAID, state=State.CANCELLED), REFUND, {}, "refunded although the payment is cancelled"),
         (PAID, evolve(REFUND, state=RefundState.FAILED), {}, "refunded although the refund is failed"),
-        (PAID, evolve(REFUND, state=RefundState.SUCCEEDED), {"outcome": Outcome.REFUND_REFUSED},
+        (PAID, evolve(REFUND, state=RefundState.SUCCEEDED), {"outcome": RefundOutcome.REFUND_REFUSED},
          "refund refused although the refund is succeeded"),
     ],
 )  # fmt: skip
@@ -296,6 +299,20 @@ def test_a_refund_that_contradicts_is_a_conflict_and_changes_nothing(
     assert (transition.conflict.attempt, transition.conflict.observation.at) == (attempt, LATER)
     assert (transition.after, transition.refund) == (attempt, refund)
     assert not transition.refund_became_final
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_refund_of_what_is_not_paid_is_a_conflict_and_its_refusal_is_none(state):
+    attempt = evolve(ATTEMPT, state=state)
+    done = advance(attempt, refunded(), REFUND)
+    is_paid = state is State.SUCCEEDED
+    reason = None if is_paid else f"refunded although the payment is {state}"
+    assert (done.conflict and done.conflict.reason) == reason
+    assert done.after == (evolve(attempt, refunded=1000) if is_paid else attempt)
+    assert done.refund_became_final == is_paid
+    refusal = advance(attempt, refunded(RefundOutcome.REFUND_REFUSED), REFUND)
+    assert (refusal.after, refusal.conflict) == (attempt, None)
+    assert refusal.refund.state is RefundState.FAILED
 
 
 def test_an_answer_that_does_not_repeat_the_amount_settles_the_refund():
@@ -439,7 +456,7 @@ def test_the_money_of_a_conflict_can_be_refunded_and_ends_the_attempt():
 
 def test_an_outdated_refusal_of_a_refund_does_not_free_its_amount():
     again = evolve(REFUND, claim=2)
-    outdated = refunded(Outcome.REFUND_REFUSED, claim=1)
+    outdated = refunded(RefundOutcome.REFUND_REFUSED, claim=1)
     transition = advance(PAID, outdated, again)
     assert (transition.refund, transition.conflict) == (again, None)
     done = advance(PAID, refunded(claim=2), again)

@@ -79,7 +79,7 @@ class ForgetsTheHook(MemoryStore):
 
     def record(self, payment_request_id, observation, inside):
         transition = super().record(payment_request_id, observation, lambda *_: None)
-        if transition.became_final or transition.refund_became_final:
+        if transition.calls_hooks:
             inside(transition, None)
         return transition
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aplus_adapters.errors import StoreError
 from aplus_adapters.payments.effects import call_hook, conflict_reported, record
 from aplus_adapters.payments.hooks import ConflictDetails
-from aplus_adapters.payments.model import Source
+from aplus_adapters.payments.model import RefundObservation, RefundTransition, Source
 from aplus_adapters.protocol.results import Audience, look_up
 
 if TYPE_CHECKING:
@@ -36,19 +36,20 @@ def record_observation(payment_request_id: str, observation: Observation) -> Flo
     return transition.after
 
 
-def record_refund(payment_request_id: str, observation: Observation) -> Flow[Refund]:
+def record_refund(payment_request_id: str, observation: RefundObservation) -> Flow[Refund]:
     """Store an observation of a refund as `record_observation` does; return the refund."""
     transition = yield from _record(payment_request_id, observation)
-    refund = transition.refund
-    if refund is None:
+    if not isinstance(transition, RefundTransition):
         raise StoreError(
             f"store record: gave no refund for an observation of {observation.refund_request_id}, "
             "expected the one that it advanced; run the contract suite against the store"
         )
-    return refund
+    return transition.refund
 
 
-def _record(payment_request_id: str, observation: Observation) -> Flow[Transition]:
+def _record(
+    payment_request_id: str, observation: Observation | RefundObservation
+) -> Flow[Transition]:
     transition = yield from record(payment_request_id, observation)
     log.info(
         "payment %s: %s by %s, %s -> %s",
@@ -68,7 +69,7 @@ def _record(payment_request_id: str, observation: Observation) -> Flow[Transitio
     return transition
 
 
-def _advise(payment_request_id: str, observation: Observation) -> None:
+def _advise(payment_request_id: str, observation: Observation | RefundObservation) -> None:
     """Log a refusal that the shop has to fix: contract, keys, limits, balance."""
     result, source = observation.result, observation.source
     is_own_request = source in (Source.PAY, Source.REFUND)
@@ -77,11 +78,13 @@ def _advise(payment_request_id: str, observation: Observation) -> None:
     known = look_up(result)
     if known.audience not in (Audience.OPERATOR, Audience.ENGINEER):
         return
-    refund = observation.refund_request_id
+    refused = str(source)
+    if isinstance(observation, RefundObservation):
+        refused = f"refund {observation.refund_request_id}"
     log.error(
         "payment %s: %s was refused: %s (%s); %s",
         payment_request_id,
-        source if refund is None else f"refund {refund}",
+        refused,
         result,
         known.meaning,
         known.advice,

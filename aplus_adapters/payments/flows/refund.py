@@ -26,7 +26,7 @@ from aplus_adapters.payments.effects import (
 from aplus_adapters.payments.flows.gateway_call import exchange
 from aplus_adapters.payments.flows.inquiry import inquire_once
 from aplus_adapters.payments.flows.record import record_refund
-from aplus_adapters.payments.model import Outcome, Refund, RefundState
+from aplus_adapters.payments.model import Refund, RefundOutcome, RefundState
 from aplus_adapters.payments.observations import observe_refund, observe_transaction
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.messages.refund import RefundRequest, RefundResponse
@@ -34,7 +34,7 @@ from aplus_adapters.protocol.messages.refund import RefundRequest, RefundRespons
 if TYPE_CHECKING:
     from aplus_adapters.payments.effects import Flow
     from aplus_adapters.payments.flows.gateway_call import Answered
-    from aplus_adapters.payments.model import Attempt, Observation
+    from aplus_adapters.payments.model import Attempt, RefundObservation
     from aplus_adapters.payments.policy import PaymentConfig
 
 __all__ = ["follow_up_refund", "refund"]
@@ -154,7 +154,7 @@ def follow_up_refund(config: PaymentConfig, stored: Refund) -> Flow[Refund]:
     return refund
 
 
-def _ask(config: PaymentConfig, mine: Refund) -> Flow[Observation]:
+def _ask(config: PaymentConfig, mine: Refund) -> Flow[RefundObservation]:
     """Send the refund; raise OutcomeUnknown unless the answer is certain.
 
     An F to a repeat does not say whether the first send succeeded, so the payment's transactions
@@ -175,7 +175,7 @@ def _ask(config: PaymentConfig, mine: Refund) -> Flow[Observation]:
     result = answered.message.result
     if observation is None:
         raise OutcomeUnknown(f"refund {mine.refund_request_id}: found result {result}")
-    if observation.outcome is Outcome.REFUNDED or (mine.claim == 1 and answered.sends == 1):
+    if observation.outcome is RefundOutcome.REFUNDED or (mine.claim == 1 and answered.sends == 1):
         return observation
     inquiry = yield from inquire_once(
         config, mine.client_id, mine.payment_request_id, until=mine.claimed_until
