@@ -8,13 +8,16 @@ import pytest
 
 SCRIPT = """
 import sys
-sockets = []
+sockets, files = [], []
 sys.addaudithook(lambda event, args: sockets.append(event) if event.startswith("socket.") else None)
+sys.addaudithook(lambda event, args: files.append(args[0]) if event == "open" else None)
 import aplus_adapters
 heavy = {"flask", "starlette", "fastapi", "sqlalchemy", "jinja2", "segno", "httpx", "httpx2",
          "click", "uvicorn", "asyncio"} & set(sys.modules)
 assert not heavy, heavy
 assert not sockets, sockets
+languages = [path for path in files if str(path).endswith(".json")]
+assert not languages, languages
 """
 
 

@@ -22,6 +22,7 @@ from aplus_adapters.cli.commands import (
 from aplus_adapters.errors import AplusError
 from aplus_adapters.protocol.keys import PrivateKey
 from aplus_adapters.protocol.results import CODES
+from aplus_adapters.web.texts import TEXTS, translate_reason
 
 if TYPE_CHECKING:
     from aplus_adapters.aplus_pay import AplusPay
@@ -133,7 +134,8 @@ def codes(code: str | None) -> None:
     for row in rows:
         click.echo(f"{row.status} {row.code}: {row.meaning}")
         click.echo(f"    {row.action} (tell: {row.audience}): {row.advice}")
-        click.echo(f"    to a buyer: {row.buyer_message}")
+        if row.reason is not None:
+            click.echo(f"    to a buyer: {translate_reason(row.reason, TEXTS['en'])}")
 
 
 @main.command()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from aplus_adapters.protocol.messages.result import Result
 
-__all__ = ["CODES", "Action", "Audience", "Rejected", "ResultCode", "look_up"]
+__all__ = ["CODES", "Action", "Audience", "Reason", "Rejected", "ResultCode", "look_up"]
 
 
 class Rejected(AplusError):
@@ -56,9 +56,23 @@ class Audience(StrEnum):
     NOBODY = "nobody"
 
 
+class Reason(StrEnum):
+    """Why a payment failed, as far as a buyer may know; every language has a sentence for each."""
+
+    UNAVAILABLE = "unavailable"  # a fault of the set-up or the contract: no payment can be made
+    REFUSED = "refused"
+    AMOUNT = "amount"  # above what Alipay+ allows
+    COUNT = "count"  # the wallet allows no more payments
+    LIMIT = "limit"  # above what the wallet allows
+    BALANCE = "balance"
+    IDENTITY = "identity"  # the wallet wants to know the buyer first
+    CONFIRMATION = "confirmation"  # the buyer did not pass the wallet's verification
+    EXPIRED = "expired"
+
+
 @frozen
 class ResultCode:
-    """One row of the table: `buyer_message` may be shown to a buyer as it is."""
+    """One row of the table: `reason` is None where no payment has failed."""
 
     code: str
     status: str
@@ -66,13 +80,9 @@ class ResultCode:
     advice: str
     action: Action
     audience: Audience
-    buyer_message: str
+    reason: Reason | None
 
 
-_UNAVAILABLE = "This payment cannot be made at the moment. Please choose another way to pay."
-_TRY_OTHER = "The payment was not accepted. Please try another wallet or another way to pay."
-_WAIT = "The payment is being prepared. Please wait a moment."
-_CLOSED = "This code has expired. Please ask for a new one."
 _CONTACT = "contact Alipay+ technical support with the request id"
 _CONTRACT = "compare merchant, currency and payment method with the contract, then contact Alipay+"
 _TELL = "tell the buyer; a new attempt may succeed with another wallet or amount"
@@ -81,15 +91,18 @@ _TELL = "tell the buyer; a new attempt may succeed with another wallet or amount
 def _fix(
     code: str, meaning: str, advice: str, audience: Audience = Audience.ENGINEER
 ) -> ResultCode:
-    return ResultCode(code, "F", meaning, advice, Action.FIX, audience, _UNAVAILABLE)
+    return ResultCode(code, "F", meaning, advice, Action.FIX, audience, Reason.UNAVAILABLE)
 
 
 def _refund(code: str, meaning: str, advice: str) -> ResultCode:
-    return ResultCode(code, "F", meaning, advice, Action.GIVE_UP, Audience.OPERATOR, _UNAVAILABLE)
+    action, audience = Action.GIVE_UP, Audience.OPERATOR
+    return ResultCode(code, "F", meaning, advice, action, audience, Reason.UNAVAILABLE)
 
 
-def _buyer(code: str, meaning: str, message: str = _TRY_OTHER, advice: str = _TELL) -> ResultCode:
-    return ResultCode(code, "F", meaning, advice, Action.GIVE_UP, Audience.BUYER, message)
+def _buyer(
+    code: str, meaning: str, reason: Reason = Reason.REFUSED, advice: str = _TELL
+) -> ResultCode:
+    return ResultCode(code, "F", meaning, advice, Action.GIVE_UP, Audience.BUYER, reason)
 
 
 _SEED = (
@@ -138,7 +151,7 @@ _SEED = (
         "close the order; a new attempt needs a new paymentRequestId",
         Action.GIVE_UP,
         Audience.BUYER,
-        _CLOSED,
+        Reason.EXPIRED,
     ),
     _fix(
         "PARAM_ILLEGAL", "A parameter is illegal.", "check headers and fields against the API page"
@@ -146,7 +159,7 @@ _SEED = (
     _buyer(
         "PAYMENT_AMOUNT_EXCEED_LIMIT",
         "The amount exceeds the limit of Alipay+.",
-        "The amount is too high for this way to pay. Please choose another one.",
+        Reason.AMOUNT,
     ),
     _fix(
         "PAYMENT_AMOUNT_INVALID",
@@ -156,7 +169,7 @@ _SEED = (
     _buyer(
         "PAYMENT_COUNT_EXCEED_LIMIT",
         "The number of payments exceeds the limit.",
-        "Your wallet allows no more payments for now. Please try later or another wallet.",
+        Reason.COUNT,
         "wait until the wallet allows more payments",
     ),
     ResultCode(
@@ -166,7 +179,7 @@ _SEED = (
         _CONTACT,
         Action.GIVE_UP,
         Audience.OPERATOR,
-        _TRY_OTHER,
+        Reason.REFUSED,
     ),
     _fix(
         "REPEAT_REQ_INCONSISTENT",
@@ -178,23 +191,23 @@ _SEED = (
     _buyer(
         "USER_AMOUNT_EXCEED_LIMIT",
         "The amount exceeds the limit of the wallet.",
-        "The amount is above the limit of your wallet. Please try another one.",
+        Reason.LIMIT,
     ),
     _buyer(
         "USER_BALANCE_NOT_ENOUGH",
         "The balance is not enough.",
-        "Your wallet does not hold enough money for this payment.",
+        Reason.BALANCE,
     ),
     _buyer(
         "USER_KYC_NOT_QUALIFIED",
         "The user is not verified with the wallet.",
-        "Your wallet asks you to verify your identity first.",
+        Reason.IDENTITY,
     ),
     _buyer("USER_NOT_EXIST", "The wallet does not know the user."),
     _buyer(
         "USER_PAYMENT_VERIFICATION_FAILED",
         "The user did not pass the payment verification.",
-        "The confirmation in your wallet failed. Please try again.",
+        Reason.CONFIRMATION,
     ),
     _buyer("USER_STATUS_ABNORMAL", "The user's account is not in a normal state."),
     ResultCode(
@@ -204,7 +217,7 @@ _SEED = (
         "show the order code",
         Action.SHOW_CODE,
         Audience.BUYER,
-        "Please scan the code with your wallet.",
+        None,
     ),
     ResultCode(
         "REQUEST_TRAFFIC_EXCEED_LIMIT",
@@ -213,7 +226,7 @@ _SEED = (
         "call less often; the identical request may be repeated after a pause",
         Action.SLOW_DOWN,
         Audience.OPERATOR,
-        _WAIT,
+        None,
     ),
     ResultCode(
         "UNKNOWN_EXCEPTION",
@@ -222,12 +235,12 @@ _SEED = (
         "repeat the identical request",
         Action.RETRY,
         Audience.NOBODY,
-        _WAIT,
+        None,
     ),
 )
 
 _SIBLINGS = (
-    ResultCode("SUCCESS", "S", "Success.", "nothing", Action.DONE, Audience.NOBODY, "Thank you."),
+    ResultCode("SUCCESS", "S", "Success.", "nothing", Action.DONE, Audience.NOBODY, None),
     ResultCode(
         "ORDER_NOT_EXIST",
         "F",
@@ -235,7 +248,7 @@ _SIBLINGS = (
         "the pay request never arrived: repeat it while it is still wanted",
         Action.ASK,
         Audience.NOBODY,
-        _WAIT,
+        None,
     ),
     ResultCode(
         "CANCEL_WINDOW_EXCEED",
@@ -244,7 +257,7 @@ _SIBLINGS = (
         "refund instead",
         Action.GIVE_UP,
         Audience.OPERATOR,
-        _UNAVAILABLE,
+        Reason.UNAVAILABLE,
     ),
     _refund(
         "REFUND_AMOUNT_EXCEED",
@@ -296,17 +309,21 @@ _SIBLINGS = (
         "The Agent-Token is invalid.",
         "check APLUS_AGENT_TOKEN, or take it away if the account belongs to no agent",
     ),
-    _buyer("INVALID_CODE", "The code is invalid.", _CLOSED, "show a new code: a new attempt"),
-    _buyer("EXPIRED_CODE", "The code has expired.", _CLOSED, "show a new code: a new attempt"),
+    _buyer(
+        "INVALID_CODE", "The code is invalid.", Reason.EXPIRED, "show a new code: a new attempt"
+    ),
+    _buyer(
+        "EXPIRED_CODE", "The code has expired.", Reason.EXPIRED, "show a new code: a new attempt"
+    ),
 )
 
 CODES: Mapping[str, ResultCode] = MappingProxyType({row.code: row for row in (*_SEED, *_SIBLINGS)})
 """Every known result code."""
 
 _BY_STATUS = {
-    "S": (Action.DONE, Audience.NOBODY, "nothing", "Thank you."),
-    "F": (Action.GIVE_UP, Audience.OPERATOR, "look the code up in the API page", _TRY_OTHER),
-    "U": (Action.RETRY, Audience.OPERATOR, "repeat the identical request or inquire", _WAIT),
+    "S": (Action.DONE, Audience.NOBODY, "nothing", None),
+    "F": (Action.GIVE_UP, Audience.OPERATOR, "look the code up in the API page", Reason.REFUSED),
+    "U": (Action.RETRY, Audience.OPERATOR, "repeat the identical request or inquire", None),
 }
 
 
@@ -320,6 +337,6 @@ def look_up(result: Result) -> ResultCode:
     row = CODES.get(result.result_code)
     if row is not None and row.status == status:
         return row
-    action, audience, advice, message = _BY_STATUS[status]
+    action, audience, advice, reason = _BY_STATUS[status]
     meaning = result.result_message or "A code that this version does not know."
-    return ResultCode(result.result_code, status, meaning, advice, action, audience, message)
+    return ResultCode(result.result_code, status, meaning, advice, action, audience, reason)

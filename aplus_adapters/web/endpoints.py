@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from aplus_adapters.errors import (
@@ -31,9 +31,9 @@ from aplus_adapters.web.http import (
     problem,
     to_json,
 )
-from aplus_adapters.web.page import PAGE_HEADERS, asset, render_page
+from aplus_adapters.web.page import PAGE_HEADERS, asset, explain_failure, render_page
 from aplus_adapters.web.routing import NOTIFY_PATH, Route
-from aplus_adapters.web.view import PageState, status_json, view_of
+from aplus_adapters.web.view import PageState, PageView, status_json, view_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,7 +153,7 @@ def _payment(context: WebContext, request: HttpRequest, parameter: str) -> Flow[
     moment = yield from now()
     view = view_of(attempt, moment, context.name)
     if request.wants_json:
-        return json_response(200, status_json(view, attempt))
+        return json_response(200, _as_json(context, request, view, attempt))
     if "render_order_code" in context.optional_hooks:
         details = RenderDetails(attempt=attempt, view=view, visitor=visitor_of(request))
         rendering = yield from _rendering(details)
@@ -196,7 +196,8 @@ def _status(context: WebContext, request: HttpRequest, parameter: str) -> Flow[H
         return attempt
     attempt = yield from follow_up(context.config, attempt)
     moment = yield from now()
-    return json_response(200, status_json(view_of(attempt, moment, context.name), attempt))
+    view = view_of(attempt, moment, context.name)
+    return json_response(200, _as_json(context, request, view, attempt))
 
 
 def _events(context: WebContext, request: HttpRequest, parameter: str) -> Flow[HttpResponse]:
@@ -206,7 +207,7 @@ def _events(context: WebContext, request: HttpRequest, parameter: str) -> Flow[H
     attempt = yield from _find(context, request, parameter)
     if isinstance(attempt, HttpResponse):
         return attempt
-    stream = _EventStream(context, attempt.payment_request_id)
+    stream = _EventStream(context, request, attempt.payment_request_id)
     return HttpResponse(
         status=200,
         headers=(
@@ -222,8 +223,8 @@ def _events(context: WebContext, request: HttpRequest, parameter: str) -> Flow[H
 class _EventStream:
     """The events of one payment for one listener."""
 
-    def __init__(self, context: WebContext, payment_request_id: str) -> None:
-        self._context, self._id = context, payment_request_id
+    def __init__(self, context: WebContext, request: HttpRequest, payment_request_id: str) -> None:
+        self._context, self._request, self._id = context, request, payment_request_id
         self._told: PageState | None = None
         self._looks = 0
 
@@ -245,7 +246,8 @@ class _EventStream:
             view = view_of(attempt, moment, self._context.name)
             if view.state is not self._told:
                 self._told = view.state
-                return b"data: " + to_json(status_json(view, attempt)) + b"\n\n"
+                status = _as_json(self._context, self._request, view, attempt)
+                return b"data: " + to_json(status) + b"\n\n"
         return b""
 
 
@@ -276,8 +278,19 @@ def _started(
         headers = (("Location", location), ("Cache-Control", "no-store"))
         return HttpResponse(status=303, headers=headers)
     moment = yield from now()
-    content = status_json(view_of(attempt, moment, context.name), attempt)
+    content = _as_json(context, request, view_of(attempt, moment, context.name), attempt)
     return json_response(200, {**content, "page": location, "status": f"{location}/status"})
+
+
+def _as_json(
+    context: WebContext, request: HttpRequest, view: PageView, attempt: Attempt
+) -> dict[str, Any]:
+    """Return a payment's status; the sentence in it is in the language that the client asks for."""
+    message = None
+    if view.reason is not None:
+        accepted = request.header("accept-language")
+        message = explain_failure(view.reason, accepted, context.design)
+    return status_json(view, attempt, message)
 
 
 def _find(

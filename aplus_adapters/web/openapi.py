@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from aplus_adapters.protocol.results import Reason
 from aplus_adapters.web.view import PageState
 
 __all__ = ["OPERATIONS"]
@@ -42,7 +43,15 @@ _STATUS: dict[str, Any] = {
         "codeImages": {"type": "object", "additionalProperties": {"type": "string"}},
         "expiresAt": {"type": "string", "format": "date-time"},
         "serverTime": {"type": "string", "format": "date-time"},
-        "message": {**_TEXT_OR_NULL, "description": "Why it failed, fit to show to the buyer"},
+        "reason": {
+            **_TEXT_OR_NULL,
+            "enum": [*(reason.value for reason in Reason), None],
+            "description": "Why it failed, for programs",
+        },
+        "message": {
+            **_TEXT_OR_NULL,
+            "description": "Why it failed, for the buyer, in a language of Accept-Language",
+        },
         "paidAt": _TEXT_OR_NULL,
     },
 }

@@ -18,12 +18,16 @@ from aplus_adapters.web.view import PageState, PageView
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from aplus_adapters.protocol.results import Reason
+
 log = logging.getLogger("aplus_adapters")
 
 __all__ = [
     "PAGE_HEADERS",
     "PageDesign",
     "asset",
+    "explain_failure",
     "render_page",
 ]
 
@@ -55,8 +59,8 @@ PAGE_HEADERS: Mapping[str, str] = MappingProxyType(
 class PageDesign:
     """What a shop changes about the page; give it to `AplusPay(page=...)`.
 
-    `texts` are the shop's own by language (`{"en": {"paid": "Merci!"}}`): keys of
-    `web.texts.TEXTS["en"]`; a new language may leave out what English shall say. `css` comes after
+    `texts` are the shop's own by language (`{"en": {"paid": "Merci!"}}`): the keys are those of
+    `web/languages/en.json`; a new language may leave out what English shall say. `css` comes after
     our style sheet; the colours are its variables, such as `:root { --accent: #c00 }`. `dark` is
     whether the page has dark colours for those who like them. `logo` is
     put in the middle of the QR code: SVG markup or an address that starts with data:image/.
@@ -132,6 +136,12 @@ def render_page(
     return html.encode("utf-8", "replace")
 
 
+def explain_failure(reason: Reason, accept_language: str | None, design: PageDesign) -> str:
+    """Return why a payment failed, as a sentence in the language that the buyer prefers."""
+    language = choose_language(accept_language, design.all_texts)
+    return translate_reason(reason, design.all_texts[language])
+
+
 def _values(
     view: PageView, language: str, design: PageDesign, events_url: str
 ) -> dict[str, object]:
@@ -148,9 +158,9 @@ def _values(
         language=language,
         direction="rtl" if language.partition("-")[0] in _RIGHT_TO_LEFT else "ltr",
         headline=texts[view.state.value],
-        more=translate_reason(view.message, texts)
-        if view.message
-        else texts.get(f"{view.state.value}_more"),
+        more=texts.get(f"{view.state.value}_more")
+        if view.reason is None
+        else translate_reason(view.reason, texts),
         amount=format_amount(view.amount, texts),
         qr=render_qr_svg(view.code_text, label=texts["qr"], logo=design.logo)
         if shows_code and view.code_text
@@ -213,6 +223,6 @@ def _try(design: PageDesign) -> None:
             new_code_url="example/new" if state.is_over else None,
             return_url="https://shop.example/",
             wallet_url=None,
-            message=None,
+            reason=None,
         )
         render(design.template, _values(example, "en", design, ""))

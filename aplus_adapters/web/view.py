@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from aplus_adapters.payments.model import Attempt, State
 from aplus_adapters.payments.observations import ORDER_NOT_EXIST
-from aplus_adapters.protocol.results import look_up
+from aplus_adapters.protocol.results import Reason, look_up
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -47,9 +47,9 @@ class PageView:
     `code_text` is what the QR code says, only while it may be scanned. `now` is the server's clock
     and `expires_at` the end of the code, None if it has none. `assets_url` has no trailing slash.
     `new_code_url` is where the form for another code is posted, None if there is none to be had.
-    `wallet_url` opens the wallet on a phone and is offered only if it is https. `message` is a
-    result's text that is fit for a buyer. `poll_seconds` is the first pause between two questions
-    for the status.
+    `wallet_url` opens the wallet on a phone and is offered only if it is https. `reason` is why the
+    payment failed, as far as a buyer may know. `poll_seconds` is the first pause between two
+    questions for the status.
     """
 
     state: PageState
@@ -66,7 +66,7 @@ class PageView:
     new_code_url: str | None
     return_url: str | None
     wallet_url: str | None = field(repr=False)
-    message: str | None
+    reason: Reason | None
     poll_seconds: float = 2.0
 
 
@@ -135,14 +135,17 @@ def view_of(attempt: Attempt, now: datetime, shop_name: str | None) -> PageView:
         new_code_url=f"{request_id}/new" if over else None,
         return_url=_return_url(attempt, request.payment_redirect_url),
         wallet_url=shown if shown and shown.startswith("https://") else None,
-        message=look_up(attempt.result).buyer_message
+        reason=look_up(attempt.result).reason
         if state is PageState.FAILED and attempt.result
         else None,
     )
 
 
-def status_json(view: PageView, attempt: Attempt) -> dict[str, Any]:
-    """Return what a till or a single-page app needs; absent things are null."""
+def status_json(view: PageView, attempt: Attempt, message: str | None) -> dict[str, Any]:
+    """Return what a till or a single-page app needs; absent things are null.
+
+    `message` is the sentence for the view's `reason`, in the buyer's language.
+    """
     return {
         "paymentRequestId": view.payment_request_id,
         "orderRef": view.order_ref,
@@ -155,7 +158,8 @@ def status_json(view: PageView, attempt: Attempt) -> dict[str, Any]:
         else {},
         "expiresAt": attempt.expires_at.astimezone(UTC).isoformat(),
         "serverTime": view.now.astimezone(UTC).isoformat(),
-        "message": view.message,
+        "reason": view.reason,
+        "message": message,
         "paidAt": attempt.payment_time.text if attempt.payment_time else None,
     }
 

@@ -3,7 +3,7 @@
 import pytest
 
 from aplus_adapters.protocol.messages.result import Result
-from aplus_adapters.protocol.results import CODES, Action, Audience, look_up
+from aplus_adapters.protocol.results import CODES, Action, Audience, Reason, look_up
 
 SEED = """
 ACCESS_DENIED F, BUSINESS_NOT_SUPPORT F, CURRENCY_NOT_SUPPORT F, INVALID_CLIENT F, INVALID_CONTRACT F,
@@ -48,8 +48,7 @@ def test_each_code_of_the_seed_page_is_known_with_its_status_and_advice(code):
     assert row.status == CODES_OF_SEED[code]
     assert row.meaning
     assert row.advice
-    assert row.buyer_message.endswith(".")
-    assert code not in row.buyer_message
+    assert (row.reason is None) is (row.status == "U")
 
 
 def test_all_of_the_seed_page_is_there():
@@ -69,7 +68,7 @@ def test_each_code_of_the_sibling_calls_says_what_to_do_and_to_whom(code):
     assert (row.action, row.audience) == SIBLINGS[code]
     assert row.meaning.endswith(".")
     assert row.advice
-    assert row.buyer_message.endswith(".")
+    assert row.reason in (Reason.UNAVAILABLE, Reason.EXPIRED)
 
 
 def test_no_f_is_ever_repeated():
@@ -82,6 +81,7 @@ def test_an_unknown_code_is_handled_by_its_status():
     assert look_up(result("NEW", "S")).action is Action.DONE
     assert look_up(result("NEW", "F")).action is Action.GIVE_UP
     assert look_up(result("NEW", "U")).action is Action.RETRY
+    assert [look_up(result("NEW", status)).reason for status in "SFU"] == [None, "refused", None]
     assert look_up(Result(result_code="NEW", result_status="U")).meaning
 
 

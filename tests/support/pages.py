@@ -22,5 +22,5 @@ VIEW = PageView(
     new_code_url="0123456789abcdef/new",
     return_url="https://shop.example/orders/1",
     wallet_url=CODE,
-    message=None,
+    reason=None,
 )

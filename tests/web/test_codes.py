@@ -5,10 +5,11 @@ import re
 import httpx
 import pytest
 
-from aplus_adapters import Client, OutcomeUnknown, Rejected, Timing
+from aplus_adapters import Client, OutcomeUnknown, PageDesign, Rejected, Timing
 from aplus_adapters.payments.policy import Retry
 from aplus_adapters.protocol.messages.pay import PayRequest
 from aplus_adapters.protocol.results import CODES, Action
+from aplus_adapters.web.texts import TEXTS
 from support.served import flask_application, make_pay
 
 HTML = {"Accept": "text/html", "User-Agent": "Mozilla/5.0", "Accept-Language": "en"}
@@ -22,7 +23,9 @@ CODES_OF_PAY = [code for code in CODES if code not in ("SUCCESS", "PAYMENT_IN_PR
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory, simulated_account):
     timing = Timing(pay=Retry(pauses=()))  # one send: what one answer does is looked at
-    pay = make_pay(tmp_path_factory.mktemp("codes") / "shop.db", simulated_account, timing=timing)
+    page = PageDesign(texts={"fr": {"because_balance": "Solde insuffisant."}})
+    database = tmp_path_factory.mktemp("codes") / "shop.db"
+    pay = make_pay(database, simulated_account, timing=timing, page=page)
     transport = httpx.WSGITransport(flask_application(pay))
     with httpx.Client(transport=transport, base_url="http://shop.example") as client:
         yield pay, client
@@ -56,7 +59,11 @@ def test_a_code_goes_through_simulator_client_state_and_page(
     assert f'data-state="{SHOWN[code]}"' in page
     assert code not in page
     if SHOWN[code] == "failed":
-        assert row.buyer_message in page.replace("&#39;", "'")
+        assert TEXTS["en"][f"because_{row.reason}"] in page.replace("&#39;", "'")
+        assert payment["reason"] == row.reason
+        assert payment["message"] == TEXTS["en"][f"because_{row.reason}"]
+    else:
+        assert (payment["reason"], payment["message"]) == (None, None)
     request = PayRequest.decode(attempt.request_body)
     with Client(simulated_account, deadline=0.2) as client:
         if row.status == "F":
@@ -67,6 +74,24 @@ def test_a_code_goes_through_simulator_client_state_and_page(
             with pytest.raises(OutcomeUnknown, match="asks for the same again"):
                 client.pay(request)
             assert row.action in (Action.RETRY, Action.SLOW_DOWN)
+
+
+def test_the_json_says_why_in_the_language_that_the_client_asks_for(shop, simulator):
+    _, browser = shop
+    fault = {"fault": "result", "call": "pay", "code": "USER_BALANCE_NOT_ENOUGH", "status": "F"}
+    simulator.fault(fault)
+    order, path = {"order_ref": "C-LANGUAGE"}, "/aplus/payments"
+    japanese = browser.post("/aplus/pay", json=order, headers=JSON | {"Accept-Language": "ja"})
+    request_id = japanese.json()["paymentRequestId"]
+    french = browser.get(f"{path}/{request_id}/status", headers={"Accept-Language": "fr-CA"})
+    korean = browser.get(f"{path}/{request_id}", headers=JSON | {"Accept-Language": "ko"})
+    payments = [japanese.json(), french.json(), korean.json()]
+    assert [payment["reason"] for payment in payments] == ["balance"] * 3
+    assert [payment["message"] for payment in payments] == [
+        "ウォレットの残高が不足しています。",
+        "Solde insuffisant.",
+        "지갑 잔액이 부족합니다.",
+    ]
 
 
 def test_the_normal_code_shows_the_order_code(shop):

@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import expect
 
 from aplus_adapters.protocol.amounts import Amount
+from aplus_adapters.protocol.results import Reason
 from aplus_adapters.web.page import PAGE_HEADERS, PageDesign, asset, render_page
 from aplus_adapters.web.view import PageState, PageView
 from support.browser import keep
@@ -75,7 +76,7 @@ class Shop(ThreadingHTTPServer):
             new_code_url="0123456789abcdef/new" if over else None,
             return_url=f"{self.address}/cart",
             wallet_url=CODE if waiting else None,
-            message="The balance is not sufficient." if self.state is PageState.FAILED else None,
+            reason=Reason.BALANCE if self.state is PageState.FAILED else None,
             poll_seconds=self.poll_seconds,
         )
 
