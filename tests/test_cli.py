@@ -32,7 +32,10 @@ def test_codes_prints_every_code_with_what_to_do():
     printed = aplus("codes").stdout
     for code, row in CODES.items():
         assert f"{row.status} {code}: {row.meaning}" in printed
-    assert len(aplus("codes", "RISK_REJECT").stdout.splitlines()) == 3
+    assert aplus("codes", "RISK_REJECT").stdout.splitlines()[2:] == [
+        "    to a buyer: The payment was not accepted. Please try another wallet or another way to pay."
+    ]
+    assert "to a buyer" not in aplus("codes", "UNKNOWN_EXCEPTION").stdout
     assert aplus("codes", "NONSENSE").returncode == 2
 
 
