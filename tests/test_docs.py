@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from support.snippets import snippets_of
+
 DOCS = Path(__file__).parent.parent / "docs"
-RECIPES = dict(
-    re.findall(r"\n## (\w+)\n+```python\n(.*?)```", (DOCS / "reconcile.md").read_text(), re.DOTALL)
-)
+RECIPES = {
+    snippet.heading: snippet.code
+    for snippet in snippets_of(DOCS / "reconcile.md")
+    if snippet.heading in ("Celery", "APScheduler")
+}
 
 
 class CountingPay:
@@ -68,7 +72,8 @@ def test_the_design_of_the_page_recipe_is_one(tmp_path):
     from support.pages import VIEW
 
     names = {}
-    exec(compile(re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1], "page.md", "exec"), names)
+    (snippet,) = snippets_of(DOCS / "page.md")
+    exec(compile(snippet.code, "page.md", "exec"), names)
     shown = render_page(VIEW, "fr", names["design"]).decode()
     assert "Scannez pour payer" in shown
     assert "Ask at the desk" in shown

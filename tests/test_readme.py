@@ -6,8 +6,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-BLOCKS = [one for one in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "import" in one]
+from support.snippets import snippets_of
+
+PATH = Path(__file__).parent.parent / "README.md"
+README = PATH.read_text()
+BLOCKS = [snippet.code for snippet in snippets_of(PATH) if "import" in snippet.code]
 JSON = {"Accept": "application/json"}
 
 

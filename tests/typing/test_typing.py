@@ -1,13 +1,11 @@
 """What type checkers say about a shop: nothing about a right one, each mistake about a wrong one."""
 
-import json
-import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from support import type_checkers
 
 HERE = Path(__file__).parent
 SHOPS = sorted(path.name for path in HERE.glob("*_shop.py"))
@@ -21,43 +19,15 @@ MISTAKES = {
 BLIND = {"ty": {"a word that is no state"}}
 
 
-def run(folder, *command):
-    return subprocess.run(
-        [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True, check=False
-    ).stdout
-
-
-def mypy(folder):
-    output = run(folder, "mypy", "--strict", "--no-incremental", "--config-file=", ".")
-    return re.findall(r"^(\w+\.py):(\d+): error: (.*)$", output, re.MULTILINE)
-
-
-def pyright(folder):
-    settings = {"typeCheckingMode": "standard", "reportUnnecessaryComparison": "error"}
-    (folder / "pyrightconfig.json").write_text(json.dumps(settings))
-    output = run(folder, "pyright", "--outputjson", "--pythonpath", sys.executable)
-    found = json.loads(output[output.index("{") :])["generalDiagnostics"]
-    return [
-        (Path(one["file"]).name, one["range"]["start"]["line"] + 1, one["message"])
-        for one in found
-        if one["severity"] == "error"
-    ]
-
-
-def ty(folder):
-    output = run(folder, "ty", "check", "--output-format", "concise", "--python", sys.prefix)
-    return re.findall(r"^(\w+\.py):(\d+):\d+: error(.*)$", output, re.MULTILINE)
-
-
 @pytest.fixture(scope="module", params=["mypy", "pyright", "ty"])
 def checker(request, tmp_path_factory):
     pytest.importorskip(request.param)
     folder = tmp_path_factory.mktemp(request.param)  # where no settings of ours are found
     for name in (*SHOPS, "mistakes.py"):
         shutil.copy(HERE / name, folder)
-    found = {"mypy": mypy, "pyright": pyright, "ty": ty}[request.param](folder)
-    assert found, "the checker has not run"
-    return request.param, [(file, int(line), message) for file, line, message in found]
+    reports = getattr(type_checkers, request.param)(folder)
+    assert reports, "the checker has not run"
+    return request.param, [(file, int(line), message) for file, line, message in reports]
 
 
 def test_a_typed_and_an_untyped_shop_of_each_framework_pass(checker):
