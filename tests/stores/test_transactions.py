@@ -457,7 +457,10 @@ def open_session(engine):
 
 REFUSED = {
     "a session": (Session, "found Session, .*the code that opened it"),
-    "a connection": (lambda engine: engine.connect(), "found Connection, .*the code that opened it"),
+    "a connection": (
+        lambda engine: engine.connect(),
+        "found Connection, .*the code that opened it",
+    ),
     "the extension": (lambda engine: type("Db", (), {"session": 1})(), "pass db.session"),
     "sessions on a connection": (
         lambda engine: sessionmaker(engine.connect()),
