@@ -102,14 +102,12 @@ def problem(
 ) -> HttpResponse:
     """Return a short error response: problem+json (RFC 9457) or one line of text."""
     if request.wants_json:
-        response = json_response(
+        plain = json_response(
             status,
             {"type": "about:blank", "title": title, "status": status},
             "application/problem+json",
         )
-        return HttpResponse(
-            status=status, headers=(*response.headers, *headers), body=response.body
-        )
+        return HttpResponse(status=status, headers=(*plain.headers, *headers), body=plain.body)
     return HttpResponse(
         status=status,
         headers=(("Content-Type", "text/plain; charset=utf-8"), _NO_STORE, _NOSNIFF, *headers),
