@@ -45,13 +45,13 @@ class AplusMiddleware:
             self._site.note_lifespan()
             await self._app(scope, receive, self._closing(send))
             return
-        found = None
+        match = None
         if scope["type"] == "http":
-            found = find_route(self._site.routes, _below_root(scope), self._prefix)
-        if found is None:
+            match = find_route(self._site.routes, _below_root(scope), self._prefix)
+        if match is None:
             await self._app(scope, receive, send)
             return
-        route, parameter = found
+        route, parameter = match
         client = scope.get("client")
         request = HttpRequest(
             method=scope["method"],
@@ -86,7 +86,7 @@ class AplusMiddleware:
 
 
 def _below_root(scope: Scope) -> str:
-    """Return the path without the root path: servers differ in whether it contains it."""
+    """Return the path without the root path; only some servers include it."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "").rstrip("/")
     return path[len(root) :] if root and path.startswith(f"{root}/") else path

@@ -34,19 +34,19 @@ def create_router(
     dependencies: Sequence[Any] = (),
     tags: Sequence[str] = ("payments",),
 ) -> APIRouter:
-    """Make the router that takes payments with `pay`, relative to wherever it is included.
+    """Return the router that takes payments with `pay`, relative to its prefix.
 
     `name` begins the routes' names and operation ids; several routers need several.
-    `dependencies` are `Depends(...)` of the shop's own, for the routes that buyers and tills ask:
-    what they put on `request.state` the hooks find at `details.visitor.native.state`, and what they
-    raise is the answer. The notification route has none: Alipay+ cannot log in, it signs. Hooks
-    and store may be sync or async. Give the application `lifespan=pay.lifespan` (or write
+    `dependencies` are the shop's own `Depends(...)` for the routes of buyers and tills. Hooks find
+    their `request.state` at `details.visitor.native.state`; an error that they raise is the answer.
+    The notification route has none, because Alipay+ signs and cannot log in. Hooks and store may
+    be sync or async. Give the application `lifespan=pay.lifespan` (or write
     `async with pay.lifespan():` in your own).
     """
     pay.prepare(awaiting=True)
     router = APIRouter(tags=list(tags))
     for route in pay.routes:
-        asked = list(dependencies) if route.is_private else []
+        checks = list(dependencies) if route.is_private else []
         endpoint = _endpoint(make_view(pay, route))
         operation = dict(OPERATIONS[route.name])
         router.add_api_route(
@@ -57,14 +57,14 @@ def create_router(
             operation_id=f"{name}_{route.name}",
             summary=operation.pop("summary"),
             response_class=Response,
-            dependencies=asked,
+            dependencies=checks,
             responses=operation.pop("responses"),
             openapi_extra=operation,
         )
         # The wrong methods come here too, so that they are answered as everywhere else.
         others = [method for method in METHODS if method != route.method]
         router.add_api_route(
-            route.path, endpoint, methods=others, dependencies=asked, include_in_schema=False
+            route.path, endpoint, methods=others, dependencies=checks, include_in_schema=False
         )
     return router
 

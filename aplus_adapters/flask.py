@@ -35,7 +35,7 @@ __all__ = ["create_blueprint"]
 
 
 def create_blueprint(pay: Site, name: str = "aplus", **options: Any) -> Blueprint:
-    """Make a blueprint that takes payments with `pay`; several may be registered by `name`.
+    """Return a blueprint that takes payments with `pay`; several may be registered by `name`.
 
     The commands `flask aplus reconcile`, `schema` and `show` come with it. `options` go to each
     `add_url_rule`, such as `host` where Flask matches hosts. Raises ConfigurationError if a hook or
@@ -65,10 +65,10 @@ def _context_of_app(command: Context) -> Callable[[], Any]:
 
 
 class _Payments(Blueprint):
-    """A blueprint that says what to do where Flask would only say that its name is taken."""
+    """A blueprint whose error says what to do when its name is taken."""
 
     def register(self, app: Any, options: dict[str, Any]) -> None:
-        """Register the routes; ConfigurationError if that was done before under this name."""
+        """Register the routes; raise ConfigurationError if this name is registered already."""
         parts = (options.get("name_prefix", ""), options.get("name", self.name))
         name = ".".join(parts).lstrip(".")
         if name in app.blueprints:
@@ -77,7 +77,7 @@ class _Payments(Blueprint):
 
 
 def _compare(site: Site, state: BlueprintSetupState) -> None:
-    """Compare the prefix with the notify URL as soon as it is known."""
+    """Compare the prefix with the notify URL when the blueprint is registered."""
     prefix = state.url_prefix or ""
     if "<" not in prefix:
         site.note_mount(prefix)
@@ -107,15 +107,15 @@ def _read() -> HttpRequest:
 
 
 def _body() -> bytes:
-    """Read the raw bytes, at most one more than is allowed: nothing decodes or parses them."""
+    """Return the raw bytes, at most MAX_BODY + 1; nothing decodes or parses them."""
     if (request.content_length or 0) > MAX_BODY:
         return b"\0" * (MAX_BODY + 1)
-    # What the application has read with get_data() is still there; what it has parsed is written
-    # again, which only a form can be: a notification never is one.
+    # A body that the application read with get_data() is still there. A form that it parsed is
+    # written again; a notification is never a form.
     try:
-        read = request.stream.read(MAX_BODY + 1) or request.get_data()
+        body = request.stream.read(MAX_BODY + 1) or request.get_data()
     except HTTPException:  # such as the application's own limit
         raise
-    except Exception:  # whatever the server has for a sender who is gone or sends broken chunks
+    except Exception:  # each server has its own error for a lost sender or broken chunks
         return b""
-    return read or urlencode(list(request.form.items(multi=True))).encode()
+    return body or urlencode(list(request.form.items(multi=True))).encode()

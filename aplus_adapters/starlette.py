@@ -1,4 +1,4 @@
-"""Starlette: the payment routes, to be mounted.
+"""Starlette: the payment routes to mount.
 
 app = Starlette(routes=[Mount("/aplus", routes=create_routes(pay))])
 """
@@ -30,7 +30,7 @@ __all__ = ["create_routes", "make_view"]
 
 
 def create_routes(pay: Site, name: str = "aplus") -> list[Route]:
-    """Make the routes that take payments with `pay`, relative to wherever they are mounted.
+    """Return the routes that take payments with `pay`, relative to their mount.
 
     `name` begins the routes' names. Hooks and store may be sync or async. Give the application
     `lifespan=pay.lifespan` (or write `async with pay.lifespan():` in your own).
@@ -48,7 +48,7 @@ def create_routes(pay: Site, name: str = "aplus") -> list[Route]:
 
 
 def make_view(site: Site, route: PaymentRoute) -> Callable[[Request], Awaitable[Response]]:
-    """Make the endpoint of one route."""
+    """Return the endpoint of one route."""
 
     async def view(request: Request) -> Response:
         parameter = request.path_params.get(route.parameter or "", "")

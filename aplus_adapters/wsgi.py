@@ -39,12 +39,12 @@ class AplusMiddleware:
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         """Serve one request."""
-        # PEP 3333: the bytes of the path, each as one character; SCRIPT_NAME is no part of it.
+        # PEP 3333: each byte of the path is one character; SCRIPT_NAME is not part of it.
         path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
-        found = find_route(self._site.routes, path, self._prefix)
-        if found is None:
+        match = find_route(self._site.routes, path, self._prefix)
+        if match is None:
             return self._app(environ, start_response)
-        route, parameter = found
+        route, parameter = match
         request = HttpRequest(
             method=environ["REQUEST_METHOD"],
             path=environ.get("SCRIPT_NAME", "") + path,
@@ -70,10 +70,10 @@ def _headers(environ: Environ) -> Iterator[tuple[str, str]]:
 
 
 def _body(environ: Environ) -> bytes:
-    """Read the raw bytes, at most one more than is allowed; none if the sender breaks off."""
+    """Return the raw bytes, at most MAX_BODY + 1; none if the sender breaks off."""
     try:
         return _read(environ)
-    except Exception:  # whatever the server has for it
+    except Exception:  # each server has its own error for a lost sender
         return b""
 
 
@@ -81,10 +81,10 @@ def _read(environ: Environ) -> bytes:
     length = environ.get("CONTENT_LENGTH") or "0"
     stream = environ["wsgi.input"]
     if environ.get("wsgi.input_terminated"):  # chunked: the server ends the stream itself
-        found: bytes = stream.read(MAX_BODY + 1)
-        return found
+        chunks: bytes = stream.read(MAX_BODY + 1)
+        return chunks
     if not (length.isascii() and length.isdigit()):
         return b""
-    wanted = min(int(length), MAX_BODY + 1) if len(length) < 19 else MAX_BODY + 1
-    body: bytes = stream.read(wanted)
+    size = min(int(length), MAX_BODY + 1) if len(length) < 19 else MAX_BODY + 1
+    body: bytes = stream.read(size)
     return body

@@ -35,11 +35,11 @@ __all__ = ["load_shop", "reconcile_command", "schema_command", "show_command"]
 T = TypeVar("T")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?")
 _SECONDS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
-_TELL_EVERY = 1.0  # seconds between two lines of progress
+_PRINT_EVERY = 1.0  # seconds between two lines of progress
 
 
 def duration(text: str) -> float:
-    """Read a duration such as 10s, 500ms, 2m or 1h as seconds; a usage error for anything else."""
+    """Return the seconds of a duration such as 10s, 500ms, 2m or 1h; else raise a usage error."""
     match = _DURATION.fullmatch(text)
     if match is None:
         raise click.BadParameter(f"found {text!r}, expected a duration such as 10s, 2m or 1h")
@@ -54,10 +54,10 @@ def reconcile_command(
     find_pay: Callable[[], AplusPay],
     context_of: Callable[[click.Context], Callable[[], AbstractContextManager[Any]]] = _no_context,
 ) -> click.Command:
-    """Make the command that reconciles the payments of the shop that `find_pay` gives.
+    """Return the command that reconciles the payments of the shop that `find_pay` returns.
 
-    `context_of` is asked once, when the command begins; each round of each worker is done in a
-    context of its own that it gives, such as `app.app_context` of a Flask application.
+    `context_of` is called once, when the command begins. It returns a context manager factory,
+    such as `app.app_context` of Flask; each round of each worker runs in a new context.
     """
 
     @click.command("reconcile")
@@ -86,7 +86,7 @@ def show_command(
     find_pay: Callable[[], AplusPay],
     context_of: Callable[[click.Context], Callable[[], AbstractContextManager[Any]]] = _no_context,
 ) -> click.Command:
-    """Make the command that shows one payment's story; `context_of` as for reconcile."""
+    """Return the command that shows one payment's timeline; `context_of` as for reconcile."""
 
     @click.command("show")
     @click.argument("payment")
@@ -120,7 +120,7 @@ def schema_command(
     find_pay: Callable[[], AplusPay],
     context_of: Callable[[click.Context], Callable[[], AbstractContextManager[Any]]] = _no_context,
 ) -> click.Command:
-    """Make the command that makes the store's tables; `context_of` as for reconcile."""
+    """Return the command that makes the store's tables; `context_of` as for reconcile."""
 
     @click.command("schema")
     def command() -> None:
@@ -147,23 +147,23 @@ def _round(
     threads: int,
     context: Callable[[], AbstractContextManager[Any]],
 ) -> bool:
-    """Do one round by several workers; tell whether anything failed."""
+    """Do one round with several workers; return whether anything failed."""
     failed = False
 
     def work(number: int) -> ReconcileReport | None:
         try:
             with context():
-                done: ReconcileReport = drive(reconcile(pay.config, _Progress(number)))
+                report: ReconcileReport = drive(reconcile(pay.config, _Progress(number)))
         except AplusError as error:
             click.echo(f"worker {number}: {error}", err=True)
             return None
-        return done
+        return report
 
     with ThreadPoolExecutor(threads) as pool:
-        for number, done in enumerate(pool.map(work, range(1, threads + 1)), 1):
-            failed = failed or done is None or done.failed > 0
-            if done is not None:
-                click.echo(f"worker {number}: round done: {done}")
+        for number, report in enumerate(pool.map(work, range(1, threads + 1)), 1):
+            failed = failed or report is None or report.failed > 0
+            if report is not None:
+                click.echo(f"worker {number}: round done: {report}")
     return failed
 
 
@@ -171,17 +171,17 @@ class _Progress:
     """Prints the numbers so far, at most once a second."""
 
     def __init__(self, worker: int) -> None:
-        self._worker, self._told = worker, time.monotonic()
+        self._worker, self._printed_at = worker, time.monotonic()
 
     def __call__(self, done: ReconcileReport) -> None:
-        if time.monotonic() - self._told >= _TELL_EVERY:
-            self._told = time.monotonic()
+        if time.monotonic() - self._printed_at >= _PRINT_EVERY:
+            self._printed_at = time.monotonic()
             click.echo(f"worker {self._worker}: {done}")
 
 
 @contextmanager
 def _driver(pay: AplusPay) -> Iterator[Callable[[Flow[Any]], Any]]:
-    """Yield what runs flows: blocking, or on a loop in a thread if the shop has async hooks."""
+    """Yield a function that runs flows, on a loop in a thread if the shop has async hooks."""
     try:
         pay.prepare(awaiting=False)
     except ConfigurationError:
@@ -204,7 +204,7 @@ def _driver(pay: AplusPay) -> Iterator[Callable[[Flow[Any]], Any]]:
 
 @contextmanager
 def _stopping() -> Iterator[threading.Event]:
-    """Yield an event that SIGTERM and Ctrl-C set: the round that runs is finished first."""
+    """Yield an event that SIGTERM and Ctrl-C set, so that the running round is finished."""
     stop = threading.Event()
 
     def ask(_signal: int, _frame: FrameType | None) -> None:
@@ -212,12 +212,12 @@ def _stopping() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = [(one, signal.signal(one, ask)) for one in (signal.SIGTERM, signal.SIGINT)]
+    before = [(number, signal.signal(number, ask)) for number in (signal.SIGTERM, signal.SIGINT)]
     try:
         yield stop
     finally:
-        for one, handler in before:
-            signal.signal(one, handler)
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 def _time(moment: datetime) -> str:
@@ -227,7 +227,7 @@ def _time(moment: datetime) -> str:
 def load_shop(address: str) -> AplusPay:
     """Return the AplusPay (or what a function without arguments makes) at `module:name`.
 
-    Raises ConfigurationError that says what was found instead.
+    Raises ConfigurationError if there is none.
     """
     import importlib  # noqa: PLC0415  # only commands load a shop by its name
 
@@ -237,16 +237,16 @@ def load_shop(address: str) -> AplusPay:
     if not colon or not name:
         raise ConfigurationError(f"shop {address!r}: expected module:name, such as shop:pay")
     try:
-        found: Any = importlib.import_module(module_name)
+        shop: Any = importlib.import_module(module_name)
         for part in name.split("."):
-            found = getattr(found, part)
-        if inspect.isfunction(found):
-            found = found()
+            shop = getattr(shop, part)
+        if inspect.isfunction(shop):
+            shop = shop()
     except (ImportError, AttributeError, TypeError) as error:
         raise ConfigurationError(f"shop {address!r}: cannot be loaded: {error}") from error
-    if not isinstance(found, AplusPay):
+    if not isinstance(shop, AplusPay):
         raise ConfigurationError(
-            f"shop {address!r}: found {type(found).__name__}, expected an AplusPay or a function "
+            f"shop {address!r}: found {type(shop).__name__}, expected an AplusPay or a function "
             "that makes one"
         )
-    return found
+    return shop

@@ -57,7 +57,7 @@ class Demo:
 
     @contextmanager
     def running(self) -> Iterator[Demo]:
-        """Start both and end both."""
+        """Run the simulator and the shop inside the block."""
         with ExitStack() as stack:
             stack.callback(self._port.release)
             stack.enter_context(self.simulator)
@@ -66,7 +66,7 @@ class Demo:
             yield self
 
     def start_shop(self) -> None:
-        """Start the shop and wait until it answers; ConfigurationError with its log if not."""
+        """Start the shop and wait until it answers; else raise ConfigurationError with its log."""
         with self._log.open("ab") as log:
             self._shop = subprocess.Popen(  # noqa: S603  # our own example
                 [sys.executable, str(self.script)], env=self.environ, stdout=log, stderr=log
@@ -103,7 +103,7 @@ class Demo:
             return False
 
     def paid_attempts(self, order_ref: str) -> list[tuple[str, int, str]]:
-        """Read what the shop's database holds as paid: request id, minor units, currency."""
+        """Return the paid attempts in the shop's database: request id, minor units, currency."""
         connection = sqlite3.connect(self.database)
         try:
             return connection.execute(
@@ -117,9 +117,9 @@ class Demo:
 
 
 def pay_once(framework: str, say: Say) -> bool:
-    """Make one payment through the shop's pages; tell whether it is stored as paid exactly once.
+    """Make one payment through the shop's pages; return whether it is stored as paid exactly once.
 
-    `say` is given each step of the timeline: what, and its details.
+    `say` is called with the name and the details of each step.
     """
     with tempfile.TemporaryDirectory(prefix="aplus-demo-") as folder:
         demo = Demo(framework, Path(folder))
@@ -147,7 +147,7 @@ def _buy(demo: Demo, buyer: httpx.Client, say: Say) -> bool:
     say("acknowledgement", answered["outcome"])
     status = _json(buyer.get(f"/aplus/payments/{request_id}/status"))
     stored = demo.paid_attempts(order_ref)
-    books = [one for one in demo.simulator.orders() if one["referenceOrderId"] == order_ref]
+    books = [order for order in demo.simulator.orders() if order["referenceOrderId"] == order_ref]
     amount = payment["amount"]
     once = len(stored) == 1 and stored[0] == (request_id, int(amount["value"]), amount["currency"])
     if status["state"] == "paid" and once and len(books) == 1:
@@ -197,7 +197,7 @@ def _reserve(port: int) -> ReservedPort:
 
 
 def _example(name: str) -> Path:
-    """Find an example: beside the package in a clone, inside it when installed."""
+    """Return an example's path: beside the package in a clone, inside it when installed."""
     package = Path(__file__).parent.parent
     for path in (package / "examples" / name, package.parent / "examples" / name):
         if path.exists():

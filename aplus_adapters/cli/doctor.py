@@ -1,4 +1,4 @@
-"""Checking a configuration: what is wrong with it and how to mend it."""
+"""Check a configuration: what is wrong with it and how to correct it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TIMEOUT = 10.0
 
 @frozen
 class Check:
-    """One thing that was looked at: whether it is well, what was found, and how to mend it."""
+    """One check: whether it passed, what was found, and how to correct it."""
 
     name: str
     ok: bool
@@ -40,7 +40,7 @@ class Check:
 
 
 def examine(environ: Mapping[str, str] | None = None) -> Iterator[Check]:
-    """Look at the configuration in APLUS_* variables, one check after the other.
+    """Yield the checks of the configuration in APLUS_* variables, one after the other.
 
     The last ones ask the gateway about a payment that does not exist, which costs and changes
     nothing. Never raises for anything that is wrong with the configuration.
@@ -111,7 +111,7 @@ def _gateway(account: Account) -> Iterator[Check]:
 
 
 def _unverified(answer: Answer, error: AplusError) -> Check:
-    """Say what an answer claims that proves nothing: here it is a hint, not more."""
+    """Return the check for an answer whose signature failed; its content is only a hint."""
     try:
         result = InquiryResponse.decode(answer.body).result
     except AplusError:

@@ -37,12 +37,12 @@ class Faults:
         self._injected: list[Fault] = []
 
     def inject(self, wanted: list[dict[str, Any]]) -> None:
-        """Replace all faults; ValueError or TypeError for one that does not exist."""
-        made = [Fault(**one) for one in wanted]
-        for one in made:
-            if one.fault not in (*BEFORE, *AFTER):
-                raise ValueError(f"fault {one.fault!r}: expected one of {(*BEFORE, *AFTER)}")
-        self._injected = made
+        """Replace all faults; raise ValueError or TypeError for one that does not exist."""
+        faults = [Fault(**fields) for fields in wanted]
+        for fault in faults:
+            if fault.fault not in (*BEFORE, *AFTER):
+                raise ValueError(f"fault {fault.fault!r}: expected one of {(*BEFORE, *AFTER)}")
+        self._injected = faults
 
     def take(self, call: str) -> Fault | None:
         """Use up one occurrence of the first fault that fits the call."""

@@ -176,9 +176,9 @@ class Gateway:
         order = self._books.find(request.payment_request_id, request.payment_id)
         self._note(order, call)
         refund = self._books.refund(order, request.refund_request_id, request.refund_amount, now)
-        told = {name: refund[name] for name in ("refundId", "refundTime", "refundAmount")}
+        details = {name: refund[name] for name in ("refundId", "refundTime", "refundAmount")}
         ids = {"acquirerId": ACQUIRER_ID, "pspId": PSP_ID}
-        return _result("S", "SUCCESS", "success") | ids | told
+        return _result("S", "SUCCESS", "success") | ids | details
 
     def _note(self, order: Order, call: Call) -> None:
         self._books.note_request(order, call.name, call.body, call.headers["request-time"])
@@ -199,7 +199,7 @@ def payment_result(order: Order) -> dict[str, str]:
 
 
 def payment_details(order: Order) -> dict[str, Any]:
-    """Return what notification and inquiry tell of an order beside its result."""
+    """Return the fields of an order in notifications and inquiries, without its result."""
     content: dict[str, Any] = {
         "acquirerId": ACQUIRER_ID,
         "paymentRequestId": order.payment_request_id,
@@ -232,7 +232,7 @@ def payment_details(order: Order) -> dict[str, Any]:
 
 
 def encode(content: dict[str, Any]) -> bytes:
-    """Write an answer; with spaces, as nobody may rely on how the other side formats JSON."""
+    """Return an answer as JSON with spaces, because no reader may rely on the formatting."""
     return json.dumps(content, ensure_ascii=False).encode()
 
 

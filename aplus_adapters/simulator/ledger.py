@@ -1,4 +1,4 @@
-"""The simulator's books: every order, what was asked about it and what was told. Rules, no HTTP."""
+"""Keep the simulator's books: orders with their requests and notifications; rules, no HTTP."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Books:
         self._file.close()
 
     def pay(self, request: PayRequest, now: datetime) -> Order:
-        """Create the order, or give it again to a repeat with the same key parameters.
+        """Create the order, or return it for a repeat with the same key parameters.
 
         Source: the seed page, "paymentRequestId" and "paymentExpiryTime".
         """
@@ -142,7 +142,7 @@ class Books:
         return order
 
     def find(self, payment_request_id: str | None, payment_id: str | None) -> Order:
-        """Return an order by either id; ORDER_NOT_EXIST if there is none."""
+        """Return an order by either id; raise Refusal ORDER_NOT_EXIST if there is none."""
         order = self.orders.get(payment_request_id or "") or self.by_payment_id.get(
             payment_id or ""
         )
@@ -151,7 +151,7 @@ class Books:
         return order
 
     def finish(self, order: Order, state: OrderState, now: datetime) -> bool:
-        """Make an open order final and have it notified; tell whether it was open."""
+        """Make an open order final and plan its notification; return whether it was open."""
         if order.state is not OrderState.OPEN:
             return False
         order.state, order.final_at, order.next_notification = state, now, now
@@ -169,7 +169,7 @@ class Books:
     def refund(
         self, order: Order, refund_request_id: str, amount: Amount, now: datetime
     ) -> dict[str, Any]:
-        """Give back a part; the same refundRequestId again gives the same refund."""
+        """Refund a part; return the stored refund if its refundRequestId is known."""
         for refund in order.refunds:
             if refund["refundRequestId"] == refund_request_id:
                 if refund["refundAmount"] != amount.to_wire():
@@ -192,7 +192,7 @@ class Books:
         return refund
 
     def note_request(self, order: Order, call: str, body: bytes, time: str) -> None:
-        """Write down that a call about the order arrived."""
+        """Store that a call about the order arrived."""
         order.requests.append(
             {"call": call, "bodySha256": hashlib.sha256(body).hexdigest(), "requestTime": time}
         )

@@ -74,7 +74,7 @@ class Notifier:
         self._books.save(order)
 
     async def send(self, order: Order, form: str, now: datetime) -> tuple[int, str, bytes]:
-        """Send one notification in a given form; give HTTP status, outcome and the shop's body."""
+        """Send one notification in a form; return HTTP status, outcome and the shop's body."""
         url = order.request["paymentNotifyUrl"]
         path = urlsplit(url).path or "/"
         content: dict[str, Any] = {"paymentResult": payment_result(order), **payment_details(order)}
@@ -109,7 +109,7 @@ class Notifier:
         return status, outcome, answer
 
     def _judge(self, path: str, response: httpx.Response) -> str:
-        """Say whether an answer is an acknowledgement: 200, signed by the client, result S."""
+        """Return `acknowledged` for a 200 signed by the client with result S, else the reason."""
         if response.status_code != httpx.codes.OK:
             return f"HTTP {response.status_code}"
         time = response.headers.get("response-time", "")

@@ -41,7 +41,7 @@ class SimulatorProcess:
         self.address = ""
 
     def start(self) -> Self:
-        """Start it, on the same port as before; ConfigurationError if it does not get ready."""
+        """Start it on the same port as before; raise ConfigurationError if that fails."""
         if self._port is None:
             self._port = ReservedPort(self._wanted_port)
         command = [sys.executable, "-m", "aplus_adapters.cli", "simulator", "--json"]
@@ -103,7 +103,7 @@ class SimulatorProcess:
         return found
 
     def notify(self, payment_request_id: str, form: str) -> dict[str, Any]:
-        """Send a notification now; give the shop's `status`, the `outcome` and its `body`.
+        """Send a notification now; return the shop's `status`, the `outcome` and its `body`.
 
         `form` is true, forged, altered, unsigned, other_amount or other_path.
         """

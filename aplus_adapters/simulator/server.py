@@ -173,8 +173,8 @@ class Simulator:
         if order is None or form not in FORMS:
             return JSONResponse({"error": f"expected a known id and one of {FORMS}"}, 404)
         status, outcome, body = await self.notifier.send(order, form, _now())
-        told = {"status": status, "outcome": outcome, "body": body.decode(errors="replace")}
-        return JSONResponse(told)
+        report = {"status": status, "outcome": outcome, "body": body.decode(errors="replace")}
+        return JSONResponse(report)
 
     async def _order_faults(self, request: Request) -> Response:
         try:
@@ -255,7 +255,7 @@ def serve(
 
 
 def _was_not_ordered(record: logging.LogRecord) -> bool:
-    """Keep what breaks by itself in the log, and connections that were cut on purpose out of it."""
+    """Return whether to log a record: not if a fault cut the connection on purpose."""
     return not (record.exc_info and isinstance(record.exc_info[1], ConnectionResetError))
 
 

@@ -1,4 +1,4 @@
-"""A shop to prove an adapter with, and a blocking client that reaches it without a server."""
+"""Provide a shop to test an adapter with, and a blocking client that needs no server."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _TIMEOUT = 30.0  # seconds
 
 
 class RecordingShop:
-    """Sells every order but "missing"; notes what it is told in the payments' own transaction."""
+    """Sells every order but "missing"; stores each change in the payment's transaction."""
 
     def load_order(self, details: LoadOrderDetails) -> OrderToPay | None:
         """Return the order; "broken" is a bug of the shop."""
@@ -53,20 +53,20 @@ class RecordingShop:
         return OrderToPay(amount=Amount.parse("42.00", "USD"), description="2 tickets <b>&")
 
     def payment_changed(self, details: PaymentDetails) -> None:
-        """Note the attempt's end."""
+        """Store the attempt's final state."""
         attempt = details.attempt
         details.connection.exec_driver_sql(
             "INSERT INTO changes VALUES (?, ?)", (attempt.order_ref, attempt.state.value)
         )
 
     def payment_conflict(self, details: ConflictDetails) -> None:
-        """Be told."""
+        """Ignore the conflict."""
 
 
 def make_pay(
     database: Path | str, account: Account, hooks: Any | None = None, **options: Any
 ) -> AplusPay:
-    """Make the noting shop over a SQLite file, which may be there already."""
+    """Return the recording shop over a SQLite file, which may exist already."""
     store = SQLStore(f"sqlite:///{database}")
     with store.engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS changes (ref TEXT, state TEXT)")
@@ -81,7 +81,7 @@ def make_pay(
 
 
 class AsgiClient:
-    """A blocking face of an async HTTP client, whose loop runs in a thread."""
+    """A blocking client around an async one, whose event loop runs in a thread."""
 
     def __init__(self, app: Any, address: str, root_path: str = "") -> None:
         self.loop = asyncio.new_event_loop()
@@ -147,7 +147,7 @@ def reach(
 
 
 class ServedShop:
-    """What the adapter contract needs of a noting shop that is served.
+    """A served recording shop, as the adapter contract needs it.
 
     `client` reaches it, `database` is its SQLite file, `alipayplus` signs what Alipay+ would send,
     `simulator` is where it pays. `form` names the way of serving.
@@ -176,7 +176,7 @@ class ServedShop:
         return not self.is_async and isinstance(self.client._transport, httpx.WSGITransport)  # noqa: SLF001
 
     def pay(self, order_ref: str) -> dict[str, Any]:
-        """Start paying an order by JSON; give the answer."""
+        """Start paying an order by JSON; return the answer."""
         response = self.client.post("/aplus/pay", json={"order_ref": order_ref}, headers=JSON)
         assert response.status_code == 200, response.text
         found: dict[str, Any] = response.json()
@@ -189,7 +189,7 @@ class ServedShop:
         return attempt
 
     def changes(self, order_ref: str) -> list[str]:
-        """Return what the shop was told of an order."""
+        """Return the states of an order that the shop was told."""
         connection = sqlite3.connect(self.database)
         try:
             query = "SELECT state FROM changes WHERE ref = ?"

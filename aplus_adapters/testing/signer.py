@@ -1,4 +1,4 @@
-"""Alipay+'s part in a shop's own tests: signing notifications, checking acknowledgements."""
+"""Sign notifications as Alipay+ and check acknowledgements, for a shop's own tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the endpoints of one shop share."""
+"""Hold what the endpoints of one shop share, and warn once about a wrong mount or lifespan."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("aplus_adapters")
 
-_MOUNTS = 8  # of one shop in one process: paths come from requests too, and must not add up
+_MAX_MOUNTS = 8  # for one process: strangers choose paths, and must not fill the memory
 
 __all__ = ["WebContext", "visitor_of"]
 
 
 @frozen(kw_only=True)
 class WebContext:
-    """The flows' config, the shop's name and design of the page, which optional hooks there are.
+    """The flows' config, the shop's name and page design, and its optional hooks.
 
     `trusted_origins` are the other sites whose pages may post, such as `https://shop.example`.
     """
@@ -40,12 +40,12 @@ class WebContext:
     def compare_mount(self, seen: str) -> None:
         """Log one warning per mount if the notification route is not where the notify URL says.
 
-        `seen` is the path of that route as this process sees it: at start where the adapter knows
-        it, otherwise at the first request. A proxy may have put something before it or taken it
-        away, so that one of both paths has to end in the other. The signed path is the configured
-        one all the same: a request does not know it (design, section 7).
+        `seen` is the path of that route as this process sees it: at start if the adapter knows it,
+        otherwise at the first request. A proxy may add or remove a prefix, so one of both paths
+        must end in the other. Only the configured path is ever signed, because a request does not
+        show the path that Alipay+ called (design, section 7).
         """
-        if seen in self._compared or len(self._compared) >= _MOUNTS:
+        if seen in self._compared or len(self._compared) >= _MAX_MOUNTS:
             return
         self._compared.add(seen)
         signed = [account.signed_path for account in self.config.accounts.values()]
@@ -59,12 +59,12 @@ class WebContext:
             )
 
     def note_lifespan(self) -> None:
-        """Note that the application's end will be heard of."""
+        """Note that the application passes its lifespan on."""
         self._lifespan.add("noted")
 
     def check_lifespan(self, request: HttpRequest) -> None:
-        """Log one warning if an ASGI application asks us without having given us its lifespan."""
-        if self._lifespan or not request.can_stream:  # which every ASGI application can
+        """Log one warning if an ASGI application sends a request without its lifespan before."""
+        if self._lifespan or not request.can_stream:  # WSGI has no lifespan
             return
         self._lifespan.add("missed")
         log.warning(
@@ -81,7 +81,7 @@ class WebContext:
 
 
 def visitor_of(request: HttpRequest) -> Visitor:
-    """Return who asks."""
+    """Return the visitor who sent a request."""
     return Visitor(
         user_agent=request.header("user-agent"),
         client_ip=request.client_ip or None,  # empty behind a Unix socket

@@ -1,4 +1,4 @@
-"""The endpoints: what each address answers. Flows, so that one logic serves WSGI and ASGI."""
+"""Answer each address. Endpoints are flows, so that one logic serves WSGI and ASGI."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def respond(
         response = problem(request, error.status, "notification refused")
     except UnknownOrder as error:
         response = problem(request, 404, str(error))
-    except OrderChanged:  # which is logged where it is found, for the operator
+    except OrderChanged:  # already logged for the operator
         response = problem(request, 409, "this order has changed since it was paid; ask the shop")
     except TooManyAttempts as error:
         log.warning("%s: %s", route.name, error)
@@ -87,7 +87,7 @@ def respond(
 
 
 def _refuse(context: WebContext, route: Route, request: HttpRequest) -> HttpResponse | None:
-    """Refuse what no endpoint may see: wrong methods, foreign pages, bodies that are not whole."""
+    """Return a refusal for a wrong method, a foreign page or an incomplete body, else None."""
     context.check_lifespan(request)
     allow = ("Allow", ", ".join((*route.methods, "OPTIONS")))
     if request.method == "OPTIONS":
@@ -108,7 +108,7 @@ def _refuse_body(request: HttpRequest) -> HttpResponse | None:
     if len(request.body) > MAX_BODY:
         return problem(request, 413, f"the body is larger than {MAX_BODY} bytes")
     is_chunked = request.header("transfer-encoding") is not None
-    # Longer than any int that is worth reading: it is not whole either.
+    # A length of 19 digits or more is never whole, and not worth converting to an int.
     is_whole = len(length) < 19 and len(request.body) >= int(length)
     if is_whole and (request.body or not is_chunked):
         return None
@@ -173,7 +173,7 @@ def _payment(context: WebContext, request: HttpRequest, parameter: str) -> Flow[
 
 
 def _rendering(details: RenderDetails) -> Flow[Rendering | None]:
-    """Return the shop's own rendering; where its code fails, the buyer still sees the code."""
+    """Return the shop's rendering; None if its hook fails, so that the buyer sees the page."""
     try:
         rendering = yield from call_hook("render_order_code", details)
     except HookError as error:
@@ -252,7 +252,7 @@ class _EventStream:
 
 
 def _notify(context: WebContext, request: HttpRequest, _parameter: str) -> Flow[HttpResponse]:
-    """Take in a notification; whoever did not authenticate gets a short unsigned 4xx."""
+    """Record a notification; answer a short unsigned 4xx if it is not authentic."""
     if request.media_type != _JSON:
         return problem(request, 415, f"expected {_JSON}")
     reply = yield from receive(context.config, request.headers, request.body)
@@ -317,7 +317,7 @@ def _refusal(
 
 
 def _order_ref(request: HttpRequest) -> str | HttpResponse:
-    """Read the one field that a browser may decide; the amount is never read from it."""
+    """Return the order's reference, the only field that a browser decides; never an amount."""
     found: object
     try:
         if request.media_type == _JSON:

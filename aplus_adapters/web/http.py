@@ -1,4 +1,4 @@
-"""Requests and responses without a framework: what adapters translate from and to."""
+"""Define requests and responses without a framework; adapters translate from and to them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class HttpRequest:
 
     `path` is the whole path as far as this process knows it, mounts included. `headers` are all
     pairs in their order, `body` the raw bytes, at most MAX_BODY + 1 of them. `native` is the
-    framework's own request, for the shop's hooks. `can_stream` tells whether an answer may come in
+    framework's own request, for the shop's hooks. `can_stream` is whether an answer may come in
     pieces over time.
     """
 
@@ -69,10 +69,10 @@ class HttpRequest:
 
 @frozen(kw_only=True)
 class HttpResponse:
-    """What is sent back, byte for byte.
+    """One response, byte for byte.
 
-    Where `next_chunk` is given, what its flows give follows the body, each as soon as it is there,
-    until one gives nothing; only a request that `can_stream` is answered so.
+    If `next_chunk` is set, its flows return the chunks that follow the body; an empty chunk ends
+    the response. Only a request that `can_stream` is answered with it.
     """
 
     status: int
@@ -84,7 +84,7 @@ class HttpResponse:
 def json_response(
     status: int, content: Mapping[str, Any], content_type: str = "application/json"
 ) -> HttpResponse:
-    """Make a JSON response that nothing may cache."""
+    """Return a JSON response that nothing may cache."""
     return HttpResponse(
         status=status,
         headers=(("Content-Type", content_type), _NO_STORE, _NOSNIFF),
@@ -93,21 +93,21 @@ def json_response(
 
 
 def to_json(content: Mapping[str, Any]) -> bytes:
-    """Write JSON on one line, in UTF-8."""
+    """Return JSON on one line, in UTF-8."""
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def problem(
     request: HttpRequest, status: int, title: str, *headers: tuple[str, str]
 ) -> HttpResponse:
-    """Make a short error response: problem+json (RFC 9457) or one line of text."""
+    """Return a short error response: problem+json (RFC 9457) or one line of text."""
     if request.wants_json:
-        made = json_response(
+        plain = json_response(
             status,
             {"type": "about:blank", "title": title, "status": status},
             "application/problem+json",
         )
-        return HttpResponse(status=status, headers=(*made.headers, *headers), body=made.body)
+        return HttpResponse(status=status, headers=(*plain.headers, *headers), body=plain.body)
     return HttpResponse(
         status=status,
         headers=(("Content-Type", "text/plain; charset=utf-8"), _NO_STORE, _NOSNIFF, *headers),
@@ -121,19 +121,19 @@ def decode_headers(raw: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str],
 
 
 async def collect(chunks: AsyncIterable[bytes]) -> bytes:
-    """Join the chunks of a body, at most one more than MAX_BODY needs: nothing decodes them.
+    """Return the joined chunks of a body; stop reading once they exceed MAX_BODY.
 
-    A body that does not arrive in 10 s (a sender that trickles, or a middleware that consumed it
-    and left nothing to wait for) gives no byte, nor does one whose sender breaks off (OSError).
+    Returns no byte if the sender breaks off (OSError) or the body does not arrive in 10 s, as one
+    that a middleware has consumed.
     """
-    found, size = [], 0
+    received, size = [], 0
     try:
         async with asyncio.timeout(_BODY_TIMEOUT):
             async for chunk in chunks:
-                found.append(chunk)
+                received.append(chunk)
                 size += len(chunk)
                 if size > MAX_BODY:
                     break
     except OSError:  # TimeoutError is one
         return b""
-    return b"".join(found)
+    return b"".join(received)

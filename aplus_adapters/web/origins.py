@@ -1,4 +1,4 @@
-"""Who makes a browser post: the shop's own pages and sites that it trusts, nobody else."""
+"""Refuse posts that a page of a foreign site makes a browser send."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def is_foreign(
 ) -> bool:
     """Return whether a page of a site that the shop does not trust makes a browser post.
 
-    Every browser says so of its own accord, so that no token is needed: by Fetch Metadata
-    (W3C), or where that is missing (old browsers, plain http) by Origin. Who is no browser
-    (Alipay+, a till) says neither. A GET changes nothing and may come from anywhere.
+    No token is needed, because every browser names the site: in Fetch Metadata (W3C), or in Origin
+    where that is missing (old browsers, plain http). A client that is no browser (Alipay+, a till)
+    sends neither. A GET changes nothing and may come from anywhere.
     """
     site = request.header("sec-fetch-site")
     origin = request.header("origin")
@@ -48,10 +48,9 @@ def is_foreign(
 def _is_own(origin: str, request: HttpRequest, own_addresses: Collection[str]) -> bool:
     """Return whether an Origin is a page of the host that was asked.
 
-    Proxies may change Host: what they pass on about it counts too, as no page of another site
-    can set these headers, and so does the notify URL, the shop's public address. Ports do not
-    count, as proxies drop them and cookies do not know them; neither does the scheme, which
-    this process cannot know behind TLS.
+    Proxies may change Host, so their forwarding headers count too: no page of another site can set
+    them. The notify URL counts as the shop's public address. Ports are ignored, because proxies
+    drop them and cookies ignore them. The scheme is ignored, because a proxy may end TLS.
     """
     if not origin.startswith(("https://", "http://")):
         return False
@@ -62,7 +61,7 @@ def _is_own(origin: str, request: HttpRequest, own_addresses: Collection[str]) -
 
 
 def _hosts_of(request: HttpRequest) -> Iterator[str]:
-    """Return what the browser asked for, by each header that may say it."""
+    """Yield the host that was asked for, from each header that may name it."""
     yield request.header("host") or ""
     yield from (request.header("x-forwarded-host") or "").split(",")
     for part in re.split("[;,]", request.header("forwarded") or ""):
@@ -80,7 +79,7 @@ def _host(address: str) -> str:
 
 
 def check_origins(origins: object) -> None:
-    """Raise ConfigurationError for what no browser sends as Origin (RFC 6454, 6.2).
+    """Raise ConfigurationError if a browser never sends one of these origins (RFC 6454, 6.2).
 
     Pages of an app have a scheme of their own, such as capacitor. A default port is never sent, and
     files are sent as "null", which any page can be.
@@ -88,8 +87,10 @@ def check_origins(origins: object) -> None:
     legal = r"(?!file:)[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
     default_port = re.compile("http:.*:80|https:.*:443")
     if not isinstance(origins, list | tuple | set | frozenset) or not all(
-        isinstance(one, str) and re.fullmatch(legal, one) and not default_port.fullmatch(one)
-        for one in origins
+        isinstance(origin, str)
+        and re.fullmatch(legal, origin)
+        and not default_port.fullmatch(origin)
+        for origin in origins
     ):
         raise ConfigurationError(
             f"AplusPay trusted_origins: found {str(origins)[:100]}, expected a list of scheme and "

@@ -1,4 +1,4 @@
-"""The page that shows an order code to a buyer: one view in, one HTML document out."""
+"""Render the page that shows an order code to a buyer: one view, one HTML document."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class PageDesign:
     _merged: Mapping[str, Mapping[str, str]] = field(init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
-        """Refuse now what would fail at the first payment."""
+        """Raise ConfigurationError now for a design that would fail at the first payment."""
         try:
             if self.logo is not None:
                 check_logo(self.logo)
@@ -145,7 +145,7 @@ def explain_failure(reason: Reason, accept_language: str | None, design: PageDes
 def _values(
     view: PageView, language: str, design: PageDesign, events_url: str
 ) -> dict[str, object]:
-    """Return all that a template may use."""
+    """Return the values that a template may use."""
     texts = design.all_texts[language]
     paid = view.state is PageState.PAID
     shows_code = view.state is PageState.WAITING and _time_left(view) != 0
@@ -205,7 +205,7 @@ def asset(name: str, design: PageDesign = _OURS) -> tuple[bytes, str]:
 
 
 def _try(design: PageDesign) -> None:
-    """Render an example of every state, so that what fails fails at start-up."""
+    """Render an example of every state, so that a broken template fails at start-up."""
     now = datetime(2026, 1, 1, tzinfo=UTC)
     for state in PageState:
         example = PageView(

@@ -1,4 +1,4 @@
-"""The order code as a QR picture that scans on any page, light or dark."""
+"""Draw the order code as a QR picture that scans on a light or dark page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def render_qr_svg(text: str, *, label: str = "QR code", logo: str | None = None)
     `data:image/...` address; it is embedded as a picture, so that nothing in it can run. Error
     correction is H with a logo and at least Q without (protocol, "The page with the code").
 
-    Raises InvalidValue if the text is empty, too long for a QR code or the logo is neither of both,
+    Raises InvalidValue if the text is empty or too long for a QR code, or if the logo is neither;
     ConfigurationError if segno is not installed.
     """
     try:
@@ -32,7 +32,7 @@ def render_qr_svg(text: str, *, label: str = "QR code", logo: str | None = None)
     if not text:
         raise InvalidValue("order code: found no text, expected what the QR code shall say")
     try:
-        # Never make(): it gives a Micro QR for short digits, which wallets do not read.
+        # Never make(): it returns a Micro QR for short digits, which wallets do not read.
         code = segno.make_qr(text, error="h" if logo else "q")
     except ValueError as error:  # segno's own errors are ValueErrors and may quote the text
         raise InvalidValue(

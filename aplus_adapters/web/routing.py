@@ -1,4 +1,4 @@
-"""Which addresses there are below a mount, and what an adapter needs of whoever answers them."""
+"""Define the addresses below a mount, and the `Site` that adapters mount."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ __all__ = [
 ]
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-"""What a router has to let through to each address, so that wrong methods are answered alike."""
+"""The methods that a router must pass on, so that every adapter answers a wrong one alike."""
 
 
 @frozen(kw_only=True)
 class Route:
     """One address below the mount; `{name}` in `path` is a parameter of one segment.
 
-    `is_private` tells that it is about somebody's payment, so that the shop's own log-in may stand
-    before it; Alipay+ cannot log in, and the page's style is nobody's.
+    `is_private` is whether it shows or changes somebody's payment, so that the shop may ask for a
+    log-in. Alipay+ cannot log in, and the page's style belongs to nobody.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Route:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Return the methods that it answers; OPTIONS is answered everywhere."""
+        """Return the methods that the route answers; every route also answers OPTIONS."""
         return ("GET", "HEAD") if self.method == "GET" else (self.method,)
 
     @property
@@ -53,23 +53,23 @@ class Route:
 
 
 class Site(Protocol):
-    """A set of addresses that answers requests: what every adapter mounts. `AplusPay` is one."""
+    """A set of addresses that answers requests; every adapter mounts one. `AplusPay` is one."""
 
     @property
     def routes(self) -> Sequence[Route]:
-        """Return every address that is to be mounted."""
+        """Return every address to mount."""
         ...
 
     def prepare(self, *, awaiting: bool) -> None:
-        """Get ready to answer; ConfigurationError if something async cannot be awaited."""
+        """Prepare to answer; raise ConfigurationError if a hook is async and cannot be awaited."""
         ...
 
     def note_mount(self, prefix: str) -> None:
-        """Take note of the prefix below which the routes are mounted, as far as it is known."""
+        """Note the prefix below which the routes are mounted, if the adapter knows it."""
         ...
 
     def note_lifespan(self) -> None:
-        """Take note that the application's end will be heard of, by `aclose`."""
+        """Note that `aclose` will be called when the application ends."""
         ...
 
     def handle(self, route: Route, request: HttpRequest, parameter: str = "") -> HttpResponse:
@@ -79,15 +79,15 @@ class Site(Protocol):
     async def handle_async(
         self, route: Route, request: HttpRequest, parameter: str = ""
     ) -> HttpResponse:
-        """Answer a request, awaiting."""
+        """Answer a request without blocking the event loop."""
         ...
 
     def stream(self, next_chunk: Callable[[], Flow[bytes]]) -> AsyncIterator[bytes]:
-        """Yield what follows the body of a response that has a `next_chunk`."""
+        """Yield the chunks that follow the body of a response with a `next_chunk`."""
         ...
 
     async def aclose(self) -> None:
-        """Close what answering has opened."""
+        """Close the connections that answering has opened."""
         ...
 
 
@@ -122,7 +122,7 @@ def mounted_twice(where: str) -> str:
 def find_route(routes: Sequence[Route], path: str, prefix: str = "") -> tuple[Route, str] | None:
     """Return the route of a path and the value of its parameter, None if none below `prefix` fits.
 
-    For adapters without a router; `path` is decoded, `prefix` with or without slashes around it.
+    For adapters without a router. `path` is decoded; `prefix` may have slashes around it or none.
     """
     mount = f"/{prefix.strip('/')}".rstrip("/")
     if not path.startswith(f"{mount}/"):

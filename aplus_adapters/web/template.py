@@ -1,4 +1,4 @@
-"""The page's template, ours or the shop's, compiled once, and the files beside it."""
+"""Compile the page's template, ours or the shop's, once; read the files beside it."""
 
 from __future__ import annotations
 
@@ -66,15 +66,15 @@ def _compiled(own: str | None) -> Template:
 
 
 def _check_blocks(environment: Environment, own: str) -> None:
-    """Raise LookupError for a block that would never be shown: the page has none of its name."""
+    """Raise LookupError for a block that is never shown, because the page has none so named."""
     from jinja2 import nodes  # noqa: PLC0415  # an extra
 
     tree = environment.parse(own)
     ours = list(environment.get_template("page.html").blocks)
-    named = {node.name for node in tree.body if isinstance(node, nodes.Block)}
-    strange = ", ".join(sorted(named.difference(ours)))
-    if strange and tree.find(nodes.Extends):
-        raise LookupError(f"found the block {strange}, expected {', '.join(ours)}")
+    defined = {node.name for node in tree.body if isinstance(node, nodes.Block)}
+    unknown = ", ".join(sorted(defined.difference(ours)))
+    if unknown and tree.find(nodes.Extends):
+        raise LookupError(f"found the block {unknown}, expected {', '.join(ours)}")
 
 
 def _failure(error: Exception) -> ConfigurationError:

@@ -1,4 +1,4 @@
-"""What a visitor is told about an attempt: as a page and as JSON, from the same view."""
+"""Build the one view of an attempt that a visitor sees as a page and as JSON."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PageState(StrEnum):
 
     @property
     def is_over(self) -> bool:
-        """Return whether the page need not ask any more."""
+        """Return whether the page can stop asking for the status."""
         return self not in (PageState.WAITING, PageState.RETRYING, PageState.CHECKING)
 
 
@@ -77,15 +77,15 @@ _PAYABLE_ANEW = (
     PageState.RETURNED,
     PageState.REFUNDED,
 )
-_CLOCKS_AGREE = timedelta(seconds=5)  # by which clocks of several machines may differ
+_CLOCKS_AGREE = timedelta(seconds=5)  # the clocks of several machines may differ so much
 _CLOSED_BY_TIME = ("ORDER_IS_CLOSED", ORDER_NOT_EXIST)
 
 
 def page_state(attempt: Attempt, now: datetime) -> PageState:
     """Return what to show; `now` is aware. An expired attempt's code is never shown.
 
-    Neither is that of an attempt which was changed in the future: then this machine's clock is
-    behind those of others, and does not know when the code expires.
+    The code of an attempt that was changed in the future is not shown either: this machine's clock
+    is behind the others, and does not know when the code expires.
     """
     expired = now >= attempt.expires_at or attempt.changed_at - now > _CLOCKS_AGREE
     if attempt.disputed is not None:
@@ -165,5 +165,5 @@ def status_json(view: PageView, attempt: Attempt, message: str | None) -> dict[s
 
 
 def _return_url(attempt: Attempt, url: str | None) -> str | None:
-    """Return the shop's own address to go back to; not the page itself."""
+    """Return the shop's address to go back to; None if it is the page itself."""
     return None if url is None or url.endswith(f"/{attempt.payment_request_id}") else url
