@@ -82,7 +82,7 @@ def test_accounts_need_distinct_client_ids(account):
         ["https://shop.example\n"],
         [None],
     ],
-    ids=repr,
+    ids=lambda origins: repr(origins).replace("\\", ""),  # pytest finds no test by a backslash
 )
 def test_an_origin_that_no_browser_sends_is_refused(account, origins):
     with pytest.raises(ConfigurationError, match=r"trusted_origins.*such as \['https://shop"):
