@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 import aplus_adapters as aplus
+from aplus_adapters import messages
 
 PADDING, HASH = padding.PKCS1v15(), hashes.SHA256()
 PAYMENTS = 20_000
@@ -230,13 +231,13 @@ def pay_request(number):
 def pay_by_us(client, request_id):
     """Pay through the library; give the code."""
     amount = aplus.Amount("USD", 4200)
-    order = aplus.Order(
+    order = messages.Order(
         reference_order_id="A-1001",
         order_description="2 tickets",
         order_amount=amount,
-        env=aplus.Env(terminal_type="WEB", user_agent="Mozilla/5.0"),
+        env=messages.Env(terminal_type="WEB", user_agent="Mozilla/5.0"),
     )
-    request = aplus.PayRequest(
+    request = messages.PayRequest(
         order=order,
         payment_request_id=request_id,
         payment_amount=amount,

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 
 import aplus_adapters as aplus
+from aplus_adapters import messages
 from aplus_adapters.protocol import signing
 
 OURS, THEIRS = aplus.PrivateKey.generate(), aplus.PrivateKey.generate()
@@ -59,7 +60,7 @@ def sign_bare():
 def full_request():
     """Build a pay request with nearly every field that there is."""
     amount = aplus.Amount("JPY", 4200)
-    address = aplus.Address(
+    address = messages.Address(
         region="JP",
         state="13",
         city="Tokyo",
@@ -67,9 +68,9 @@ def full_request():
         address2="Chiyoda",
         zip_code="100-0001",
     )
-    person = aplus.UserName(first_name="Ada", last_name="Lovelace", full_name="Ada Lovelace")
-    return aplus.PayRequest(
-        order=aplus.Order(
+    person = messages.UserName(first_name="Ada", last_name="Lovelace", full_name="Ada Lovelace")
+    return messages.PayRequest(
+        order=messages.Order(
             reference_order_id="A-1001",
             order_description="2 tickets",
             order_amount=amount,
@@ -78,7 +79,7 @@ def full_request():
                 merchant_name="Harbour Cinema",
                 merchant_mcc="7832",
                 merchant_address=address,
-                store=aplus.Store(
+                store=messages.Store(
                     reference_store_id="S-1",
                     store_name="Box Office",
                     store_mcc="7832",
@@ -97,7 +98,9 @@ def full_request():
             buyer=aplus.Buyer(
                 reference_buyer_id="B-1", buyer_name=person, buyer_email="a@example.org"
             ),
-            env=aplus.Env(terminal_type="WEB", user_agent="Mozilla/5.0", client_ip="203.0.113.9"),
+            env=messages.Env(
+                terminal_type="WEB", user_agent="Mozilla/5.0", client_ip="203.0.113.9"
+            ),
         ),
         payment_request_id="pay-01J9Z6",
         payment_amount=amount,
@@ -142,7 +145,10 @@ PAIRS = [
     ),
     (
         "import with the core in use: for information",
-        fresh("from aplus_adapters import Account, PayRequest, verify_notification"),
+        fresh(
+            "from aplus_adapters import Account, verify_notification\n"
+            "from aplus_adapters.messages import PayRequest"
+        ),
         fresh("import attrs; from cryptography.hazmat.primitives.asymmetric import padding, rsa; "
               "from cryptography.hazmat.primitives import hashes, serialization"),
         1,

@@ -100,9 +100,12 @@ class Side:
             )
         )
         later = NOW + timedelta(days=400)
-        assert self.store.schedule(number, attempt.next_call_at, later)
+        assert self.store.claim(number, attempt.claim, later)
         said = an_observation(
-            Outcome.CODE_ISSUED, order_code=OrderCode(text="281"), next_call_at=later
+            Outcome.CODE_ISSUED,
+            order_code=OrderCode(text="281"),
+            next_call_at=later,
+            claim=attempt.claim + 1,
         )
         self.store.record(number, said, nothing)
 

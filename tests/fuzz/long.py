@@ -32,7 +32,7 @@ def fuzz(name, executions):
     with tempfile.TemporaryDirectory() as corpus:
         for number, seed in enumerate(SEEDS[name]):
             (Path(corpus) / str(number)).write_bytes(seed)
-        atheris.PaymentConfig(
+        atheris.Setup(
             [sys.argv[0], f"-runs={executions}", "-max_len=2000", "-timeout=20", "-rss_limit_mb=2048",
              "-print_final_stats=1", corpus],
             TARGETS[name],
