@@ -238,7 +238,7 @@ class AplusPay:
 
     def prepare(self, *, awaiting: bool) -> None:
         """Create the performer; raise ConfigurationError if something async cannot be awaited."""
-        _ = self.async_performer if awaiting else self.performer
+        self._runner.prepare(awaiting=awaiting)
 
     def note_mount(self, prefix: str) -> None:
         """Compare the prefix of the routes with the notify URL; log a difference."""

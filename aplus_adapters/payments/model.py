@@ -281,9 +281,9 @@ class Conflict:
     key: str = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        said = self.observation
-        about = said.payment_id if isinstance(said, Observation) else said.refund_request_id
-        parts = (self.attempt.payment_request_id, said.outcome, said.amount, about)
+        seen = self.observation
+        about = seen.payment_id if isinstance(seen, Observation) else seen.refund_request_id
+        parts = (self.attempt.payment_request_id, seen.outcome, seen.amount, about)
         digest = hashlib.sha256("\n".join(str(part) for part in parts).encode())
         object.__setattr__(self, "key", digest.hexdigest()[:32])
 

@@ -118,7 +118,7 @@ class Amount:
 
         >>> Amount("IDR", 1500000).check_payable("OrderToPay.amount")
         """
-        _ = self.exponent
+        _exponent(self.currency)
         if self.value == 0:
             raise InvalidValue(
                 f"{name}: found 0, expected at least one minor unit; "

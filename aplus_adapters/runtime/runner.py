@@ -49,6 +49,19 @@ class Runner:
     @property
     def performer(self) -> Performer:
         """Return the blocking performer; raise ConfigurationError if hooks or store are async."""
+        return self._open_blocking()
+
+    @property
+    def async_performer(self) -> AsyncPerformer:
+        """Return the awaiting performer."""
+        return self._open_awaiting()
+
+    def prepare(self, *, awaiting: bool) -> None:
+        """Create a performer; raise ConfigurationError if hooks or store do not fit it."""
+        open_side = self._open_awaiting if awaiting else self._open_blocking
+        open_side()
+
+    def _open_blocking(self) -> Performer:
         with self._lock():
             self._renew_after_fork()
             if self._blocking is None:
@@ -57,9 +70,7 @@ class Runner:
                 self._blocking = (performer, sender)
             return self._blocking[0]
 
-    @property
-    def async_performer(self) -> AsyncPerformer:
-        """Return the awaiting performer."""
+    def _open_awaiting(self) -> AsyncPerformer:
         with self._lock():
             self._renew_after_fork()
             if self._awaiting is None:

@@ -245,7 +245,7 @@ def _kind(
         item, _ellipsis = get_args(annotation)
         return (
             _many(item),
-            lambda found: "[" + ",".join([child.to_json() for child in found]) + "]",
+            lambda children: "[" + ",".join([child.to_json() for child in children]) + "]",
             lambda raw, strict: tuple(_items(item, _array(raw), strict)),
         )
     if annotation in _SCALARS:
