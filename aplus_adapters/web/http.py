@@ -1,4 +1,4 @@
-"""Requests and responses without a framework: what adapters translate from and to."""
+"""The request and the response that every adapter translates from and to, without a framework."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 
 MAX_BODY = 128 * 1024  # bytes; a legal notification has about 1,200
 
-_BODY_TIMEOUT = 10.0  # seconds for a whole body to arrive
+_BODY_TIMEOUT = 10.0  # seconds for a whole body; a worker must not wait for a slow sender
 
 _NO_STORE = ("Cache-Control", "no-store")
 _NOSNIFF = ("X-Content-Type-Options", "nosniff")
@@ -36,10 +36,10 @@ _NOSNIFF = ("X-Content-Type-Options", "nosniff")
 class HttpRequest:
     """One request as it arrived.
 
-    `path` is the whole path as far as this process knows it, mounts included. `headers` are all
-    pairs in their order, `body` the raw bytes, at most MAX_BODY + 1 of them. `native` is the
-    framework's own request, for the shop's hooks. `can_stream` tells whether an answer may come in
-    pieces over time.
+    `path` is the whole path that this process knows, mounts included. `headers` are all pairs, in
+    their order. `body` is the raw bytes, at most MAX_BODY + 1 of them. `native` is the framework's
+    own request, for the shop's hooks. `can_stream` is whether a response may be sent in pieces over
+    time.
     """
 
     method: str
@@ -51,9 +51,9 @@ class HttpRequest:
     can_stream: bool = False
 
     def header(self, name: str) -> str | None:
-        """Return the first value of a header, None if it did not come."""
-        wanted = name.lower()
-        return next((value for key, value in self.headers if key.lower() == wanted), None)
+        """Return the first value of a header, None if the request has none."""
+        name = name.lower()
+        return next((value for key, value in self.headers if key.lower() == name), None)
 
     @property
     def media_type(self) -> str:
@@ -62,17 +62,17 @@ class HttpRequest:
 
     @property
     def wants_json(self) -> bool:
-        """Return whether the client asks for JSON rather than for a page."""
+        """Return whether the client asks for JSON and not for a page."""
         accept = (self.header("accept") or "").lower()
         return "json" in accept and "text/html" not in accept
 
 
 @frozen(kw_only=True)
 class HttpResponse:
-    """What is sent back, byte for byte.
+    """One response, to be sent byte for byte.
 
-    Where `next_chunk` is given, what its flows give follows the body, each as soon as it is there,
-    until one gives nothing; only a request that `can_stream` is answered so.
+    If `next_chunk` is set, each flow that it returns makes one more piece after the body. An empty
+    piece ends the response. Only a request that `can_stream` gets such a response.
     """
 
     status: int
@@ -84,7 +84,7 @@ class HttpResponse:
 def json_response(
     status: int, content: Mapping[str, Any], content_type: str = "application/json"
 ) -> HttpResponse:
-    """Make a JSON response that nothing may cache."""
+    """Return a JSON response that no cache may store."""
     return HttpResponse(
         status=status,
         headers=(("Content-Type", content_type), _NO_STORE, _NOSNIFF),
@@ -93,21 +93,21 @@ def json_response(
 
 
 def to_json(content: Mapping[str, Any]) -> bytes:
-    """Write JSON on one line, in UTF-8."""
+    """Return JSON on one line, in UTF-8."""
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def problem(
     request: HttpRequest, status: int, title: str, *headers: tuple[str, str]
 ) -> HttpResponse:
-    """Make a short error response: problem+json (RFC 9457) or one line of text."""
+    """Return a short error response: problem+json (RFC 9457) or one line of text."""
     if request.wants_json:
-        made = json_response(
+        reply = json_response(
             status,
             {"type": "about:blank", "title": title, "status": status},
             "application/problem+json",
         )
-        return HttpResponse(status=status, headers=(*made.headers, *headers), body=made.body)
+        return HttpResponse(status=status, headers=(*reply.headers, *headers), body=reply.body)
     return HttpResponse(
         status=status,
         headers=(("Content-Type", "text/plain; charset=utf-8"), _NO_STORE, _NOSNIFF, *headers),
@@ -116,24 +116,24 @@ def problem(
 
 
 def decode_headers(raw: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
-    """Return ASGI's pairs of bytes as text, byte for byte."""
+    """Return ASGI's pairs of bytes as text; each byte becomes one character."""
     return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in raw)
 
 
 async def collect(chunks: AsyncIterable[bytes]) -> bytes:
-    """Join the chunks of a body, at most one more than MAX_BODY needs: nothing decodes them.
+    """Return the raw bytes of a body; stop after the first chunk that exceeds MAX_BODY.
 
-    A body that does not arrive in 10 s (a sender that trickles, or a middleware that consumed it
-    and left nothing to wait for) gives no byte, nor does one whose sender breaks off (OSError).
+    Returns no byte if the body does not arrive within 10 s or if the sender breaks off (OSError).
+    A sender may be slow, or a middleware may have consumed the body, so that no chunk ever comes.
     """
-    found, size = [], 0
+    received, size = [], 0
     try:
         async with asyncio.timeout(_BODY_TIMEOUT):
             async for chunk in chunks:
-                found.append(chunk)
+                received.append(chunk)
                 size += len(chunk)
                 if size > MAX_BODY:
                     break
     except OSError:  # TimeoutError is one
         return b""
-    return b"".join(found)
+    return b"".join(received)

@@ -1,4 +1,4 @@
-"""Which addresses there are below a mount, and what an adapter needs of whoever answers them."""
+"""The routes below a mount, and the `Site` that an adapter needs to answer them."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ __all__ = [
 ]
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-"""What a router has to let through to each address, so that wrong methods are answered alike."""
+"""The methods that an adapter passes on: a wrong one gets our answer, not the framework's."""
 
 
 @frozen(kw_only=True)
 class Route:
     """One address below the mount; `{name}` in `path` is a parameter of one segment.
 
-    `is_private` tells that it is about somebody's payment, so that the shop's own log-in may stand
-    before it; Alipay+ cannot log in, and the page's style is nobody's.
+    `is_private` is whether the route concerns one buyer's payment, so that the shop may require a
+    log-in. Alipay+ cannot log in, and the page's style belongs to nobody.
     """
 
     name: str
@@ -42,34 +42,34 @@ class Route:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Return the methods that it answers; OPTIONS is answered everywhere."""
+        """Return the methods that the route answers; every route answers OPTIONS too."""
         return ("GET", "HEAD") if self.method == "GET" else (self.method,)
 
     @property
     def parameter(self) -> str | None:
-        """Return the name of the parameter in the path, None if there is none."""
+        """Return the name of the parameter in the path, None if the path has none."""
         _, brace, rest = self.path.partition("{")
         return rest.partition("}")[0] if brace else None
 
 
 class Site(Protocol):
-    """A set of addresses that answers requests: what every adapter mounts. `AplusPay` is one."""
+    """The routes and the answers to their requests; every adapter mounts one. `AplusPay` is one."""
 
     @property
     def routes(self) -> Sequence[Route]:
-        """Return every address that is to be mounted."""
+        """Return every route that an adapter mounts."""
         ...
 
     def prepare(self, *, awaiting: bool) -> None:
-        """Get ready to answer; ConfigurationError if something async cannot be awaited."""
+        """Prepare to answer; raise ConfigurationError if something async cannot be awaited."""
         ...
 
     def note_mount(self, prefix: str) -> None:
-        """Take note of the prefix below which the routes are mounted, as far as it is known."""
+        """Note the prefix below which the routes are mounted, if the adapter knows it at start."""
         ...
 
     def note_lifespan(self) -> None:
-        """Take note that the application's end will be heard of, by `aclose`."""
+        """Note that the application will call `aclose` when it ends."""
         ...
 
     def handle(self, route: Route, request: HttpRequest, parameter: str = "") -> HttpResponse:
@@ -79,15 +79,15 @@ class Site(Protocol):
     async def handle_async(
         self, route: Route, request: HttpRequest, parameter: str = ""
     ) -> HttpResponse:
-        """Answer a request, awaiting."""
+        """Do what `handle` does, awaiting."""
         ...
 
     def stream(self, next_chunk: Callable[[], Flow[bytes]]) -> AsyncIterator[bytes]:
-        """Yield what follows the body of a response that has a `next_chunk`."""
+        """Yield the pieces that follow the body of a response with a `next_chunk`."""
         ...
 
     async def aclose(self) -> None:
-        """Close what answering has opened."""
+        """Close everything that was opened to answer requests."""
         ...
 
 
@@ -103,7 +103,7 @@ ROUTES = (
     Route(name="style", path="/assets/page.css", method="GET", is_private=False),
     Route(name="script", path="/assets/page.js", method="GET", is_private=False),
 )
-"""Every address about payments."""
+"""Every route of a shop that takes payments."""
 
 
 def notify_path(prefix: str) -> str:
@@ -112,7 +112,7 @@ def notify_path(prefix: str) -> str:
 
 
 def mounted_twice(where: str) -> str:
-    """Return the message about routes that are mounted where others are already."""
+    """Return the message of the error for a second mount at the same place."""
     return (
         f"payment routes: found them mounted twice at {where[:100]!r}, expected once; remove one, "
         "or give several shops a name and a prefix each"
@@ -120,20 +120,20 @@ def mounted_twice(where: str) -> str:
 
 
 def find_route(routes: Sequence[Route], path: str, prefix: str = "") -> tuple[Route, str] | None:
-    """Return the route of a path and the value of its parameter, None if none below `prefix` fits.
+    """Return the route of a path and the value of its parameter; None if no route matches.
 
-    For adapters without a router; `path` is decoded, `prefix` with or without slashes around it.
+    It serves adapters without a router. `path` is decoded. `prefix` may have slashes around it.
     """
     mount = f"/{prefix.strip('/')}".rstrip("/")
     if not path.startswith(f"{mount}/"):
         return None
     parts = path[len(mount) :].split("/")
     for route in routes:
-        wanted = route.path.split("/")
-        if len(wanted) == len(parts) and all(
-            part == want or (want.startswith("{") and part)
-            for part, want in zip(parts, wanted, strict=True)
+        names = route.path.split("/")
+        if len(names) == len(parts) and all(
+            part == name or (name.startswith("{") and part)
+            for part, name in zip(parts, names, strict=True)
         ):
-            values = (part for part, want in zip(parts, wanted, strict=True) if part != want)
+            values = (part for part, name in zip(parts, names, strict=True) if part != name)
             return route, next(values, "")
     return None
