@@ -162,10 +162,10 @@ def missing_driver(account, tmp_path, monkeypatch):
 
 
 def missing_page(account, tmp_path, monkeypatch):
-    from aplus_adapters.web.template import _compiled
+    from aplus_adapters.web.template import _compile
 
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    _compiled.__wrapped__(None)
+    _compile.__wrapped__(None)
 
 
 MISTAKES = [
