@@ -162,10 +162,10 @@ def missing_driver(account, tmp_path, monkeypatch):
 
 
 def missing_page(account, tmp_path, monkeypatch):
-    from aplus_adapters.web.template import _compiled
+    from aplus_adapters.web.template import _compile
 
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    _compiled.__wrapped__(None)
+    _compile.__wrapped__(None)
 
 
 MISTAKES = [
@@ -219,8 +219,8 @@ def test_a_decimal_as_databases_give_it_is_no_mistake(amount):
     assert Amount.parse(amount, "USD") == Amount("USD", 4200)
 
 
-PREFIX = (r"mounted at '/payments/notify' but the notify URL's path is /aplus/notify", "correct APLUS_NOTIFY_URL",
-          "mount the routes accordingly")  # fmt: skip
+PREFIX = (r"mounted at '/payments/notify', expected it at the notify URL's path /aplus/notify", "correct APLUS_NOTIFY_URL",
+          "mount the routes there")  # fmt: skip
 LIFESPAN = ("found no lifespan at the first request", "expected lifespan=pay.lifespan", "stay open")
 
 

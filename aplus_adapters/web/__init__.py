@@ -1,1 +1,1 @@
-"""Ring 2: the framework-neutral web layer."""
+"""Ring 2: the web layer, which knows no framework."""

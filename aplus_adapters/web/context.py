@@ -1,4 +1,4 @@
-"""Hold what the endpoints of one shop share, and warn once about a wrong mount or lifespan."""
+"""What the endpoints of one shop share: its set-up, and the warnings that are logged once."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("aplus_adapters")
 
-_MAX_MOUNTS = 8  # for one process: strangers choose paths, and must not fill the memory
+_MAX_MOUNTS = 8  # strangers choose the paths of requests, so the set of paths must not grow
 
 __all__ = ["WebContext", "visitor_of"]
 
 
 @frozen(kw_only=True)
 class WebContext:
-    """The flows' config, the shop's name and page design, and its optional hooks.
+    """The set-up of one shop: the config of its flows, its name, its page and its optional hooks.
 
     `trusted_origins` are the other sites whose pages may post, such as `https://shop.example`.
     """
@@ -37,51 +37,51 @@ class WebContext:
     _compared: set[str] = field(factory=set, init=False, repr=False, eq=False)
     _lifespan: set[str] = field(factory=set, init=False, repr=False, eq=False)
 
-    def compare_mount(self, seen: str) -> None:
-        """Log one warning per mount if the notification route is not where the notify URL says.
+    def compare_mount(self, mounted_path: str) -> None:
+        """Log one warning per mount if the notify URL does not lead to the notification route.
 
-        `seen` is the path of that route as this process sees it: at start if the adapter knows it,
-        otherwise at the first request. A proxy may add or remove a prefix, so one of both paths
-        must end in the other. Only the configured path is ever signed, because a request does not
-        show the path that Alipay+ called (design, section 7).
+        `mounted_path` is the path of that route in this process, which some adapters know only at
+        the first request. Signatures are always checked with the configured path, because a request
+        does not show the path that Alipay+ signed (design, section 7).
         """
-        if seen in self._compared or len(self._compared) >= _MAX_MOUNTS:
+        if mounted_path in self._compared or len(self._compared) >= _MAX_MOUNTS:
             return
-        self._compared.add(seen)
+        self._compared.add(mounted_path)
         signed = [account.signed_path for account in self.config.accounts.values()]
-        if not any(seen.endswith(path) or path.endswith(seen) for path in signed):
+        # A proxy may add or remove a prefix: the paths agree if either of them ends in the other.
+        if not any(mounted_path.endswith(path) or path.endswith(mounted_path) for path in signed):
             log.warning(
-                "the notification route is mounted at %r but the notify URL's path is %s: Alipay+ "
-                "will not reach it; correct APLUS_NOTIFY_URL (or APLUS_SIGNED_PATH), or mount "
-                "the routes accordingly",
-                seen[:200],
+                "found the notification route mounted at %r, expected it at the notify URL's path "
+                "%s: Alipay+ will not reach it; correct APLUS_NOTIFY_URL (or APLUS_SIGNED_PATH), "
+                "or mount the routes there",
+                mounted_path[:200],
                 ", ".join(signed),
             )
 
     def note_lifespan(self) -> None:
-        """Note that the application passes its lifespan on."""
+        """Note that the application will call `aclose` when it ends."""
         self._lifespan.add("noted")
 
     def check_lifespan(self, request: HttpRequest) -> None:
-        """Log one warning if an ASGI application sends a request without its lifespan before."""
-        if self._lifespan or not request.can_stream:  # WSGI has no lifespan
+        """Log one warning if an ASGI application sends a request and never ran our lifespan."""
+        if self._lifespan or not request.can_stream:  # only ASGI applications can stream
             return
         self._lifespan.add("missed")
         log.warning(
             "found no lifespan at the first request, expected lifespan=pay.lifespan given to the "
-            "outermost Starlette or FastAPI (a mounted one's is not run), or `async with "
+            "outermost Starlette or FastAPI (that of a mounted one is not run), or `async with "
             "pay.lifespan():` in your own; without it connections to Alipay+ and threads stay open "
             "when the server ends"
         )
 
     def is_foreign(self, request: HttpRequest) -> bool:
-        """Return whether a page of a site that the shop does not trust makes a browser post."""
-        own = [account.notify_url for account in self.config.accounts.values()]
-        return is_foreign(request, own_addresses=own, trusted_origins=self.trusted_origins)
+        """Return whether a page of a site that the shop does not trust sent this POST."""
+        own_urls = [account.notify_url for account in self.config.accounts.values()]
+        return is_foreign(request, own_addresses=own_urls, trusted_origins=self.trusted_origins)
 
 
 def visitor_of(request: HttpRequest) -> Visitor:
-    """Return the visitor who sent a request."""
+    """Return the visitor who sent a request, for the shop's hooks."""
     return Visitor(
         user_agent=request.header("user-agent"),
         client_ip=request.client_ip or None,  # empty behind a Unix socket

@@ -1,4 +1,4 @@
-"""Define requests and responses without a framework; adapters translate from and to them."""
+"""The request and the response that every adapter translates from and to, without a framework."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 
 MAX_BODY = 128 * 1024  # bytes; a legal notification has about 1,200
 
-_BODY_TIMEOUT = 10.0  # seconds for a whole body to arrive
+_BODY_TIMEOUT = 10.0  # seconds for a whole body; a worker must not wait for a slow sender
 
 _NO_STORE = ("Cache-Control", "no-store")
 _NOSNIFF = ("X-Content-Type-Options", "nosniff")
@@ -36,10 +36,10 @@ _NOSNIFF = ("X-Content-Type-Options", "nosniff")
 class HttpRequest:
     """One request as it arrived.
 
-    `path` is the whole path as far as this process knows it, mounts included. `headers` are all
-    pairs in their order, `body` the raw bytes, at most MAX_BODY + 1 of them. `native` is the
-    framework's own request, for the shop's hooks. `can_stream` is whether an answer may come in
-    pieces over time.
+    `path` is the whole path that this process knows, mounts included. `headers` are all pairs, in
+    their order. `body` is the raw bytes, at most MAX_BODY + 1 of them. `native` is the framework's
+    own request, for the shop's hooks. `can_stream` is whether a response may be sent in pieces over
+    time.
     """
 
     method: str
@@ -51,9 +51,9 @@ class HttpRequest:
     can_stream: bool = False
 
     def header(self, name: str) -> str | None:
-        """Return the first value of a header, None if it did not come."""
-        wanted = name.lower()
-        return next((value for key, value in self.headers if key.lower() == wanted), None)
+        """Return the first value of a header, None if the request has none."""
+        name = name.lower()
+        return next((value for key, value in self.headers if key.lower() == name), None)
 
     @property
     def media_type(self) -> str:
@@ -62,17 +62,17 @@ class HttpRequest:
 
     @property
     def wants_json(self) -> bool:
-        """Return whether the client asks for JSON rather than for a page."""
+        """Return whether the client asks for JSON and not for a page."""
         accept = (self.header("accept") or "").lower()
         return "json" in accept and "text/html" not in accept
 
 
 @frozen(kw_only=True)
 class HttpResponse:
-    """One response, byte for byte.
+    """One response, to be sent byte for byte.
 
-    If `next_chunk` is set, its flows return the chunks that follow the body; an empty chunk ends
-    the response. Only a request that `can_stream` is answered with it.
+    If `next_chunk` is set, each flow that it returns makes one more piece after the body. An empty
+    piece ends the response. Only a request that `can_stream` gets such a response.
     """
 
     status: int
@@ -84,7 +84,7 @@ class HttpResponse:
 def json_response(
     status: int, content: Mapping[str, Any], content_type: str = "application/json"
 ) -> HttpResponse:
-    """Return a JSON response that nothing may cache."""
+    """Return a JSON response that no cache may store."""
     return HttpResponse(
         status=status,
         headers=(("Content-Type", content_type), _NO_STORE, _NOSNIFF),
@@ -102,12 +102,12 @@ def problem(
 ) -> HttpResponse:
     """Return a short error response: problem+json (RFC 9457) or one line of text."""
     if request.wants_json:
-        plain = json_response(
+        reply = json_response(
             status,
             {"type": "about:blank", "title": title, "status": status},
             "application/problem+json",
         )
-        return HttpResponse(status=status, headers=(*plain.headers, *headers), body=plain.body)
+        return HttpResponse(status=status, headers=(*reply.headers, *headers), body=reply.body)
     return HttpResponse(
         status=status,
         headers=(("Content-Type", "text/plain; charset=utf-8"), _NO_STORE, _NOSNIFF, *headers),
@@ -116,15 +116,15 @@ def problem(
 
 
 def decode_headers(raw: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
-    """Return ASGI's pairs of bytes as text, byte for byte."""
+    """Return ASGI's pairs of bytes as text; each byte becomes one character."""
     return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in raw)
 
 
 async def collect(chunks: AsyncIterable[bytes]) -> bytes:
-    """Return the joined chunks of a body; stop reading once they exceed MAX_BODY.
+    """Return the raw bytes of a body; stop after the first chunk that exceeds MAX_BODY.
 
-    Returns no byte if the sender breaks off (OSError) or the body does not arrive in 10 s, as one
-    that a middleware has consumed.
+    Returns no byte if the body does not arrive within 10 s or if the sender breaks off (OSError).
+    A sender may be slow, or a middleware may have consumed the body, so that no chunk ever comes.
     """
     received, size = [], 0
     try:

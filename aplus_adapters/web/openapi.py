@@ -1,4 +1,4 @@
-"""The OpenAPI entries of the routes, for adapters that publish a description."""
+"""The OpenAPI entries of the routes, for adapters that publish an API description."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ID = {
     "name": "payment_request_id",
     "in": "path",
     "required": True,
-    "description": "The id that starting the payment gave",
+    "description": "The id from the response that started the payment",
     "schema": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[A-Za-z0-9]+$"},
 }
 _AMOUNT = {
@@ -39,18 +39,18 @@ _STATUS: dict[str, Any] = {
         "state": {"type": "string", "enum": [str(state.value) for state in PageState]},
         "amount": _AMOUNT,
         "description": {"type": "string"},
-        "code": {**_TEXT_OR_NULL, "description": "What the QR code says; null when none is shown"},
+        "code": {**_TEXT_OR_NULL, "description": "Text of the QR code; null when none is shown"},
         "codeImages": {"type": "object", "additionalProperties": {"type": "string"}},
         "expiresAt": {"type": "string", "format": "date-time"},
         "serverTime": {"type": "string", "format": "date-time"},
         "reason": {
             **_TEXT_OR_NULL,
             "enum": [*(reason.value for reason in Reason), None],
-            "description": "Why it failed, for programs",
+            "description": "Why the payment failed, for programs",
         },
         "message": {
             **_TEXT_OR_NULL,
-            "description": "Why it failed, for the buyer, in a language of Accept-Language",
+            "description": "The reason as a sentence in a language of Accept-Language",
         },
         "paidAt": _TEXT_OR_NULL,
     },
@@ -60,7 +60,7 @@ _STARTED: dict[str, Any] = {
     "properties": {
         **_STATUS["properties"],
         "page": {"type": "string", "description": "The payment's page, relative to this address"},
-        "status": {"type": "string", "description": "Where its state is, relative to this address"},
+        "status": {"type": "string", "description": "Its status as JSON, relative to this address"},
     },
 }
 _PROBLEM = {
@@ -74,9 +74,9 @@ _PROBLEM = {
 }
 
 
-def _json(description: str, schema: dict[str, Any], *others: str) -> dict[str, Any]:
+def _json(description: str, schema: dict[str, Any], *media_types: str) -> dict[str, Any]:
     content = {"application/json": {"schema": schema}}
-    content |= {kind: {"schema": {"type": "string"}} for kind in others}
+    content |= {media_type: {"schema": {"type": "string"}} for media_type in media_types}
     return {"description": description, "content": content}
 
 
@@ -90,31 +90,31 @@ def _problem(description: str) -> dict[str, Any]:
     }
 
 
-def _file(kind: str) -> dict[str, Any]:
-    content = {kind: {"schema": {"type": "string"}}}
+def _file(media_type: str) -> dict[str, Any]:
+    content = {media_type: {"schema": {"type": "string"}}}
     return {
-        "summary": "Of the order-code page",
+        "summary": "A file of the order-code page",
         "responses": {200: {"description": "The file", "content": content}},
     }
 
 
-_NOT_FOUND = _problem("There is no such payment, or it is not this visitor's")
-_AGAIN = _problem("The payments cannot be reached at the moment; try again")
+_NOT_FOUND = _problem("There is no such payment, or this visitor may not see it")
+_AGAIN = _problem("The payment store cannot be reached at the moment; try again")
 _CHANGED = _problem("The order was paid with another amount than it has now")
-_TOO_OFTEN = _problem("The order was tried too often within an hour; Retry-After says when again")
-_BROKEN = _problem("The shop has to mend something; its log says what")
+_TOO_OFTEN = _problem("The order was tried too often within an hour; wait for Retry-After")
+_BROKEN = _problem("The shop has to correct an error, which its log names")
 _PAGE = {
-    "description": "To the payment's page",
+    "description": "A redirect to the payment's page",
     "headers": {"Location": {"schema": {"type": "string"}}},
 }
 
 OPERATIONS: dict[str, dict[str, Any]] = {
     "pay": {
-        "summary": "Start paying an order, or give the payment that is open",
+        "summary": "Start a payment of an order, or return the one that is open",
         "requestBody": {
             "required": True,
             "content": {
-                kind: {
+                media_type: {
                     "schema": {
                         "type": "object",
                         "required": ["order_ref"],
@@ -123,14 +123,14 @@ OPERATIONS: dict[str, dict[str, Any]] = {
                         },
                     }
                 }
-                for kind in ("application/json", "application/x-www-form-urlencoded")
+                for media_type in ("application/json", "application/x-www-form-urlencoded")
             },
         },
         "responses": {
             200: _json("The payment, for clients that ask for JSON", _STARTED),
             303: _PAGE,
             400: _problem("The body cannot be read"),
-            403: _problem("The order is not this visitor's to pay"),
+            403: _problem("This visitor may not pay the order"),
             404: _problem("There is no such order to pay"),
             409: _CHANGED,
             413: _problem("The body is too large"),
@@ -141,10 +141,10 @@ OPERATIONS: dict[str, dict[str, Any]] = {
         },
     },
     "notify": {
-        "summary": "notifyPayment: Alipay+ tells the final result",
+        "summary": "notifyPayment: Alipay+ sends the final result",
         "description": (
-            "For Alipay+ only. The raw bytes are verified by the Signature header; an S is "
-            "answered only after the news is durable."
+            "For Alipay+ only. The Signature header signs the raw bytes. The answer is S only "
+            "after the result is durable."
         ),
         "parameters": [
             {"name": name, "in": "header", "required": True, "schema": {"type": "string"}}
@@ -156,12 +156,12 @@ OPERATIONS: dict[str, dict[str, Any]] = {
         },
         "responses": {
             200: _json("The signed acknowledgement", {"type": "object"}),
-            400: _problem("Not a legal notification"),
-            401: _problem("Not signed by Alipay+ for an account of this shop"),
-            404: _json("Authentic, and of no payment of this shop", {"type": "object"}),
+            400: _problem("The notification is not legal"),
+            401: _problem("Alipay+ did not sign it for an account of this shop"),
+            404: _json("Authentic, but for no payment of this shop", {"type": "object"}),
             413: _problem("The body is too large"),
             415: _problem("The body is not JSON"),
-            503: _json("Authentic, and not durable yet: to be sent again", {"type": "object"}),
+            503: _json("Authentic, but not durable yet: send it again", {"type": "object"}),
         },
     },
     "payment": {
@@ -175,7 +175,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
         },
     },
     "status": {
-        "summary": "The state of a payment, asked of Alipay+ when it is time to",
+        "summary": "The state of a payment, after an inquiry to Alipay+ if one is due",
         "parameters": [_ID],
         "responses": {
             200: _json("The payment", _STATUS),
@@ -185,11 +185,11 @@ OPERATIONS: dict[str, dict[str, Any]] = {
         },
     },
     "events": {
-        "summary": "The states of a payment as they come, where the shop has events",
+        "summary": "The changes of a payment's state as events, if the shop has them",
         "parameters": [_ID],
         "responses": {
             200: {
-                "description": "Server-Sent Events, each the payment as the state's address has it",
+                "description": "Server-Sent Events, each with the payment's status as JSON",
                 "content": {"text/event-stream": {"schema": {"type": "string"}}},
             },
             404: _NOT_FOUND,
@@ -198,7 +198,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
         },
     },
     "new_code": {
-        "summary": "Another code for the order, once the old attempt is known to be closed",
+        "summary": "Another code for the order, after the old attempt is closed",
         "parameters": [_ID],
         "responses": {
             200: _json("The payment, for clients that ask for JSON", _STARTED),
@@ -213,4 +213,4 @@ OPERATIONS: dict[str, dict[str, Any]] = {
     "style": _file("text/css"),
     "script": _file("text/javascript"),
 }
-"""By route name: summary, parameters, requestBody and responses (by status)."""
+"""Route name to OpenAPI operation; its responses are keyed by status."""

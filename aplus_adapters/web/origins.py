@@ -1,4 +1,4 @@
-"""Refuse posts that a page of a foreign site makes a browser send."""
+"""The rule whose pages may post: the shop's own pages and those of sites that it trusts."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ log = logging.getLogger("aplus_adapters")
 def is_foreign(
     request: HttpRequest, *, own_addresses: Collection[str], trusted_origins: Collection[str]
 ) -> bool:
-    """Return whether a page of a site that the shop does not trust makes a browser post.
+    """Return whether a page of a site that the shop does not trust sent this POST.
 
-    No token is needed, because every browser names the site: in Fetch Metadata (W3C), or in Origin
-    where that is missing (old browsers, plain http). A client that is no browser (Alipay+, a till)
-    sends neither. A GET changes nothing and may come from anywhere.
+    `own_addresses` are the shop's public URLs, `trusted_origins` the sites that it trusts. Every
+    browser sends Fetch Metadata (W3C), or else Origin (old browsers, plain http), so no token is
+    needed. A client that is no browser (Alipay+, a till) sends neither and is accepted.
     """
     site = request.header("sec-fetch-site")
     origin = request.header("origin")
@@ -37,31 +37,30 @@ def is_foreign(
     if is_ours or origin in trusted_origins:
         return False
     log.warning(
-        "POST refused: a page of %r sent it; if that is the shop's own, name it in "
-        "AplusPay(trusted_origins=...); if it is 'null', its Referrer-Policy is no-referrer "
-        "(same-origin does not hide it from the shop itself)",
+        "POST refused: found a page of %r as its sender, expected one of the shop or of a trusted "
+        "origin; if it is the shop's, name it in AplusPay(trusted_origins=...); if it is 'null', "
+        "the page's Referrer-Policy is no-referrer: use same-origin",
         (origin or "null")[:200],
     )
     return True
 
 
 def _is_own(origin: str, request: HttpRequest, own_addresses: Collection[str]) -> bool:
-    """Return whether an Origin is a page of the host that was asked.
+    """Return whether an Origin has the host of the request or of one of our addresses.
 
-    Proxies may change Host, so their forwarding headers count too: no page of another site can set
-    them. The notify URL counts as the shop's public address. Ports are ignored, because proxies
-    drop them and cookies ignore them. The scheme is ignored, because a proxy may end TLS.
+    Proxies may change Host. The headers with which they pass on the old value count too: no page
+    of another site can set them. Ports do not count: proxies drop them, and cookies ignore them.
+    The scheme does not count: behind a proxy that ends TLS, this process does not know it.
     """
     if not origin.startswith(("https://", "http://")):
         return False
     host = _host(origin)
-    own = {_host(f"//{value.strip()}") for value in _hosts_of(request)}
-    own |= set(map(_host, own_addresses))
-    return bool(host) and host in own
+    requested = {_host(f"//{value.strip()}") for value in _requested_hosts(request)}
+    return bool(host) and host in requested.union(map(_host, own_addresses))
 
 
-def _hosts_of(request: HttpRequest) -> Iterator[str]:
-    """Yield the host that was asked for, from each header that may name it."""
+def _requested_hosts(request: HttpRequest) -> Iterator[str]:
+    """Yield the host that the browser asked for, from each header that may hold it."""
     yield request.header("host") or ""
     yield from (request.header("x-forwarded-host") or "").split(",")
     for part in re.split("[;,]", request.header("forwarded") or ""):
@@ -71,7 +70,7 @@ def _hosts_of(request: HttpRequest) -> Iterator[str]:
 
 
 def _host(address: str) -> str:
-    """Return an address's host in lower case, empty if it has none that can be read."""
+    """Return the host of an address in lower case; "" if it has none or cannot be parsed."""
     try:
         return (urlsplit(address.strip()).hostname or "").rstrip(".")
     except ValueError:
@@ -79,10 +78,10 @@ def _host(address: str) -> str:
 
 
 def check_origins(origins: object) -> None:
-    """Raise ConfigurationError if a browser never sends one of these origins (RFC 6454, 6.2).
+    """Raise ConfigurationError for a value that no browser sends as Origin (RFC 6454, 6.2).
 
-    Pages of an app have a scheme of their own, such as capacitor. A default port is never sent, and
-    files are sent as "null", which any page can be.
+    The pages of an app have their own scheme, such as capacitor. Browsers never send a default
+    port. They send "null" for a page from a file, and any other page can send "null" too.
     """
     legal = r"(?!file:)[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
     default_port = re.compile("http:.*:80|https:.*:443")

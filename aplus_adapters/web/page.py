@@ -1,4 +1,4 @@
-"""Render the page that shows an order code to a buyer: one view, one HTML document."""
+"""The page that shows an order code to a buyer: its design, its headers and its rendering."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _ASSETS = {
 }
 _RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ur"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_REFRESH = 3  # seconds: with the loading, paid is shown at most 4 s after the notification
+_REFRESH = 3  # seconds; loading included, the page shows "paid" within 4 s of the notification
 
 PAGE_HEADERS: Mapping[str, str] = MappingProxyType(
     {
@@ -46,32 +46,32 @@ PAGE_HEADERS: Mapping[str, str] = MappingProxyType(
         "connect-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; "
         "frame-ancestors 'none'",
         "Cache-Control": "no-store",
-        # With no-referrer the page's own form would come from the Origin "null", as anybody's may.
+        # With no-referrer the page's own form would send the Origin "null", as any page can.
         "Referrer-Policy": "same-origin",
         "X-Content-Type-Options": "nosniff",
         "Vary": "Accept, Accept-Language",
     }
 )
-"""The headers that go with the page: nothing inline runs, nothing is cached or leaked."""
+"""The headers of the page: no inline script runs, and the page is neither cached nor leaked."""
 
 
 @frozen(kw_only=True)
 class PageDesign:
-    """What a shop changes about the page; give it to `AplusPay(page=...)`.
+    """The shop's changes to the page, for `AplusPay(page=...)`.
 
-    `texts` are the shop's own by language (`{"en": {"paid": "Merci!"}}`): the keys are those of
-    `web/languages/en.json`; a new language may leave out what English shall say. `css` comes after
-    our style sheet; the colours are its variables, such as `:root { --accent: #c00 }`. `dark` is
-    whether the page has dark colours for those who like them. `logo` is
-    put in the middle of the QR code: SVG markup or an address that starts with data:image/.
-    `template` is Jinja2: `{% extends "page.html" %}` with blocks of its own (head, header, status,
-    code, footer), or a whole page. `return_after` is how many seconds after paying the buyer is
-    sent to the order's `return_url`, None never. `events` lets the page hear of news by Server-Sent
-    Events where the application is ASGI; elsewhere it goes on asking.
+    `texts` are the shop's own texts by language (`{"en": {"paid": "Thanks!"}}`). The keys are those
+    of `web/languages/en.json`; English replaces a missing text. `css` follows our style sheet,
+    whose variables are the colours, such as `:root { --accent: #c00 }`. `dark` is whether the page
+    turns dark for a buyer who prefers that. `logo` is shown in the middle of the QR code: SVG
+    markup or an address that starts with data:image/. `template` is Jinja2: it begins with
+    `{% extends "page.html" %}` and replaces blocks (head, header, status, code, footer), or it is a
+    whole page. `return_after` is the seconds after which a buyer who has paid is sent to the
+    order's `return_url`; None: never. `events` sends changes by Server-Sent Events if the
+    application is ASGI; otherwise the page polls.
 
-    Raises ConfigurationError for a text that no page shows, a logo that is none, a pause below 0,
-    and a template that cannot be rendered for an example. One that fails for a real payment all the
-    same is named in the log, and the buyer sees our page.
+    Raises ConfigurationError for a text that no page shows, an unusable logo, a `return_after`
+    outside 0 to 3600 and a template that fails for an example. If a template fails later, for a
+    real payment, the error is logged and the buyer sees our page.
     """
 
     texts: Mapping[str, Mapping[str, str]] = field(factory=dict)
@@ -84,7 +84,7 @@ class PageDesign:
     _merged: Mapping[str, Mapping[str, str]] = field(init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
-        """Raise ConfigurationError now for a design that would fail at the first payment."""
+        """Raise ConfigurationError here for what would fail later, at the first payment."""
         try:
             if self.logo is not None:
                 check_logo(self.logo)
@@ -95,33 +95,33 @@ class PageDesign:
             isinstance(self.return_after, int | float) and 0 <= self.return_after <= 3600
         ):
             raise ConfigurationError(
-                f"PageDesign: return_after is {self.return_after!r}, expected 0 to 3600 seconds "
-                "or None"
+                f"PageDesign return_after: found {self.return_after!r}, expected 0 to 3600 "
+                "seconds, or None"
             )
         object.__setattr__(self, "_merged", merged)
         if self.template is not None:
-            _try(self)
+            _render_examples(self)
 
     @property
     def all_texts(self) -> Mapping[str, Mapping[str, str]]:
-        """Return every language with every text, ours and the shop's."""
+        """Return all texts by language, ours and the shop's; every language has every text."""
         return self._merged
 
 
-_OURS = PageDesign()
+_DEFAULT = PageDesign()
 
 
 def render_page(
-    view: PageView, accept_language: str | None, design: PageDesign = _OURS, events_url: str = ""
+    view: PageView, accept_language: str | None, design: PageDesign = _DEFAULT, events_url: str = ""
 ) -> bytes:
-    """Render the view as an HTML document in UTF-8, in the language that the buyer prefers.
+    """Return the view as an HTML document in UTF-8, in the language that the buyer prefers.
 
-    It works without script (it refreshes itself then), and holds nothing inline that a strict
-    content security policy would have to allow. Send it with PAGE_HEADERS.
+    Send it with PAGE_HEADERS. Without script the page reloads itself. Nothing in it is inline, so
+    that a strict content security policy allows it. `accept_language` is the header as it arrived.
+    `events_url` is the address of the Server-Sent Events; if it is empty, the page polls.
 
-    `accept_language` is the header as it came, `events_url` where Server-Sent Events come from
-    (empty: the page asks instead). Raises ConfigurationError if Jinja2 or segno is missing,
-    InvalidValue if the code does not fit into a QR code.
+    Raises ConfigurationError if Jinja2 or segno is missing, InvalidValue if the code does not fit
+    into a QR code.
     """
     language = choose_language(accept_language, design.all_texts)
     values = _values(view, language, design, events_url)
@@ -130,14 +130,14 @@ def render_page(
     except ConfigurationError as error:
         if design.template is None:
             raise
-        log.exception("%s; the buyer is shown the page without it", error)
+        log.exception("%s; the buyer is shown the default page", error)
         html = render(None, values)
-    # A lone surrogate in a shop's text must not cost the buyer the page.
+    # A shop's text may hold a lone surrogate, which UTF-8 cannot encode: the page must not fail.
     return html.encode("utf-8", "replace")
 
 
 def explain_failure(reason: Reason, accept_language: str | None, design: PageDesign) -> str:
-    """Return why a payment failed, as a sentence in the language that the buyer prefers."""
+    """Return the reason of a failure as a sentence in the language that the buyer prefers."""
     language = choose_language(accept_language, design.all_texts)
     return translate_reason(reason, design.all_texts[language])
 
@@ -145,7 +145,7 @@ def explain_failure(reason: Reason, accept_language: str | None, design: PageDes
 def _values(
     view: PageView, language: str, design: PageDesign, events_url: str
 ) -> dict[str, object]:
-    """Return the values that a template may use."""
+    """Return the variables of the template."""
     texts = design.all_texts[language]
     paid = view.state is PageState.PAID
     shows_code = view.state is PageState.WAITING and _time_left(view) != 0
@@ -174,16 +174,16 @@ def _values(
 
 
 def _time_left(view: PageView) -> int | None:
-    """Return the milliseconds until the code expires, None if it does not."""
+    """Return the milliseconds until the code expires, None if it never does."""
     if view.expires_at is None:
         return None
     return max(0, (view.expires_at - view.now) // timedelta(milliseconds=1))
 
 
 def _times(view: PageView) -> dict[str, int | None]:
-    """Return the template's times: `now` and `expires` are epoch milliseconds by the server.
+    """Return the times of the template; `now` and `expires` are epoch ms of the server's clock.
 
-    Without script the page asks again after `refresh` seconds: at the latest when the code ends.
+    Without script the page reloads after `refresh` seconds, at the latest when the code expires.
     """
     milliseconds = _time_left(view)
     seconds = None if milliseconds is None else -(-milliseconds // 1000)
@@ -197,15 +197,15 @@ def _times(view: PageView) -> dict[str, int | None]:
     }
 
 
-def asset(name: str, design: PageDesign = _OURS) -> tuple[bytes, str]:
-    """Return content and content type of `page.css` or `page.js`; KeyError for any other name."""
-    kind = _ASSETS[name]
-    own = (read("dark.css") if design.dark else "") + design.css if name == "page.css" else ""
-    return (read(name) + own).encode("utf-8", "replace"), kind
+def asset(name: str, design: PageDesign = _DEFAULT) -> tuple[bytes, str]:
+    """Return the content and content type of `page.css` or `page.js`; KeyError for another name."""
+    content_type = _ASSETS[name]
+    added = (read("dark.css") if design.dark else "") + design.css if name == "page.css" else ""
+    return (read(name) + added).encode("utf-8", "replace"), content_type
 
 
-def _try(design: PageDesign) -> None:
-    """Render an example of every state, so that a broken template fails at start-up."""
+def _render_examples(design: PageDesign) -> None:
+    """Render an example of every state, so that a wrong template fails at start-up."""
     now = datetime(2026, 1, 1, tzinfo=UTC)
     for state in PageState:
         example = PageView(

@@ -1,4 +1,4 @@
-"""Define the addresses below a mount, and the `Site` that adapters mount."""
+"""The routes below a mount, and the `Site` that an adapter needs to answer them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = [
 ]
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-"""The methods that a router must pass on, so that every adapter answers a wrong one alike."""
+"""The methods that an adapter passes on: a wrong one gets our answer, not the framework's."""
 
 
 @frozen(kw_only=True)
 class Route:
     """One address below the mount; `{name}` in `path` is a parameter of one segment.
 
-    `is_private` is whether it shows or changes somebody's payment, so that the shop may ask for a
+    `is_private` is whether the route concerns one buyer's payment, so that the shop may require a
     log-in. Alipay+ cannot log in, and the page's style belongs to nobody.
     """
 
@@ -42,34 +42,34 @@ class Route:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Return the methods that the route answers; every route also answers OPTIONS."""
+        """Return the methods that the route answers; every route answers OPTIONS too."""
         return ("GET", "HEAD") if self.method == "GET" else (self.method,)
 
     @property
     def parameter(self) -> str | None:
-        """Return the name of the parameter in the path, None if there is none."""
+        """Return the name of the parameter in the path, None if the path has none."""
         _, brace, rest = self.path.partition("{")
         return rest.partition("}")[0] if brace else None
 
 
 class Site(Protocol):
-    """A set of addresses that answers requests; every adapter mounts one. `AplusPay` is one."""
+    """The routes and the answers to their requests; every adapter mounts one. `AplusPay` is one."""
 
     @property
     def routes(self) -> Sequence[Route]:
-        """Return every address to mount."""
+        """Return every route that an adapter mounts."""
         ...
 
     def prepare(self, *, awaiting: bool) -> None:
-        """Prepare to answer; raise ConfigurationError if a hook is async and cannot be awaited."""
+        """Prepare to answer; raise ConfigurationError if something async cannot be awaited."""
         ...
 
     def note_mount(self, prefix: str) -> None:
-        """Note the prefix below which the routes are mounted, if the adapter knows it."""
+        """Note the prefix below which the routes are mounted, if the adapter knows it at start."""
         ...
 
     def note_lifespan(self) -> None:
-        """Note that `aclose` will be called when the application ends."""
+        """Note that the application will call `aclose` when it ends."""
         ...
 
     def handle(self, route: Route, request: HttpRequest, parameter: str = "") -> HttpResponse:
@@ -79,15 +79,15 @@ class Site(Protocol):
     async def handle_async(
         self, route: Route, request: HttpRequest, parameter: str = ""
     ) -> HttpResponse:
-        """Answer a request without blocking the event loop."""
+        """Do what `handle` does, awaiting."""
         ...
 
     def stream(self, next_chunk: Callable[[], Flow[bytes]]) -> AsyncIterator[bytes]:
-        """Yield the chunks that follow the body of a response with a `next_chunk`."""
+        """Yield the pieces that follow the body of a response with a `next_chunk`."""
         ...
 
     async def aclose(self) -> None:
-        """Close the connections that answering has opened."""
+        """Close everything that was opened to answer requests."""
         ...
 
 
@@ -103,7 +103,7 @@ ROUTES = (
     Route(name="style", path="/assets/page.css", method="GET", is_private=False),
     Route(name="script", path="/assets/page.js", method="GET", is_private=False),
 )
-"""Every address about payments."""
+"""Every route of a shop that takes payments."""
 
 
 def notify_path(prefix: str) -> str:
@@ -112,7 +112,7 @@ def notify_path(prefix: str) -> str:
 
 
 def mounted_twice(where: str) -> str:
-    """Return the message about routes that are mounted where others are already."""
+    """Return the message of the error for a second mount at the same place."""
     return (
         f"payment routes: found them mounted twice at {where[:100]!r}, expected once; remove one, "
         "or give several shops a name and a prefix each"
@@ -120,20 +120,20 @@ def mounted_twice(where: str) -> str:
 
 
 def find_route(routes: Sequence[Route], path: str, prefix: str = "") -> tuple[Route, str] | None:
-    """Return the route of a path and the value of its parameter, None if none below `prefix` fits.
+    """Return the route of a path and the value of its parameter; None if no route matches.
 
-    For adapters without a router. `path` is decoded; `prefix` may have slashes around it or none.
+    It serves adapters without a router. `path` is decoded. `prefix` may have slashes around it.
     """
     mount = f"/{prefix.strip('/')}".rstrip("/")
     if not path.startswith(f"{mount}/"):
         return None
     parts = path[len(mount) :].split("/")
     for route in routes:
-        wanted = route.path.split("/")
-        if len(wanted) == len(parts) and all(
-            part == want or (want.startswith("{") and part)
-            for part, want in zip(parts, wanted, strict=True)
+        names = route.path.split("/")
+        if len(names) == len(parts) and all(
+            part == name or (name.startswith("{") and part)
+            for part, name in zip(parts, names, strict=True)
         ):
-            values = (part for part, want in zip(parts, wanted, strict=True) if part != want)
+            values = (part for part, name in zip(parts, names, strict=True) if part != name)
             return route, next(values, "")
     return None

@@ -1,4 +1,4 @@
-"""Compile the page's template, ours or the shop's, once; read the files beside it."""
+"""The template of the page, ours or the shop's, and the files that belong to it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ __all__ = ["missing_packages", "read", "render"]
 
 
 def render(own: str | None, values: Mapping[str, object]) -> str:
-    """Render our template, or `own`, a shop's, which may extend `page.html`.
+    """Return the page as HTML: by `own`, the shop's template, or by ours if `own` is None.
 
     Raises ConfigurationError if Jinja2 is missing or the template cannot be rendered.
     """
-    template = _compiled(own)
+    template = _compile(own)
     try:
         return template.render(values)
-    except Exception as error:  # whatever the shop's template does
-        raise _failure(error) from error
+    except Exception as error:  # a template is the shop's code and may raise anything
+        raise _template_error(error) from error
 
 
 @cache
@@ -41,7 +41,7 @@ def missing_packages() -> list[str]:
 
 
 @lru_cache(maxsize=16)
-def _compiled(own: str | None) -> Template:
+def _compile(own: str | None) -> Template:
     try:
         from jinja2 import DictLoader, Environment, StrictUndefined  # noqa: PLC0415  # an extra
     except ImportError:
@@ -54,30 +54,30 @@ def _compiled(own: str | None) -> Template:
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
-        undefined=StrictUndefined,
+        undefined=StrictUndefined,  # a misspelt variable fails at start-up, not on the page
     )
     if own is None:
         return environment.get_template("page.html")
     try:
         _check_blocks(environment, own)
         return environment.get_template("own.html")
-    except Exception as error:  # whatever is wrong with the shop's template
-        raise _failure(error) from error
+    except Exception as error:  # Jinja2 does not document all that a wrong template raises
+        raise _template_error(error) from error
 
 
 def _check_blocks(environment: Environment, own: str) -> None:
-    """Raise LookupError for a block that is never shown, because the page has none so named."""
+    """Raise LookupError for a block that the page does not have: Jinja2 would ignore it."""
     from jinja2 import nodes  # noqa: PLC0415  # an extra
 
     tree = environment.parse(own)
-    ours = list(environment.get_template("page.html").blocks)
-    defined = {node.name for node in tree.body if isinstance(node, nodes.Block)}
-    unknown = ", ".join(sorted(defined.difference(ours)))
+    known = list(environment.get_template("page.html").blocks)
+    blocks = {node.name for node in tree.body if isinstance(node, nodes.Block)}
+    unknown = ", ".join(sorted(blocks.difference(known)))
     if unknown and tree.find(nodes.Extends):
-        raise LookupError(f"found the block {unknown}, expected {', '.join(ours)}")
+        raise LookupError(f"found the block {unknown}, expected {', '.join(known)}")
 
 
-def _failure(error: Exception) -> ConfigurationError:
+def _template_error(error: Exception) -> ConfigurationError:
     return ConfigurationError(
         f"order-code page: the template cannot be rendered ({type(error).__name__}: {error}); "
         "correct PageDesign.template"

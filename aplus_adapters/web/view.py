@@ -1,4 +1,4 @@
-"""Build the one view of an attempt that a visitor sees as a page and as JSON."""
+"""The view of an attempt that a visitor may see: the page and the JSON are made from it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["PageState", "PageView", "page_state", "status_json", "view_of"]
 
 
 class PageState(StrEnum):
-    """What a buyer sees."""
+    """The state of a payment as a buyer sees it."""
 
     WAITING = "waiting"
     RETRYING = "retrying"
@@ -30,26 +30,26 @@ class PageState(StrEnum):
     FAILED = "failed"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
-    RETURNED = "returned"  # paid while it was cancelled: the money goes back
-    REFUNDED = "refunded"  # paid, and all of it was given back
-    CONFLICT = "conflict"  # Alipay+ says paid, we cannot say so: a person decides
+    RETURNED = "returned"  # paid during the cancellation, which returns the money
+    REFUNDED = "refunded"  # paid, and all of it was refunded
+    CONFLICT = "conflict"  # Alipay+ reports a payment that our records exclude: a person decides
 
     @property
     def is_over(self) -> bool:
-        """Return whether the page can stop asking for the status."""
+        """Return whether the page may stop asking for the status."""
         return self not in (PageState.WAITING, PageState.RETRYING, PageState.CHECKING)
 
 
 @frozen(kw_only=True)
 class PageView:
-    """All that the page shows. Times are aware; addresses may be relative to the page's own.
+    """Everything that the page shows. Times are aware; addresses may be relative to the page's own.
 
-    `code_text` is what the QR code says, only while it may be scanned. `now` is the server's clock
-    and `expires_at` the end of the code, None if it has none. `assets_url` has no trailing slash.
-    `new_code_url` is where the form for another code is posted, None if there is none to be had.
-    `wallet_url` opens the wallet on a phone and is offered only if it is https. `reason` is why the
-    payment failed, as far as a buyer may know. `poll_seconds` is the first pause between two
-    questions for the status.
+    `code_text` is the text of the QR code, None once the code must not be scanned. `now` is the
+    server's time. `expires_at` is the end of the code, None if it never expires. `assets_url` has
+    no trailing slash. `new_code_url` is the address to which the form for another code is posted,
+    None if there may be no other code. `wallet_url` opens the wallet on a phone; the page offers it
+    only if it is https. `reason` is the reason of a failure that a buyer may know. `poll_seconds`
+    is the first pause between two requests for the status.
     """
 
     state: PageState
@@ -70,24 +70,24 @@ class PageView:
     poll_seconds: float = 2.0
 
 
-_PAYABLE_ANEW = (
+_ALLOWS_NEW_CODE = (
     PageState.FAILED,
     PageState.EXPIRED,
     PageState.CANCELLED,
     PageState.RETURNED,
     PageState.REFUNDED,
 )
-_CLOCKS_AGREE = timedelta(seconds=5)  # the clocks of several machines may differ so much
+_CLOCK_TOLERANCE = timedelta(seconds=5)  # the clocks of several machines differ
 _CLOSED_BY_TIME = ("ORDER_IS_CLOSED", ORDER_NOT_EXIST)
 
 
 def page_state(attempt: Attempt, now: datetime) -> PageState:
-    """Return what to show; `now` is aware. An expired attempt's code is never shown.
+    """Return the state to show; `now` is aware. The code of an expired attempt is never shown.
 
-    The code of an attempt that was changed in the future is not shown either: this machine's clock
-    is behind the others, and does not know when the code expires.
+    An attempt that was changed in the future counts as expired: this machine's clock is behind the
+    others and cannot show when the code expires.
     """
-    expired = now >= attempt.expires_at or attempt.changed_at - now > _CLOCKS_AGREE
+    expired = now >= attempt.expires_at or attempt.changed_at - now > _CLOCK_TOLERANCE
     if attempt.disputed is not None:
         return PageState.REFUNDED if attempt.is_refunded else PageState.CONFLICT
     match attempt.state:
@@ -101,8 +101,8 @@ def page_state(attempt: Attempt, now: datetime) -> PageState:
             code = attempt.result.result_code if attempt.result else ""
             return PageState.EXPIRED if code in _CLOSED_BY_TIME else PageState.FAILED
         case State.CANCELLED:
-            late = attempt.changed_at >= attempt.expires_at
-            return PageState.EXPIRED if late else PageState.CANCELLED
+            is_late = attempt.changed_at >= attempt.expires_at
+            return PageState.EXPIRED if is_late else PageState.CANCELLED
         case State.PENDING:
             return PageState.CHECKING if expired else PageState.WAITING
         case State.CREATED:
@@ -110,15 +110,14 @@ def page_state(attempt: Attempt, now: datetime) -> PageState:
 
 
 def view_of(attempt: Attempt, now: datetime, shop_name: str | None) -> PageView:
-    """Return everything that the page shows; links are relative to it, so that no mount matters."""
+    """Return the view of an attempt; its links are relative, so that they fit any mount."""
     state = page_state(attempt, now)
     request = attempt.request
-    code = attempt.order_code.text if attempt.order_code else None
-    shown = code if state is PageState.WAITING else None
+    issued = attempt.order_code.text if attempt.order_code else None
+    code = issued if state is PageState.WAITING else None
     merchant = request.order.merchant
     if shop_name is None and merchant is not None:
         shop_name = merchant.merchant_display_name or merchant.merchant_name
-    over = state in _PAYABLE_ANEW
     request_id = attempt.payment_request_id
     return PageView(
         state=state,
@@ -127,14 +126,14 @@ def view_of(attempt: Attempt, now: datetime, shop_name: str | None) -> PageView:
         description=request.order.order_description,
         shop_name=shop_name,
         amount=attempt.amount,
-        code_text=shown,
+        code_text=code,
         expires_at=attempt.expires_at,
         now=now,
         status_url=f"{request_id}/status",
         assets_url="../assets",
-        new_code_url=f"{request_id}/new" if over else None,
+        new_code_url=f"{request_id}/new" if state in _ALLOWS_NEW_CODE else None,
         return_url=_return_url(attempt, request.payment_redirect_url),
-        wallet_url=shown if shown and shown.startswith("https://") else None,
+        wallet_url=code if code and code.startswith("https://") else None,
         reason=look_up(attempt.result).reason
         if state is PageState.FAILED and attempt.result
         else None,
@@ -142,7 +141,7 @@ def view_of(attempt: Attempt, now: datetime, shop_name: str | None) -> PageView:
 
 
 def status_json(view: PageView, attempt: Attempt, message: str | None) -> dict[str, Any]:
-    """Return what a till or a single-page app needs; absent things are null.
+    """Return the status for a till or a single-page app; an absent value is null.
 
     `message` is the sentence for the view's `reason`, in the buyer's language.
     """
@@ -165,5 +164,5 @@ def status_json(view: PageView, attempt: Attempt, message: str | None) -> dict[s
 
 
 def _return_url(attempt: Attempt, url: str | None) -> str | None:
-    """Return the shop's address to go back to; None if it is the page itself."""
+    """Return the shop's own return address; None if it is the payment's page, the default."""
     return None if url is None or url.endswith(f"/{attempt.payment_request_id}") else url

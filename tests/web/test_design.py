@@ -162,7 +162,7 @@ def test_a_template_that_fails_for_one_payment_costs_the_buyer_nothing(caplog):
     assert "corner shop" in page(design)
     shown = page(design, shop_name=None)
     assert "<svg" in shown
-    assert "the buyer is shown the page without it" in caplog.text
+    assert "the buyer is shown the default page" in caplog.text
     assert "correct PageDesign.template" in caplog.text
 
 
@@ -182,11 +182,11 @@ def test_a_template_that_fails_for_one_payment_costs_the_buyer_nothing(caplog):
         ({"texts": {"en": {"amount": 5}}}, "found int for 'en' amount"),
         ({"texts": [("en", {})]}, "found list, expected texts by language"),
         ({"texts": None}, "found NoneType, expected texts by language"),
-        ({"return_after": "5"}, "return_after is '5'"),
+        ({"return_after": "5"}, "return_after: found '5'"),
         ({"texts": {"fr": {"amount": "{number} €"}}}, "'fr' amount '{number} €'"),
         ({"logo": "https://shop.example/logo.png"}, "logo"),
-        ({"return_after": -1}, "return_after is -1"),
-        ({"return_after": float("nan")}, "return_after is nan"),
+        ({"return_after": -1}, "return_after: found -1"),
+        ({"return_after": float("nan")}, "return_after: found nan"),
     ],
 )
 def test_a_design_that_cannot_be_is_refused_at_once(changes, message):

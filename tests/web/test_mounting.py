@@ -128,7 +128,7 @@ def test_a_mount_that_disagrees_with_the_notify_url_is_one_warning(
         for number in range(3):
             client.post("/aplus/pay", json={"order_ref": f"A-{number}"}, headers=JSON)
     pay.store.close()
-    found = [record.message for record in caplog.records if "is mounted at" in record.message]
+    found = [record.message for record in caplog.records if "route mounted at" in record.message]
     assert len(found) == warnings
     assert all("/aplus/notify" in text and "correct APLUS_NOTIFY_URL" in text for text in found)
 
@@ -489,4 +489,4 @@ def test_a_line_break_in_an_address_makes_no_line_in_the_log(shop, caplog):
         client.post("/aplus/notify%0Aforged", json={})
         client.post("/aplus/notify%0A", json={})
     assert all("\n" not in record.getMessage() for record in caplog.records)
-    assert "is mounted at" not in caplog.text
+    assert "route mounted at" not in caplog.text
