@@ -46,7 +46,7 @@ def test_a_flask_shop_that_reads_the_body_first_is_told_so(pay, told, caplog, na
         reply = client.post("/aplus/notify", content=body, headers=headers)
     assert reply.status_code == 400
     assert "signature" not in reply.headers
-    assert "no byte is left to read" in caplog.text
+    assert "found no byte of the body left to read" in caplog.text
     assert pay.store.get(request_id).state.value == "pending"
 
 
@@ -106,7 +106,7 @@ def test_an_asgi_shop_that_reads_the_body_first_is_told_so(
         reply = asyncio.run(main())
     assert reply.status_code == 400
     assert "signature" not in reply.headers
-    assert "no byte is left to read" in caplog.text
+    assert "found no byte of the body left to read" in caplog.text
     assert pay.store.get(request_id).state.value == "pending"
 
 
@@ -123,7 +123,7 @@ def test_an_order_whose_body_was_read_first_is_told_so_too(pay, caplog, name):
         reply = client.post("/aplus/pay", content=b'{"order_ref":"A-1"}', headers=AS_JSON)
     assert reply.status_code == 400
     assert "'/aplus/pay' refused" in caplog.text
-    assert "no byte is left to read" in caplog.text
+    assert "found no byte of the body left to read" in caplog.text
 
 
 def test_a_form_that_a_flask_shop_has_parsed_first_is_still_an_order(pay):
