@@ -1,4 +1,4 @@
-"""What the contract suite for stores is made of: legal values, and many callers at once."""
+"""Values and helpers of the store contract: legal attempts, and calls from many threads."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ WORKERS = 8
 
 def an_attempt(number: int = 1, order_ref: str = "A-1", **changes: Any) -> Attempt:
     """Return a legal attempt over 4200 JPY, not stored yet."""
-    made = Attempt(
+    attempt = Attempt(
         payment_request_id=f"pay{number}",
         order_ref=order_ref,
         client_id="C",
@@ -53,12 +53,12 @@ def an_attempt(number: int = 1, order_ref: str = "A-1", **changes: Any) -> Attem
         next_call_at=NOON,
         changed_at=NOON,
     )
-    return evolve(made, **changes)
+    return evolve(attempt, **changes)
 
 
 def an_observation(outcome: Outcome = Outcome.SUCCEEDED, **changes: Any) -> Observation:
-    """Return what a notification says of that attempt."""
-    made = Observation(
+    """Return the observation of a notification about that attempt."""
+    observation = Observation(
         source=Source.NOTIFICATION,
         outcome=outcome,
         at=LATER,
@@ -69,12 +69,12 @@ def an_observation(outcome: Outcome = Outcome.SUCCEEDED, **changes: Any) -> Obse
         payment_time=Timestamp("2026-11-23T12:01:07.5+08:00"),
         wallet="WALLET",
     )
-    return evolve(made, **changes)
+    return evolve(observation, **changes)
 
 
 def a_refund(number: int = 1, value: int = 1000, **changes: Any) -> Refund:
     """Return a legal refund of that attempt, not stored yet."""
-    made = Refund(
+    refund = Refund(
         refund_request_id=f"refund{number}",
         payment_request_id="pay1",
         client_id="C",
@@ -85,15 +85,15 @@ def a_refund(number: int = 1, value: int = 1000, **changes: Any) -> Refund:
         next_call_at=NOON,
         changed_at=NOON,
     )
-    return evolve(made, **changes)
+    return evolve(refund, **changes)
 
 
 def nothing(_transition: Transition, _connection: Any) -> None:
-    """Be a hook that does nothing."""
+    """Do nothing, as a hook of a shop that ignores the transition."""
 
 
 def at_once(work: Callable[[int], T]) -> list[T]:
-    """Do the same from many threads that start together."""
+    """Call `work` from WORKERS threads that start together, and return their results."""
     start = threading.Barrier(WORKERS)
 
     def run(number: int) -> T:
@@ -105,7 +105,7 @@ def at_once(work: Callable[[int], T]) -> list[T]:
 
 
 def attempt_to(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what a call returns, or our error that it raises."""
+    """Return the result of a call, or the AplusError that it raises."""
     try:
         return function(*arguments)
     except AplusError as error:
@@ -113,9 +113,9 @@ def attempt_to(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def expect(kind: type[Exception], function: Callable[..., Any], *arguments: Any) -> None:
-    """Raise AssertionError unless a call raises an error of that kind."""
+    """Raise AssertionError if a call does not raise an error of this kind."""
     try:
-        found = function(*arguments)
+        answer = function(*arguments)
     except kind:
         return
-    raise AssertionError(f"expected {kind.__name__}, the store answered {found!r}")
+    raise AssertionError(f"found {answer!r}, expected the store to raise {kind.__name__}")
