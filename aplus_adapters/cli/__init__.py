@@ -1,1 +1,1 @@
-"""The command `aplus`: a simulator, a demonstration shop, and what operators need."""
+"""The command `aplus`: a simulator, a demonstration shop and the operators' commands."""

@@ -1,4 +1,4 @@
-"""The operator's commands over a shop's own AplusPay: for `aplus` and for `flask aplus`."""
+"""The operator's commands for a shop's own AplusPay: `aplus` and `flask aplus` both use them."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ __all__ = ["load_shop", "reconcile_command", "schema_command", "show_command"]
 T = TypeVar("T")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?")
 _SECONDS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PRINT_EVERY = 1.0  # seconds between two lines of progress
+_PROGRESS_INTERVAL = 1.0  # seconds between two lines of progress
 
 
 def duration(text: str) -> float:
-    """Return the seconds of a duration such as 10s, 500ms, 2m or 1h; else raise a usage error."""
+    """Return the seconds of a duration such as 10s, 500ms or 2m; raise BadParameter if not one."""
     match = _DURATION.fullmatch(text)
     if match is None:
         raise click.BadParameter(f"found {text!r}, expected a duration such as 10s, 2m or 1h")
@@ -56,24 +56,24 @@ def reconcile_command(
 ) -> click.Command:
     """Return the command that reconciles the payments of the shop that `find_pay` returns.
 
-    `context_of` is called once, when the command begins. It returns a context manager factory,
-    such as `app.app_context` of Flask; each round of each worker runs in a new context.
+    `context_of` is called once, when the command begins. It returns a maker of contexts, such as
+    `app.app_context` of a Flask application. Each worker runs each round in a new context.
     """
 
     @click.command("reconcile")
-    @click.option("--every", type=duration, help="Go on, a round every so often: 10s, 2m.")
+    @click.option("--every", type=duration, help="Repeat: start a round every 10s, 2m.")
     @click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 64))
     def command(every: float | None, threads: int) -> None:
-        """Go after whatever needs asking: payments without news, expired codes, open refunds.
+        """Follow up what is due: payments without news, expired codes, open refunds.
 
         Any number of these may run at once on any number of machines. Without --every it does one
-        round; the exit code is 0 only if nothing failed in it.
+        round. The exit code is then 0 only if nothing failed in that round.
         """
         pay, context = find_pay(), context_of(click.get_current_context())
-        with _stopping() as stop, _driver(pay) as drive:
+        with _stop_event() as stop, _flow_runner(pay) as run_flow:
             while True:
                 started = time.monotonic()
-                failed = _round(pay, drive, threads, context)
+                failed = _run_round(pay, run_flow, threads, context)
                 if every is None:
                     raise SystemExit(1 if failed else 0)
                 if stop.wait(max(0.0, every - (time.monotonic() - started))):
@@ -91,26 +91,26 @@ def show_command(
     @click.command("show")
     @click.argument("payment")
     def command(payment: str) -> None:
-        """Print a payment's timeline: every observation, when, from where, and what it changed.
+        """Print a payment's timeline: each observation, its time, its source and what it changed.
 
-        PAYMENT is a payment request id, or an order, whose latest payment is shown.
+        PAYMENT is a payment request id or an order. Of an order the latest payment is shown.
         """
         context = context_of(click.get_current_context())
-        with _driver(find_pay()) as drive, context():
-            attempt = drive(get(payment)) or drive(latest(payment))
+        with _flow_runner(find_pay()) as run_flow, context():
+            attempt = run_flow(get(payment)) or run_flow(latest(payment))
             if attempt is None:
                 raise click.UsageError(f"{payment}: found no such payment or order in the store")
-            events = drive(read_timeline(attempt.payment_request_id))
+            events = run_flow(read_timeline(attempt.payment_request_id))
         click.echo(f"payment  {attempt.payment_request_id}")
         click.echo(f"order    {attempt.order_ref}")
         click.echo(f"amount   {attempt.amount}")
         click.echo(f"account  {attempt.client_id}")
         click.echo(f"Alipay+  {attempt.payment_id or '-'}")
-        click.echo(f"state    {attempt.state}, expires {_time(attempt.expires_at)}")
+        click.echo(f"state    {attempt.state}, expires {_format_time(attempt.expires_at)}")
         if attempt.next_call_at is not None:
-            click.echo(f"next     call not before {_time(attempt.next_call_at)}")
+            click.echo(f"next     call not before {_format_time(attempt.next_call_at)}")
         for event in events:
-            line = f"{_time(event.at)}  {event.source:<13} {event.text}  ->  {event.state}"
+            line = f"{_format_time(event.at)}  {event.source:<13} {event.text}  ->  {event.state}"
             click.echo(click.style(line, fg="red") if event.is_conflict else line)
 
     return command
@@ -124,10 +124,10 @@ def schema_command(
 
     @click.command("schema")
     def command() -> None:
-        """Make the payments' tables, or migrate those of an older version.
+        """Make the payments' tables, or migrate tables of an older version.
 
-        Otherwise the first use does so. Run it as a role that may make tables where the shop's own
-        may not.
+        Without this command the first payment does it. Use it if the shop's own database role may
+        not make tables: run it with a role that may.
         """
         store = find_pay().store
         if not hasattr(store, "set_up"):
@@ -136,25 +136,25 @@ def schema_command(
             )
         with context_of(click.get_current_context())():
             store.set_up()
-        click.echo("the tables are there, in their present version")
+        click.echo("the tables are there, in their newest version")
 
     return command
 
 
-def _round(
+def _run_round(
     pay: AplusPay,
-    drive: Callable[[Flow[Any]], Any],
+    run_flow: Callable[[Flow[Any]], Any],
     threads: int,
     context: Callable[[], AbstractContextManager[Any]],
 ) -> bool:
-    """Do one round with several workers; return whether anything failed."""
+    """Run one round in each of several workers and return whether anything failed."""
     failed = False
 
     def work(number: int) -> ReconcileReport | None:
         try:
             with context():
-                report: ReconcileReport = drive(reconcile(pay.config, _Progress(number)))
-        except AplusError as error:
+                report: ReconcileReport = run_flow(reconcile(pay.config, _Progress(number)))
+        except AplusError as error:  # the other workers and the next round go on
             click.echo(f"worker {number}: {error}", err=True)
             return None
         return report
@@ -168,23 +168,23 @@ def _round(
 
 
 class _Progress:
-    """Prints the numbers so far, at most once a second."""
+    """Prints one worker's numbers so far, at most once a second."""
 
     def __init__(self, worker: int) -> None:
         self._worker, self._printed_at = worker, time.monotonic()
 
-    def __call__(self, done: ReconcileReport) -> None:
-        if time.monotonic() - self._printed_at >= _PRINT_EVERY:
+    def __call__(self, report: ReconcileReport) -> None:
+        if time.monotonic() - self._printed_at >= _PROGRESS_INTERVAL:
             self._printed_at = time.monotonic()
-            click.echo(f"worker {self._worker}: {done}")
+            click.echo(f"worker {self._worker}: {report}")
 
 
 @contextmanager
-def _driver(pay: AplusPay) -> Iterator[Callable[[Flow[Any]], Any]]:
-    """Yield a function that runs flows, on a loop in a thread if the shop has async hooks."""
+def _flow_runner(pay: AplusPay) -> Iterator[Callable[[Flow[Any]], Any]]:
+    """Yield a function that runs flows, on an event loop in a thread if hooks are async."""
     try:
         pay.prepare(awaiting=False)
-    except ConfigurationError:
+    except ConfigurationError:  # the shop has async hooks, which a blocking runner cannot call
         pass
     else:
         yield pay.run
@@ -203,31 +203,31 @@ def _driver(pay: AplusPay) -> Iterator[Callable[[Flow[Any]], Any]]:
 
 
 @contextmanager
-def _stopping() -> Iterator[threading.Event]:
-    """Yield an event that SIGTERM and Ctrl-C set, so that the running round is finished."""
+def _stop_event() -> Iterator[threading.Event]:
+    """Yield an event that SIGTERM and Ctrl-C set, so that the running round can end first."""
     stop = threading.Event()
 
-    def ask(_signal: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
+    def request_stop(_signal: int, _frame: FrameType | None) -> None:
+        if stop.is_set():  # the second signal: the operator does not want to wait for the round
             raise KeyboardInterrupt
         stop.set()
 
-    before = [(number, signal.signal(number, ask)) for number in (signal.SIGTERM, signal.SIGINT)]
+    old_handlers = {n: signal.signal(n, request_stop) for n in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stop
     finally:
-        for number, handler in before:
+        for number, handler in old_handlers.items():
             signal.signal(number, handler)
 
 
-def _time(moment: datetime) -> str:
+def _format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + "Z"
 
 
 def load_shop(address: str) -> AplusPay:
-    """Return the AplusPay (or what a function without arguments makes) at `module:name`.
+    """Return the AplusPay at `module:name`, or call the function that is there to make it.
 
-    Raises ConfigurationError if there is none.
+    Raise ConfigurationError if it cannot be loaded or is something else.
     """
     import importlib  # noqa: PLC0415  # only commands load a shop by its name
 
@@ -247,6 +247,6 @@ def load_shop(address: str) -> AplusPay:
     if not isinstance(shop, AplusPay):
         raise ConfigurationError(
             f"shop {address!r}: found {type(shop).__name__}, expected an AplusPay or a function "
-            "that makes one"
+            "that returns one"
         )
     return shop

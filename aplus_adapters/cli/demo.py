@@ -1,6 +1,6 @@
-"""`aplus demo`: a simulator and a shop on this machine, and a buyer for it.
+"""`aplus demo`: run a simulator and a shop on this machine, and buy something there.
 
-The shop is one of the examples, unchanged, in a process of its own with a SQLite file.
+The shop is one of the examples, unchanged. It runs in its own process, with a SQLite file.
 """
 
 from __future__ import annotations
@@ -29,15 +29,17 @@ if TYPE_CHECKING:
 __all__ = ["FRAMEWORKS", "Demo", "pay_once", "watch"]
 
 FRAMEWORKS = ("flask", "starlette", "fastapi", "django")
-_START = 30.0  # seconds for the shop to answer, on a busy machine too
-_PAID = 10.0  # seconds for the notification to arrive
-Say = Callable[[str, str], None]
+_START_TIMEOUT = 30.0  # seconds for the shop to answer, enough on a busy machine
+_NOTIFICATION_TIMEOUT = 10.0  # seconds for the notification to arrive
+_ACCEPT_JSON = {"Accept": "application/json"}
+ReportStep = Callable[[str, str], None]
 
 
 class Demo:
-    """A running shop and simulator; `folder` holds everything that they write.
+    """A shop and its simulator, as two processes; `folder` holds all files that they write.
 
-    `time_scale` divides the pauses between re-sent notifications.
+    `port` is the shop's; 0 takes a free one. `time_scale` divides the pauses between re-sent
+    notifications. Raise ConfigurationError if the framework is not installed or the port is taken.
     """
 
     def __init__(
@@ -49,15 +51,15 @@ class Demo:
             )
         self.simulator = SimulatorProcess(folder / "simulator", time_scale=time_scale)
         self.database = folder / "shop.db"
-        self.script = _example(f"{framework}_shop.py")
-        self._port = _reserve(port)
+        self.script = _find_example(f"{framework}_shop.py")
+        self._port = _reserve_port(port)
         self.address = f"http://127.0.0.1:{self._port.number}"
         self._log = folder / "shop.log"
         self._shop: subprocess.Popen[bytes] | None = None
 
     @contextmanager
     def running(self) -> Iterator[Demo]:
-        """Run the simulator and the shop inside the block."""
+        """Start simulator and shop, and end both at the end of the block."""
         with ExitStack() as stack:
             stack.callback(self._port.release)
             stack.enter_context(self.simulator)
@@ -66,16 +68,16 @@ class Demo:
             yield self
 
     def start_shop(self) -> None:
-        """Start the shop and wait until it answers; else raise ConfigurationError with its log."""
+        """Start the shop and wait until it answers; raise ConfigurationError if it does not."""
         with self._log.open("ab") as log:
             self._shop = subprocess.Popen(  # noqa: S603  # our own example
                 [sys.executable, str(self.script)], env=self.environ, stdout=log, stderr=log
             )
-        deadline = time.monotonic() + _START
+        deadline = time.monotonic() + _START_TIMEOUT
         while not self._answers():
             if self._shop.poll() is not None or time.monotonic() > deadline:
                 log_text = self._log.read_text(errors="replace")[-2000:]
-                raise ConfigurationError(f"the shop does not start:\n{log_text}")
+                raise ConfigurationError(f"the shop does not start; its log says:\n{log_text}")
             time.sleep(0.05)
 
     @property
@@ -90,7 +92,7 @@ class Demo:
         }
 
     def kill_shop(self) -> None:
-        """End the shop in the middle of whatever it does."""
+        """Kill the shop, without time to finish its work, as in a crash."""
         shop, self._shop = self._shop, None
         if shop is not None:
             shop.kill()
@@ -103,7 +105,7 @@ class Demo:
             return False
 
     def paid_attempts(self, order_ref: str) -> list[tuple[str, int, str]]:
-        """Return the paid attempts in the shop's database: request id, minor units, currency."""
+        """Return request id, minor units and currency of each attempt that is stored as paid."""
         connection = sqlite3.connect(self.database)
         try:
             return connection.execute(
@@ -116,69 +118,68 @@ class Demo:
             connection.close()
 
 
-def pay_once(framework: str, say: Say) -> bool:
-    """Make one payment through the shop's pages; return whether it is stored as paid exactly once.
+def pay_once(framework: str, report_step: ReportStep) -> bool:
+    """Pay once through the shop's pages and return whether it is stored as paid exactly once.
 
-    `say` is called with the name and the details of each step.
+    `report_step` is called with each step of the timeline: its name and its details.
     """
     with tempfile.TemporaryDirectory(prefix="aplus-demo-") as folder:
         demo = Demo(framework, Path(folder))
         with demo.running(), httpx.Client(base_url=demo.address, trust_env=False) as buyer:
-            say("shop", f"{framework} at {demo.address}")
-            say("simulator", demo.simulator.address)
-            return _buy(demo, buyer, say)
+            report_step("shop", f"{framework} at {demo.address}")
+            report_step("simulator", demo.simulator.address)
+            return _buy(demo, buyer, report_step)
 
 
-def _buy(demo: Demo, buyer: httpx.Client, say: Say) -> bool:
+def _buy(demo: Demo, buyer: httpx.Client, report_step: ReportStep) -> bool:
     order = buyer.post("/orders", data={"item": "Ticket"})
     order_ref = order.headers["location"].rpartition("/")[2]
-    say("order", order_ref)
-    payment = _json(buyer.post("/aplus/pay", data={"order_ref": order_ref}, headers=_WANTS_JSON))
+    report_step("order", order_ref)
+    fields = {"order_ref": order_ref}
+    payment = _read_json(buyer.post("/aplus/pay", data=fields, headers=_ACCEPT_JSON))
     request_id = payment["paymentRequestId"]
-    say("request id", request_id)
-    say("code", str(payment["code"]))
+    report_step("request id", request_id)
+    report_step("code", str(payment["code"]))
     page = buyer.get(f"/aplus/payments/{request_id}", headers={"Accept": "text/html"})
     if "<svg" not in page.text:
         raise ConfigurationError("the payment's page shows no QR code")
-    wallet = httpx.post(f"{payment['code']}/pay", headers=_WANTS_JSON, trust_env=False)
-    say("wallet", f"confirmed, order is {_json(wallet)['state']} at Alipay+")
-    answered = demo.simulator.wait_for("notification_answered", _PAID)
-    say("notification", f"sent signed, answered with HTTP {answered['status']}")
-    say("acknowledgement", answered["outcome"])
-    status = _json(buyer.get(f"/aplus/payments/{request_id}/status"))
+    wallet = httpx.post(f"{payment['code']}/pay", headers=_ACCEPT_JSON, trust_env=False)
+    report_step("wallet", f"confirmed, order is {_read_json(wallet)['state']} at Alipay+")
+    event = demo.simulator.wait_for("notification_answered", _NOTIFICATION_TIMEOUT)
+    report_step("notification", f"sent signed, answered with HTTP {event['status']}")
+    report_step("acknowledgement", event["outcome"])
+    status = _read_json(buyer.get(f"/aplus/payments/{request_id}/status"))
     stored = demo.paid_attempts(order_ref)
-    books = [order for order in demo.simulator.orders() if order["referenceOrderId"] == order_ref]
-    amount = payment["amount"]
-    once = len(stored) == 1 and stored[0] == (request_id, int(amount["value"]), amount["currency"])
-    if status["state"] == "paid" and once and len(books) == 1:
-        say("PAID", f"{amount['value']} minor units {amount['currency']}, stored exactly once")
+    orders = [row for row in demo.simulator.orders() if row["referenceOrderId"] == order_ref]
+    value, currency = payment["amount"]["value"], payment["amount"]["currency"]
+    is_stored_once = stored == [(request_id, int(value), currency)]
+    if status["state"] == "paid" and is_stored_once and len(orders) == 1:
+        report_step("PAID", f"{value} minor units {currency}, stored exactly once")
         return True
-    say("NOT PAID", f"page says {status['state']}, stored: {stored}, at Alipay+: {len(books)}")
+    details = f"page says {status['state']}, stored: {stored}, at Alipay+: {len(orders)}"
+    report_step("NOT PAID", details)
     return False
 
 
-def watch(framework: str, folder: Path, port: int, say: Say) -> None:
-    """Run shop and simulator until interrupted, and say what happens."""
+def watch(framework: str, folder: Path, port: int, report_step: ReportStep) -> None:
+    """Run shop and simulator until Ctrl-C; raise ConfigurationError if the simulator ends."""
     demo = Demo(framework, folder, port)
     with demo.running():
-        say("shop", f"{demo.address} (buy something, press pay)")
-        say("simulator", f"{demo.simulator.address} (pay without a phone: open the order there)")
-        say("files", str(folder))
+        report_step("shop", f"{demo.address} (buy something, press pay)")
+        report_step("simulator", f"{demo.simulator.address} (open the order there to pay it)")
+        report_step("files", str(folder))
         try:
             while True:
                 event = demo.simulator.events.get()
                 if event["event"] == "ended":
                     raise ConfigurationError("the simulator ended; start the demo again")
                 details = (f"{k} {v}" for k, v in event.items() if k not in ("event", "id"))
-                say(event["event"].replace("_", " "), ", ".join(details))
+                report_step(event["event"].replace("_", " "), ", ".join(details))
         except KeyboardInterrupt:
-            say("end", "shop and simulator are stopped")
+            report_step("end", "shop and simulator are stopped")
 
 
-_WANTS_JSON = {"Accept": "application/json"}
-
-
-def _json(response: httpx.Response) -> Any:
+def _read_json(response: httpx.Response) -> Any:
     if response.is_error:
         raise ConfigurationError(
             f"{response.request.url.path}: answered HTTP {response.status_code}: "
@@ -187,7 +188,7 @@ def _json(response: httpx.Response) -> Any:
     return response.json()
 
 
-def _reserve(port: int) -> ReservedPort:
+def _reserve_port(port: int) -> ReservedPort:
     try:
         return ReservedPort(port)
     except OSError as error:
@@ -196,8 +197,8 @@ def _reserve(port: int) -> ReservedPort:
         ) from None
 
 
-def _example(name: str) -> Path:
-    """Return an example's path: beside the package in a clone, inside it when installed."""
+def _find_example(name: str) -> Path:
+    """Return an example's file: inside the installed package, beside the package in a clone."""
     package = Path(__file__).parent.parent
     for path in (package / "examples" / name, package.parent / "examples" / name):
         if path.exists():

@@ -1,4 +1,4 @@
-"""Check a configuration: what is wrong with it and how to correct it."""
+"""The checks of `aplus doctor`: what is wrong with a configuration and how to correct it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Check", "examine"]
 
-_SKEW = 60.0  # seconds by which this machine's clock may differ without a word
-_TIMEOUT = 10.0
+_MAX_SKEW = 60.0  # seconds by which this machine's clock may differ from the gateway's
+_TIMEOUT = 10.0  # seconds for the gateway's answer
 
 
 @frozen
 class Check:
-    """One check: whether it passed, what was found, and how to correct it."""
+    """The result of one check: `found` says what is there, `remedy` what to do if not `ok`."""
 
     name: str
     ok: bool
@@ -40,10 +40,10 @@ class Check:
 
 
 def examine(environ: Mapping[str, str] | None = None) -> Iterator[Check]:
-    """Yield the checks of the configuration in APLUS_* variables, one after the other.
+    """Check the configuration in APLUS_* variables and yield the result of each check.
 
-    The last ones ask the gateway about a payment that does not exist, which costs and changes
-    nothing. Never raises for anything that is wrong with the configuration.
+    The last checks send the gateway an inquiry about a payment that does not exist. It costs and
+    changes nothing. A wrong configuration is a result that is not `ok`, never an error raised.
     """
     try:
         account = Account.from_env(environ)
@@ -53,14 +53,14 @@ def examine(environ: Mapping[str, str] | None = None) -> Iterator[Check]:
         )
         return
     yield Check("configuration", ok=True, found=f"{account.client_id} ({account.environment})")
-    yield _own_pair(account)
-    for version, prints in account.alipayplus_keys.fingerprints.items():
-        yield Check("Alipay+'s key", ok=True, found=f"keyVersion {version}: {', '.join(prints)}")
-    yield _notify_url(account)
-    yield from _gateway(account)
+    yield _check_own_keys(account)
+    for version, hashes in account.alipayplus_keys.fingerprints.items():
+        yield Check("Alipay+'s key", ok=True, found=f"keyVersion {version}: {', '.join(hashes)}")
+    yield _check_notify_url(account)
+    yield from _check_gateway(account)
 
 
-def _own_pair(account: Account) -> Check:
+def _check_own_keys(account: Account) -> Check:
     content = signing.signed_content("/check", account.client_id, "2026-01-01T00:00:00Z", b"{}")
     public = account.private_key.public_key
     try:
@@ -72,7 +72,7 @@ def _own_pair(account: Account) -> Check:
     return Check("our key", ok=True, found=found)
 
 
-def _notify_url(account: Account) -> Check:
+def _check_notify_url(account: Account) -> Check:
     parts = urlsplit(account.notify_url)
     found = f"{account.notify_url} (signed path {account.signed_path})"
     local = parts.hostname in ("localhost", "127.0.0.1", "::1")
@@ -82,7 +82,7 @@ def _notify_url(account: Account) -> Check:
     return Check("notify URL", ok=True, found=found)
 
 
-def _gateway(account: Account) -> Iterator[Check]:
+def _check_gateway(account: Account) -> Iterator[Check]:
     body = InquiryRequest(payment_request_id=f"doctor{secrets.token_hex(12)}").encode()
     request = sign_request(account, InquiryRequest.path, body, datetime.now(UTC))
     sender = Sender()
@@ -97,43 +97,43 @@ def _gateway(account: Account) -> Iterator[Check]:
     finally:
         sender.close()
     yield Check("gateway", ok=True, found=f"{account.gateway} answers HTTP {answer.status}")
-    yield _clock(answer)
+    yield _check_clock(answer)
     try:
         verify_answer(account, request, answer, now=datetime.now(UTC))
         result = InquiryResponse.decode(answer.body).result
     except AplusError as error:
-        yield _unverified(answer, error)
+        yield _explain_unverified(answer, error)
         return
-    known = look_up(result)
+    row = look_up(result)
     ok = result.result_status == "S" or result.result_code == "ORDER_NOT_EXIST"
-    remedy = "" if ok else f"{known.meaning} {known.advice}"
+    remedy = "" if ok else f"{row.meaning} {row.advice}"
     yield Check("signature round trip", ok=ok, found=f"verified answer: {result}", remedy=remedy)
 
 
-def _unverified(answer: Answer, error: AplusError) -> Check:
-    """Return the check for an answer whose signature failed; its content is only a hint."""
+def _explain_unverified(answer: Answer, error: AplusError) -> Check:
+    """Return what an unverified answer claims: only a hint for a person, it proves nothing."""
     try:
         result = InquiryResponse.decode(answer.body).result
     except AplusError:
-        remedy = "is APLUS_GATEWAY the gateway, and nothing between that answers in its place?"
+        remedy = "check that APLUS_GATEWAY is the gateway and that no proxy answers in its place"
         return Check("signature round trip", ok=False, found=str(error), remedy=remedy)
-    known = look_up(result)
-    signed = any(name.lower() == "signature" for name, _ in answer.headers)
-    if result.result_status == "F" and not signed:  # as the gateway answers those it cannot trust
-        remedy = f"the gateway seems to refuse us: {known.meaning} {known.advice}"
+    row = look_up(result)
+    is_signed = any(name.lower() == "signature" for name, _ in answer.headers)
+    if result.result_status == "F" and not is_signed:  # so it answers a request it cannot verify
+        remedy = f"the gateway seems to refuse us: {row.meaning} {row.advice}"
     else:
         remedy = "compare the fingerprint of Alipay+'s key above with the developer center's, and "
         remedy += "the environment: sandbox and production have different keys"
     return Check("signature round trip", ok=False, found=f"{result}, {error}", remedy=remedy)
 
 
-def _clock(answer: Answer) -> Check:
+def _check_clock(answer: Answer) -> Check:
     date = {name.lower(): value for name, value in answer.headers}.get("date", "")
     try:
-        theirs = parsedate_to_datetime(date)
-        skew = (datetime.now(UTC) - theirs).total_seconds()
+        gateway_time = parsedate_to_datetime(date)
+        skew = (datetime.now(UTC) - gateway_time).total_seconds()
     except (ValueError, TypeError):
-        return Check("clock", ok=True, found="the gateway tells no time to compare with")
-    found = f"{skew:+.0f} s against the gateway's"
-    remedy = "" if abs(skew) <= _SKEW else "set this machine's clock, best by NTP"
+        return Check("clock", ok=True, found="the gateway's answer has no Date to compare with")
+    found = f"{skew:+.0f} s from the gateway's clock"
+    remedy = "" if abs(skew) <= _MAX_SKEW else "set this machine's clock, best with NTP"
     return Check("clock", ok=not remedy, found=found, remedy=remedy)

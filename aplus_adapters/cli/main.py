@@ -1,4 +1,4 @@
-"""The command line: `aplus ...`."""
+"""The command line `aplus`: its commands, options and printed lines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["main"]
 
 
 class _Group(click.Group):
-    """Turns our errors into one line and exit code 2."""
+    """Shows an error of this library as one line, without a traceback, and exits with 2."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -42,11 +42,11 @@ class _Group(click.Group):
 
 @click.group(cls=_Group)
 def main() -> None:
-    """Payments by Alipay+ order code."""
+    """Take payments by Alipay+ order code."""
 
 
 @main.command()
-@click.option("--port", default=8100, show_default=True, help="0 takes a free one.")
+@click.option("--port", default=8100, show_default=True, help="Its port; 0 takes a free one.")
 @click.option(
     "--directory",
     default=".aplus",
@@ -64,18 +64,18 @@ def main() -> None:
     "--notify-url",
     default="http://127.0.0.1:8000/aplus/notify",
     show_default=True,
-    help="Where your shop takes notifications, for shop.env.",
+    help="Your shop's address for notifications; it is written to shop.env.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print each event as one JSON line.")
 @click.option(
     "--lenient",
     is_flag=True,
-    help="Take booleans, numbers and epoch milliseconds where the API page demands strings.",
+    help="Accept booleans, numbers and epoch milliseconds where the API page demands strings.",
 )
 def simulator(
     *, port: int, directory: Path, time_scale: float, notify_url: str, as_json: bool, lenient: bool
 ) -> None:
-    """Run a local Alipay+: gateway, wallet pages and notifications, on this machine only."""
+    """Run a local Alipay+ on this machine: gateway, wallet pages and notifications."""
     if time_scale <= 0:
         raise click.BadParameter("expected a number above 0", param_hint="--time-scale")
     try:
@@ -93,9 +93,9 @@ def simulator(
     default="flask",
     show_default=True,
     type=click.Choice(["flask", "starlette", "fastapi", "django"]),
-    help="Which of the example shops to run.",
+    help="The example shop to run.",
 )
-@click.option("--port", default=0, help="Where the shop listens; 0 takes a free one.")
+@click.option("--port", default=0, help="The shop's port; 0 takes a free one.")
 @click.option(
     "--directory",
     default=".aplus/demo",
@@ -104,7 +104,7 @@ def simulator(
     help="Where shop and simulator keep their files (not with --once).",
 )
 def demo(once: bool, framework: str, port: int, directory: Path) -> None:
-    """Run a shop and a simulator, to pay in the browser; with --once pay and end.
+    """Run a shop and a simulator to pay in by browser; with --once pay once and end.
 
     With --once the exit code is 0 only if the order is stored as paid exactly once.
     """
@@ -115,21 +115,21 @@ def demo(once: bool, framework: str, port: int, directory: Path) -> None:
         raise click.UsageError(message) from None
     started = time.monotonic()
 
-    def say(what: str, details: str) -> None:
-        click.echo(f"{time.monotonic() - started:6.2f} s  {what:<16} {details}")
+    def report_step(name: str, details: str) -> None:
+        click.echo(f"{time.monotonic() - started:6.2f} s  {name:<16} {details}")
 
     if once:
-        sys.exit(0 if pay_once(framework, say) else 1)
+        sys.exit(0 if pay_once(framework, report_step) else 1)
     directory.mkdir(parents=True, exist_ok=True)
-    watch(framework, directory.resolve(), port, say)
+    watch(framework, directory.resolve(), port, report_step)
 
 
 @main.command()
 @click.argument("code", required=False)
 def codes(code: str | None) -> None:
-    """Print what each result code means, what to do about it, and whom to tell."""
+    """Print what each result code means, what to do about it, and who must know."""
     if code is not None and code not in CODES:
-        raise click.BadParameter(f"found {code!r}, expected a code of the table: aplus codes")
+        raise click.BadParameter(f"found {code!r}, expected a code that `aplus codes` lists")
     rows = CODES.values() if code is None else [CODES[code]]
     for row in rows:
         click.echo(f"{row.status} {row.code}: {row.meaning}")
@@ -147,7 +147,7 @@ def codes(code: str | None) -> None:
     help="Where the private key is written.",
 )
 def keygen(directory: Path) -> None:
-    """Make a key pair: the private half into a file, the public half to be uploaded."""
+    """Make a key pair: write the private key to a file and print the public key."""
     path = directory / "aplus_private_key.pem"
     directory.mkdir(parents=True, exist_ok=True)
     key = PrivateKey.generate()
@@ -158,46 +158,46 @@ def keygen(directory: Path) -> None:
         raise click.UsageError(f"{path} exists and is not overwritten; move it away") from None
     click.echo(f"private key: {path} (keep it secret; APLUS_PRIVATE_KEY_FILE={path})")
     click.echo(f"fingerprint: {key.public_key.fingerprint}")
-    click.echo("public key, to be pasted into the developer center:")
+    click.echo("public key, to paste into the developer center:")
     click.echo(key.public_key.to_base64())
 
 
 @main.command()
 def doctor() -> None:
-    """Check the configuration in APLUS_* variables, and ask the gateway with it.
+    """Check the configuration in APLUS_* variables, and send the gateway an inquiry with it.
 
-    The exit code is 0 only if everything is well.
+    The exit code is 0 only if every check is ok.
     """
     from aplus_adapters.cli.doctor import examine  # noqa: PLC0415  # loads an HTTP library
 
-    well = True
+    all_ok = True
     for check in examine():
-        well = well and check.ok
+        all_ok = all_ok and check.ok
         click.echo(f"{'ok  ' if check.ok else 'BAD '} {check.name}: {check.found}")
         if check.remedy:
             click.echo(f"     to do: {check.remedy}")
-    sys.exit(0 if well else 1)
+    sys.exit(0 if all_ok else 1)
 
 
-def _shop() -> AplusPay:
-    sys.path.insert(0, str(Path.cwd()))
+def _find_pay() -> AplusPay:
+    sys.path.insert(0, str(Path.cwd()))  # an installed command does not look in the shop's folder
     return load_shop(click.get_current_context().meta["shop"])
 
 
-def _remember(context: click.Context, _option: click.Parameter, value: str) -> None:
+def _remember_shop(context: click.Context, _option: click.Parameter, value: str) -> None:
     context.meta["shop"] = value
 
 
 for _make in (reconcile_command, schema_command, show_command):
-    _command = _make(_shop)
+    _command = _make(_find_pay)
     _command.params.append(
         click.Option(
             ["--shop"],
             required=True,
             envvar="APLUS_SHOP",
             expose_value=False,
-            callback=_remember,
-            help="Where the shop's AplusPay is: module:name, as in shop:pay (or APLUS_SHOP).",
+            callback=_remember_shop,
+            help="The shop's AplusPay as module:name, such as shop:pay (or APLUS_SHOP).",
         )
     )
     main.add_command(_command)

@@ -1,1 +1,1 @@
-"""A local Alipay+, so that everything runs without credentials: gateway and wallet."""
+"""A local Alipay+ with gateway and wallet, so that everything runs without credentials."""

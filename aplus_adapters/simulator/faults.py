@@ -1,4 +1,4 @@
-"""Faults that tests and people order: what goes wrong with the next calls to the gateway."""
+"""The faults of the simulated gateway: a test orders what goes wrong with the next calls."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from attrs import define
 __all__ = ["AFTER", "BEFORE", "Fault", "Faults"]
 
 BEFORE = ("reset", "http_500", "result", "delay")
-"""Faults that happen before the gateway acts; all but `delay` keep it from acting."""
+"""Faults that come before the gateway acts; all but `delay` keep it from acting."""
 
 AFTER = ("drop_answer", "unsigned", "bad_signature", "garbage", "late_answer")
-"""Faults that happen to the answer, after the gateway acted."""
+"""Faults that change or lose the answer, after the gateway has acted."""
 
 
 @define
 class Fault:
-    """One fault for the next `times` calls of one kind (`*`: any).
+    """One fault for the next `times` calls of one name; the name `*` stands for every call.
 
-    `seconds` is for delay and late_answer; `code` and `status` are those of `result`.
+    `seconds` is how long delay and late_answer wait. `code` and `status` are what `result` answers.
     """
 
     fault: str
@@ -31,22 +31,22 @@ class Fault:
 
 
 class Faults:
-    """The faults that were ordered and not used up."""
+    """The faults that are ordered and not used up."""
 
     def __init__(self) -> None:
-        self._injected: list[Fault] = []
+        self._ordered: list[Fault] = []
 
-    def inject(self, wanted: list[dict[str, Any]]) -> None:
-        """Replace all faults; raise ValueError or TypeError for one that does not exist."""
-        faults = [Fault(**fields) for fields in wanted]
+    def inject(self, rows: list[dict[str, Any]]) -> None:
+        """Replace all faults; raise ValueError or TypeError if one of `rows` is no fault."""
+        faults = [Fault(**row) for row in rows]
         for fault in faults:
             if fault.fault not in (*BEFORE, *AFTER):
                 raise ValueError(f"fault {fault.fault!r}: expected one of {(*BEFORE, *AFTER)}")
-        self._injected = faults
+        self._ordered = faults  # only if all are right: a test gets all of its faults or none
 
     def take(self, call: str) -> Fault | None:
-        """Use up one occurrence of the first fault that fits the call."""
-        for fault in self._injected:
+        """Return the first fault for this call, or None, and use it up by one time."""
+        for fault in self._ordered:
             if fault.call in ("*", call) and fault.times > 0:
                 fault.times -= 1
                 return fault

@@ -1,4 +1,4 @@
-"""The simulated gateway: what each call answers, once its signature has been verified."""
+"""The simulated gateway: verify each call's signature, and answer it from the books."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ __all__ = ["Call", "Gateway", "encode", "payment_details", "payment_result"]
 ACQUIRER_ID = "1021000000000000001"
 PSP_ID = "1022000000000000002"
 WALLET = "SIMULATEDWALLET"
-_UNSIGNED = ("INVALID_SIGNATURE", "INVALID_CLIENT", "KEY_NOT_FOUND")
-_PACIFIC = timezone(timedelta(hours=-8))  # real answers come with an offset that is not the shop's
+_UNSIGNED_CODES = ("INVALID_SIGNATURE", "INVALID_CLIENT", "KEY_NOT_FOUND")
+_PACIFIC = timezone(timedelta(hours=-8))  # real answers carry an offset that is not the shop's
 _RATE = "1.25"  # one simulated unit of any currency buys 1.25 of any other
 
 
 @frozen(kw_only=True)
 class Call:
-    """One HTTP request to the gateway, raw."""
+    """One HTTP request to the gateway, with its body as it was received."""
 
     name: str
     path: str
     headers: Mapping[str, str]
     body: bytes
-    legal: bytes = b""  # the body as the rules want it
+    legal: bytes = b""  # the body after the rules were applied: strings only, no nulls
 
 
 class Gateway:
-    """Answers calls out of the books; `address` is where codes and their pictures are served."""
+    """Answers calls from the books; `address` is the base of the codes and their pictures."""
 
     def __init__(
         self, books: Books, identity: Identity, address: str, *, lenient: bool = False
@@ -62,32 +62,32 @@ class Gateway:
     def answer(self, call: Call, now: datetime) -> tuple[dict[str, Any], bool]:
         """Return the JSON that answers a call, and whether the answer is signed.
 
-        What was not authentic is answered unsigned, as the real gateway does.
+        A call whose signature is not valid gets an unsigned answer, as from the real gateway.
         """
         try:
             self._authenticate(call)
-            content = getattr(self, f"_{call.name}")(self._legal(call), now)
+            content = getattr(self, f"_{call.name}")(self._apply_rules(call), now)
         except Refusal as refusal:
-            return _result("F", refusal.code, refusal.message), refusal.code not in _UNSIGNED
+            return _result("F", refusal.code, refusal.message), refusal.code not in _UNSIGNED_CODES
         except SignatureError as error:
             return _result("F", "INVALID_SIGNATURE", str(error)), False
         except (MessageError, InvalidValue) as error:
             return _result("F", "PARAM_ILLEGAL", str(error)), True
         return content, True
 
-    def _legal(self, call: Call) -> Call:
-        """Return the call with its body as strings and without nulls, or refuse it by a rule."""
-        digits = wire.loads(call.body)
-        raw = without_nulls(json.loads(call.body))  # which tells numbers from strings
+    def _apply_rules(self, call: Call) -> Call:
+        """Return the call with its `legal` body, or raise Refusal if it breaks a rule."""
+        exact = wire.loads(call.body)  # keeps the digits of numbers as they were written
+        fields = without_nulls(json.loads(call.body))  # keeps numbers apart from strings
         if self._lenient:
-            raw = soften(without_nulls(digits))
-        check_strings(raw)
+            fields = soften(without_nulls(exact))
+        check_strings(fields)
         if call.name == "pay":
-            check_pay(raw)
-        return evolve(call, legal=wire.dumps(raw))
+            check_pay(fields)
+        return evolve(call, legal=wire.dumps(fields))
 
     def sign(self, path: str, body: bytes, now: datetime) -> dict[str, str]:
-        """Return the headers that make `body` Alipay+'s answer to a call of `path`."""
+        """Return the headers with which `body` is Alipay+'s signed answer to a call of `path`."""
         time = Timestamp.of(now).text
         content = signing.signed_content(path, CLIENT_ID, time, body)
         return {
@@ -114,7 +114,7 @@ class Gateway:
             order = self._books.pay(request, now)
         except Refusal:
             known = self._books.orders.get(request.payment_request_id)
-            if known is not None:
+            if known is not None:  # a test counts every request that came for an order
                 self._note(known, call)
             raise
         self._note(order, call)
@@ -140,7 +140,7 @@ class Gateway:
             }
             for size, word in (("S", "SMALL"), ("M", "MIDDLE"), ("L", "BIG"))
         ]
-        turn = int(order.token[-1]) % len(details)  # their order means nothing, so it varies
+        turn = int(order.token[-1]) % len(details)  # varies, as no shop may rely on their order
         return details[turn:] + details[:turn]
 
     def _inquiryPayment(self, call: Call, _now: datetime) -> dict[str, Any]:  # noqa: N802  # the call's name
@@ -176,16 +176,16 @@ class Gateway:
         order = self._books.find(request.payment_request_id, request.payment_id)
         self._note(order, call)
         refund = self._books.refund(order, request.refund_request_id, request.refund_amount, now)
-        details = {name: refund[name] for name in ("refundId", "refundTime", "refundAmount")}
+        fields = {name: refund[name] for name in ("refundId", "refundTime", "refundAmount")}
         ids = {"acquirerId": ACQUIRER_ID, "pspId": PSP_ID}
-        return _result("S", "SUCCESS", "success") | ids | details
+        return _result("S", "SUCCESS", "success") | ids | fields
 
     def _note(self, order: Order, call: Call) -> None:
         self._books.note_request(order, call.name, call.body, call.headers["request-time"])
 
 
 def payment_result(order: Order) -> dict[str, str]:
-    """Return the `paymentResult` of an order as it is."""
+    """Return the `paymentResult` of an order in its present state."""
     codes = {
         OrderState.OPEN: ("U", "PAYMENT_IN_PROCESS"),
         OrderState.PAID: ("S", "SUCCESS"),
@@ -199,7 +199,7 @@ def payment_result(order: Order) -> dict[str, str]:
 
 
 def payment_details(order: Order) -> dict[str, Any]:
-    """Return the fields of an order in notifications and inquiries, without its result."""
+    """Return the fields of an order that notification and inquiry have in common."""
     content: dict[str, Any] = {
         "acquirerId": ACQUIRER_ID,
         "paymentRequestId": order.payment_request_id,
@@ -208,10 +208,10 @@ def payment_details(order: Order) -> dict[str, Any]:
     }
     if order.state is not OrderState.PAID or order.final_at is None:
         return content
-    paid = order.final_at.isoformat(timespec="seconds")
+    paid_at = order.final_at.isoformat(timespec="seconds")
     content |= {
         "pspId": PSP_ID,
-        "paymentTime": paid,
+        "paymentTime": paid_at,
         "customerId": "1235678",
         "walletBrandName": WALLET,
         "settlementAmount": order.request["paymentAmount"],
@@ -225,14 +225,14 @@ def payment_details(order: Order) -> dict[str, Any]:
             "quoteId": "0467933069",
             "quoteCurrencyPair": f"{order.amount.currency}/{currency}",
             "quotePrice": _RATE,
-            "quoteStartTime": paid,
-            "quoteExpiryTime": paid,
+            "quoteStartTime": paid_at,
+            "quoteExpiryTime": paid_at,
         }
     return content
 
 
 def encode(content: dict[str, Any]) -> bytes:
-    """Return an answer as JSON with spaces, because no reader may rely on the formatting."""
+    """Return an answer as JSON, with spaces: a shop must not rely on how Alipay+ formats it."""
     return json.dumps(content, ensure_ascii=False).encode()
 
 

@@ -1,4 +1,4 @@
-"""The keys of both sides, in a folder: made once, and told to the shop in `shop.env`."""
+"""The keys of shop and simulator, kept in a folder, and the shop's settings in `shop.env`."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ KEY_VERSION = "1"
 
 @frozen(kw_only=True)
 class Identity:
-    """Alipay+'s own key, and the client's as Alipay+ knows it: the public half."""
+    """The simulator's private key, and the public key of the shop, its client."""
 
     private_key: PrivateKey
     client_keys: KeyRing
 
     @classmethod
     def open(cls, folder: Path, address: str, notify_url: str = NOTIFY_URL) -> Identity:
-        """Load the keys of a folder or make them, and write `shop.env` for the shop.
+        """Load the keys of a folder, or make them, and write `shop.env` for the shop.
 
-        `address` is where the simulator listens, `notify_url` where the shop does. The files with
+        The simulator listens at `address`. The shop takes notifications at `notify_url`. Files with
         private keys are readable by their owner only.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        ours = _private_key(folder / "alipayplus_private.pem")
-        (folder / "alipayplus_public.pem").write_text(ours.public_key.to_pem())
-        client = _private_key(folder / "client_private.pem")
+        own_key = _load_or_make_key(folder / "alipayplus_private.pem")
+        (folder / "alipayplus_public.pem").write_text(own_key.public_key.to_pem())
+        client_key = _load_or_make_key(folder / "client_private.pem").public_key
         settings = {
             "ENVIRONMENT": "simulator",
             "CLIENT_ID": CLIENT_ID,
@@ -48,11 +48,11 @@ class Identity:
         }
         lines = [f"APLUS_{name}={shlex.quote(str(value))}\n" for name, value in settings.items()]
         (folder / "shop.env").write_text("".join(lines))
-        return cls(private_key=ours, client_keys=KeyRing.of({KEY_VERSION: client.public_key}))
+        return cls(private_key=own_key, client_keys=KeyRing.of({KEY_VERSION: client_key}))
 
 
-def _private_key(path: Path) -> PrivateKey:
+def _load_or_make_key(path: Path) -> PrivateKey:
     if not path.exists():
-        path.touch(mode=0o600)
+        path.touch(mode=0o600)  # before the key is in it, so that nobody else ever reads it
         path.write_text(PrivateKey.generate().to_pem())
     return PrivateKey.load(path.read_bytes(), path.name)

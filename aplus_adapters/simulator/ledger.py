@@ -1,4 +1,4 @@
-"""Keep the simulator's books: orders with their requests and notifications; rules, no HTTP."""
+"""The simulator's books: every order with its requests and notifications, without any HTTP."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Books", "Order", "OrderState", "Refusal"]
 
 
 class OrderState(StrEnum):
-    """Where an order is at Alipay+."""
+    """The state of an order at Alipay+."""
 
     OPEN = "OPEN"
     PAID = "PAID"
@@ -31,7 +31,7 @@ class OrderState(StrEnum):
 
 
 class Refusal(Exception):  # an answer of the protocol, not a failure
-    """The call is answered with this result code."""
+    """The gateway refuses a call; the answer carries this result code."""
 
     def __init__(self, code: str, message: str = "") -> None:
         super().__init__(code)
@@ -40,7 +40,7 @@ class Refusal(Exception):  # an answer of the protocol, not a failure
 
 @define
 class Order:
-    """One order by its paymentRequestId; `request` is the pay request as JSON."""
+    """One order, known by its paymentRequestId; `request` is the pay request as JSON."""
 
     payment_request_id: str
     payment_id: str
@@ -57,16 +57,16 @@ class Order:
 
     @property
     def amount(self) -> Amount:
-        """Return what is to be paid."""
+        """Return the amount that the buyer has to pay."""
         return Amount.from_wire(self.request["paymentAmount"])
 
     @property
     def refunded(self) -> int:
-        """Return what was given back so far, in minor units."""
+        """Return the sum of all refunds so far, in minor units."""
         return sum(int(refund["refundAmount"]["value"]) for refund in self.refunds)
 
     def summary(self) -> dict[str, Any]:
-        """Return everything of the order as JSON for tests and people."""
+        """Return all that is known about the order, as JSON."""
         return {
             "paymentRequestId": self.payment_request_id,
             "paymentId": self.payment_id,
@@ -84,7 +84,7 @@ class Order:
 
 
 class Books:
-    """All orders, kept in a SQLite file so that a restarted simulator remembers them."""
+    """All orders, kept in a SQLite file, so that a restarted simulator still has them."""
 
     def __init__(self, path: Path) -> None:
         self._file = sqlite3.connect(path, isolation_level=None)
@@ -99,7 +99,7 @@ class Books:
         self.by_payment_id = {order.payment_id: order for order in self.orders.values()}
 
     def save(self, order: Order) -> None:
-        """Keep the order's present state."""
+        """Write the order's present state to the file."""
         self._file.execute(
             "INSERT INTO orders VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET data = excluded.data",
             (order.payment_request_id, json.dumps(_dump(order))),
@@ -110,23 +110,23 @@ class Books:
         self._file.close()
 
     def pay(self, request: PayRequest, now: datetime) -> Order:
-        """Create the order, or return it for a repeat with the same key parameters.
+        """Make and return the order; a repeat with the same key parameters returns it again.
 
-        Source: the seed page, "paymentRequestId" and "paymentExpiryTime".
+        Raise Refusal by the seed page's "paymentRequestId" and "paymentExpiryTime".
         """
-        found = self.orders.get(request.payment_request_id)
-        if found is not None:
-            if _key_parameters(found.request) != _key_parameters(request.to_wire()):
+        known = self.orders.get(request.payment_request_id)
+        if known is not None:
+            if _key_parameters(known.request) != _key_parameters(request.to_wire()):
                 raise Refusal("REPEAT_REQ_INCONSISTENT", "Repeated requests are inconsistent.")
-            if found.state in (OrderState.CLOSED, OrderState.CANCELLED, OrderState.REFUSED):
+            if known.state in (OrderState.CLOSED, OrderState.CANCELLED, OrderState.REFUSED):
                 raise Refusal("ORDER_IS_CLOSED", "The order is closed.")
-            return found
+            return known
         expires_at = now + DEFAULT_EXPIRY
         if request.payment_expiry_time is not None:
-            wanted = request.payment_expiry_time.moment
-            if wanted <= now:
+            requested = request.payment_expiry_time.moment
+            if requested <= now:
                 raise Refusal("PARAM_ILLEGAL", "paymentExpiryTime has passed.")
-            expires_at = min(expires_at, wanted)
+            expires_at = min(expires_at, requested)
         digest = hashlib.sha256(request.payment_request_id.encode()).hexdigest()
         order = Order(
             payment_request_id=request.payment_request_id,
@@ -142,7 +142,7 @@ class Books:
         return order
 
     def find(self, payment_request_id: str | None, payment_id: str | None) -> Order:
-        """Return an order by either id; raise Refusal ORDER_NOT_EXIST if there is none."""
+        """Return an order by either id; raise Refusal with ORDER_NOT_EXIST if there is none."""
         order = self.orders.get(payment_request_id or "") or self.by_payment_id.get(
             payment_id or ""
         )
@@ -151,7 +151,7 @@ class Books:
         return order
 
     def finish(self, order: Order, state: OrderState, now: datetime) -> bool:
-        """Make an open order final and plan its notification; return whether it was open."""
+        """Make an open order final, plan its notification, and return whether it was open."""
         if order.state is not OrderState.OPEN:
             return False
         order.state, order.final_at, order.next_notification = state, now, now
@@ -159,7 +159,7 @@ class Books:
         return True
 
     def cancel(self, order: Order, now: datetime) -> None:
-        """Cancel in any state, in full: what was paid goes back. Idempotent, no notification."""
+        """Cancel an order in any state: all paid money goes back, and no notification is sent."""
         if order.state is not OrderState.CANCELLED:
             order.cancelled = True
             order.state, order.final_at = OrderState.CANCELLED, order.final_at or now
@@ -169,7 +169,7 @@ class Books:
     def refund(
         self, order: Order, refund_request_id: str, amount: Amount, now: datetime
     ) -> dict[str, Any]:
-        """Refund a part; return the stored refund if its refundRequestId is known."""
+        """Refund a part and return the refund; a repeated refundRequestId returns the same one."""
         for refund in order.refunds:
             if refund["refundRequestId"] == refund_request_id:
                 if refund["refundAmount"] != amount.to_wire():
@@ -192,14 +192,14 @@ class Books:
         return refund
 
     def note_request(self, order: Order, call: str, body: bytes, time: str) -> None:
-        """Store that a call about the order arrived."""
+        """Record that a call about the order arrived, with the hash of its body."""
         order.requests.append(
             {"call": call, "bodySha256": hashlib.sha256(body).hexdigest(), "requestTime": time}
         )
         self.save(order)
 
     def overdue(self, now: datetime) -> list[Order]:
-        """Return the open orders whose time is over."""
+        """Return the open orders that have expired."""
         return [
             order
             for order in self.orders.values()
@@ -221,10 +221,10 @@ _TIMES = ("expires_at", "final_at", "next_notification")
 
 
 def _dump(order: Order) -> dict[str, Any]:
-    out = asdict(order)
+    fields = asdict(order)
     for name in _TIMES:
-        out[name] = out[name] and out[name].isoformat()
-    return out
+        fields[name] = fields[name] and fields[name].isoformat()
+    return fields
 
 
 def _load(data: dict[str, Any]) -> Order:

@@ -1,4 +1,4 @@
-"""notifyPayment as Alipay+ sends it: signed, on its schedule, until it is acknowledged."""
+"""Send notifyPayment as Alipay+ does: signed, on its schedule, until it is acknowledged."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 __all__ = ["FORMS", "SCHEDULE", "Notifier"]
 
 SCHEDULE = tuple(timedelta(minutes=minutes) for minutes in (2, 10, 10, 60, 2 * 60, 6 * 60, 15 * 60))
-"""The pauses before each re-send: 24 h 22 min in all (protocol, "notifyPayment")."""
+"""The pause before each re-send: 24 h 22 min in all (protocol, "notifyPayment")."""
 
 FORMS = ("true", "forged", "altered", "unsigned", "other_amount", "other_path")
-"""How a notification may be sent by hand: the true one, or one that must not be believed."""
+"""The forms in which a test sends a notification: the true one, and some to refuse."""
 
-_PATIENCE = 5.0  # seconds for the shop's answer
+_TIMEOUT = 5.0  # seconds for the shop's answer
 
 
 class Notifier:
-    """Sends what is due; `time_scale` divides the pauses of the schedule."""
+    """Sends the notifications that are due; `time_scale` divides the pauses of the schedule."""
 
     def __init__(
         self,
@@ -46,10 +46,10 @@ class Notifier:
         self._books, self._identity, self._emit = books, identity, emit
         self._scale = time_scale
         self._sending: set[str] = set()
-        self._client = httpx.AsyncClient(timeout=_PATIENCE, trust_env=False)
+        self._client = httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False)
 
     def due(self, now: datetime) -> list[Order]:
-        """Return the orders whose notification is to be sent now and is not on its way."""
+        """Return the orders whose notification is due at `now` and is not being sent already."""
         return [
             order
             for order in self._books.orders.values()
@@ -59,7 +59,7 @@ class Notifier:
         ]
 
     async def send_due(self, order: Order, now: datetime) -> None:
-        """Send an order's notification once; plan the next time unless it was acknowledged."""
+        """Send an order's notification, and plan the next one unless it was acknowledged."""
         self._sending.add(order.payment_request_id)
         try:
             status, outcome, _ = await self.send(order, "true", now)
@@ -69,12 +69,12 @@ class Notifier:
         resend = len(order.notifications) - 1
         if outcome == "acknowledged" or resend >= len(SCHEDULE):
             order.next_notification = None
-        elif order.next_notification is not None:  # a cancellation ends the sending
+        elif order.next_notification is not None:  # None if it was cancelled meanwhile
             order.next_notification = now + SCHEDULE[resend] / self._scale
         self._books.save(order)
 
     async def send(self, order: Order, form: str, now: datetime) -> tuple[int, str, bytes]:
-        """Send one notification in a form; return HTTP status, outcome and the shop's body."""
+        """Send one notification in a form of FORMS; return HTTP status, outcome and answer body."""
         url = order.request["paymentNotifyUrl"]
         path = urlsplit(url).path or "/"
         content: dict[str, Any] = {"paymentResult": payment_result(order), **payment_details(order)}
@@ -95,7 +95,7 @@ class Notifier:
         }
         if form == "unsigned":
             del headers["Signature"]
-        if form == "altered":
+        if form == "altered":  # legal JSON with the same content: only the signature is wrong now
             body = body.replace(b'"', b' "', 1)
         self._emit("notification_sent", order, form=form)
         try:
@@ -109,7 +109,7 @@ class Notifier:
         return status, outcome, answer
 
     def _judge(self, path: str, response: httpx.Response) -> str:
-        """Return `acknowledged` for a 200 signed by the client with result S, else the reason."""
+        """Return "acknowledged" for 200, the client's signature and result S, else the reason."""
         if response.status_code != httpx.codes.OK:
             return f"HTTP {response.status_code}"
         time = response.headers.get("response-time", "")

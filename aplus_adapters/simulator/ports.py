@@ -1,4 +1,4 @@
-"""Ports on the loopback interface that stay ours while the process that listens there restarts."""
+"""Ports on the loopback interface, reserved even while the process that listens restarts."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ __all__ = ["ReservedPort"]
 
 
 class ReservedPort:
-    """A port of this machine's loopback interface, kept from every other program.
+    """A port of this machine's loopback interface that the system gives to no other program.
 
-    It is bound and never listened on: another process that sets SO_REUSEADDR, as servers do, can
-    listen there, while nobody else is given the port, not even between a kill and a restart.
-    `port` 0 takes a free one. Raises OSError if the port is taken.
+    Its socket is bound and never listens. A server that sets SO_REUSEADDR can listen on the same
+    port, and the port stays reserved between a kill of the server and its restart. `port` 0 takes a
+    free one. Raise OSError if the port is taken.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -25,5 +25,5 @@ class ReservedPort:
             self._socket.close()
 
     def release(self) -> None:
-        """Let others have the port."""
+        """Free the port for other programs."""
         self._socket.close()

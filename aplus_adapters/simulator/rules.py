@@ -1,7 +1,7 @@
-"""What the seed page demands of a pay request's JSON, rule by rule; lenience for other SDKs.
+"""The seed page's rules for the JSON of a pay request, and the conversion for lenient mode.
 
-The message classes check the rest (lengths, addresses, closed sets of words). Here stands what only
-the raw JSON shows: which fields are there, and that every scalar is a string.
+This module checks what only the raw JSON shows: which fields are there, and that every scalar is a
+string. The message classes check the rest: lengths, addresses, closed sets of words.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _TIMES = ("paymentExpiryTime", "merchantRegisterDate", "storeTerminalRequestTime
 
 
 def without_nulls(value: Any) -> Any:
-    """Return the JSON without its nulls: a null is an absent field (protocol, "Field types")."""
+    """Return the JSON without nulls: a null is an absent field (protocol, "Field types")."""
     if isinstance(value, dict):
         return {key: without_nulls(child) for key, child in value.items() if child is not None}
     if isinstance(value, list):
@@ -47,7 +47,7 @@ def without_nulls(value: Any) -> Any:
 
 
 def check_strings(value: Any, where: str = "body") -> None:
-    """Refuse a scalar that is not a JSON string, and an empty one (protocol, "Field types")."""
+    """Raise Refusal if a scalar is empty or not a JSON string (protocol, "Field types")."""
     if isinstance(value, dict):
         for key, child in value.items():
             check_strings(child, f"{where}.{key}")
@@ -61,7 +61,7 @@ def check_strings(value: Any, where: str = "body") -> None:
 
 
 def soften(value: Any, name: str = "") -> Any:
-    """Return the JSON as strings: booleans, numbers, and times in milliseconds since 1970."""
+    """Return the JSON with booleans, numbers and milliseconds since 1970 turned into strings."""
     if isinstance(value, dict):
         return {key: soften(child, key) for key, child in value.items()}
     if isinstance(value, list):
@@ -69,29 +69,29 @@ def soften(value: Any, name: str = "") -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
     text = str(value)
-    # Of at most 14 digits, which is the year 5138: what is longer is refused as no datetime.
+    # 14 digits reach the year 5138. A longer number stays, and is refused later as no datetime.
     if name in _TIMES and text.isascii() and text.isdigit() and len(text) <= 14:
         return Timestamp.of(datetime.fromtimestamp(int(text) / 1000, UTC)).text
     return text
 
 
 def check_pay(request: dict[str, Any]) -> None:
-    """Raise Refusal, naming the rule, for what the seed page forbids in a pay request."""
+    """Raise Refusal with the broken rule if the seed page forbids this pay request."""
     for path in _REQUIRED:
-        if _at(request, path) is None:
+        if _value_at(request, path) is None:
             raise _illegal(f"{path} is missing: it is required for an order code.")
     for path, expected in _FIXED.items():
-        if _at(request, path) != expected:
+        if _value_at(request, path) != expected:
             raise _illegal(f"{path} must be {expected} for an order code.")
-    paid = _at(request, "paymentAmount.currency")
-    settled = _at(request, "settlementStrategy.settlementCurrency") or paid
+    paid = _value_at(request, "paymentAmount.currency")
+    settled = _value_at(request, "settlementStrategy.settlementCurrency") or paid
     for currency in (paid, settled):
         if not isinstance(currency, str) or currency not in EXPONENTS:
             raise Refusal("CURRENCY_NOT_SUPPORT", "The currency is not supported.")
-    value = _at(request, "paymentAmount.value")
+    value = _value_at(request, "paymentAmount.value")
     if not isinstance(value, str) or not (value.isascii() and value.isdigit()):
         raise _illegal("paymentAmount.value must be a whole number of the smallest unit.")
-    # What is longer than 18 digits is refused where the message is read.
+    # The message class refuses more than 18 digits later; such a number is not computed here.
     if len(value) <= 18 and settled_value(int(value), paid, settled) < 1:
         raise Refusal(
             "PAYMENT_AMOUNT_INVALID",
@@ -100,14 +100,14 @@ def check_pay(request: dict[str, Any]) -> None:
 
 
 def settled_value(value: int, paid: str, settled: str) -> int:
-    """Return the minor units that are settled: one unit of a currency buys 1.25 of any other."""
+    """Return the settled minor units: one unit of a currency buys 1.25 of any other."""
     if paid == settled:
         return value
     digits = EXPONENTS[settled] - EXPONENTS[paid]
     return int(value * 125 * 10 ** max(digits, 0) // (100 * 10 ** max(-digits, 0)))
 
 
-def _at(request: Any, path: str) -> Any:
+def _value_at(request: Any, path: str) -> Any:
     for key in path.split("."):
         request = request.get(key) if isinstance(request, dict) else None
     return request

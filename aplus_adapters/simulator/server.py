@@ -1,4 +1,4 @@
-"""The simulator as a server: the gateway, the wallet, the controls for tests, and the clockwork."""
+"""The simulator as a server: gateway, wallet, controls for tests, and what happens by time."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 __all__ = ["Simulator", "serve"]
 
 _CALLS = ("pay", "inquiryPayment", "cancelPayment", "refund")
-_BEAT = 0.05  # seconds between two looks at what is due
+_TICK = 0.05  # seconds between two searches for what is due
 
 
 class Simulator:
-    """One simulated Alipay+, keeping keys and books in `folder`.
+    """One simulated Alipay+, which keeps keys and books in `folder` and listens at `address`.
 
-    `address` is where it listens, `time_scale` divides the pauses between re-sent notifications,
-    `as_json` prints each event as one JSON line, `notify_url` is what the shop's settings say.
-    `lenient` takes booleans, numbers and times in milliseconds as some SDKs send them.
+    `time_scale` divides the pauses between re-sent notifications. `as_json` prints each event as
+    one JSON line. `notify_url` is written to the shop's settings. `lenient` accepts booleans,
+    numbers and times in milliseconds, as some SDKs send them.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Simulator:
 
     def application(self) -> Starlette:
         """Return the ASGI application."""
-        every = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+        methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
         wallet = self.wallet
         return Starlette(
             routes=[
@@ -77,20 +77,20 @@ class Simulator:
                 Route("/simulator/orders/{id}/{decision}", self._decide, methods=["POST"]),
                 Route("/simulator/notify/{id}/{form}", self._notify, methods=["POST"]),
                 Route("/simulator/faults", self._order_faults, methods=["POST"]),
-                Route("/{path:path}", self._call, methods=every),
+                Route("/{path:path}", self._call, methods=methods),
             ],
             lifespan=self._lifespan,
         )
 
     def emit(self, event: str, order: Order, **more: Any) -> None:
-        """Print what happened, one line."""
+        """Print one event as one line."""
         name = order.request["order"]["referenceOrderId"]
         if self._as_json:
-            details = {"event": event, "order": name, "id": order.payment_request_id, **more}
-            print(json.dumps(details), flush=True)  # noqa: T201  # the event stream
+            row = {"event": event, "order": name, "id": order.payment_request_id, **more}
+            print(json.dumps(row), flush=True)  # noqa: T201  # the event stream
         else:
-            words = "".join(f" {key}={value}" for key, value in more.items())
-            line = f"{_now():%H:%M:%S} {event.replace('_', ' ')}: {name} ({order.amount}){words}"
+            details = "".join(f" {key}={value}" for key, value in more.items())
+            line = f"{_now():%H:%M:%S} {event.replace('_', ' ')}: {name} ({order.amount}){details}"
             print(line, flush=True)  # noqa: T201  # the timeline
 
     @contextlib.asynccontextmanager
@@ -106,15 +106,15 @@ class Simulator:
             self.books.close()
 
     async def _clockwork(self) -> None:
-        """Close what has expired and send what is due, for as long as the server runs."""
+        """Close expired orders and send due notifications, as long as the server runs."""
         async with asyncio.TaskGroup() as sending:
             while True:
                 for order in self.books.overdue(_now()):
                     self.wallet.decide(order, "expire")
                 for order in self.notifier.due(_now()):
                     sending.create_task(self.notifier.send_due(order, _now()))
-                    await asyncio.sleep(0)  # so that it is marked as on its way
-                await asyncio.sleep(_BEAT)
+                    await asyncio.sleep(0)  # until send_due has marked the order as being sent
+                await asyncio.sleep(_TICK)
 
     async def _call(self, request: Request) -> Response:
         path = request.url.path
@@ -126,9 +126,9 @@ class Simulator:
         call = Call(name=name, path=path, headers=request.headers, body=await request.body())
         fault = self.faults.take(name)
         if fault is not None and fault.fault not in AFTER:
-            instead = await self._before(fault, path)
-            if instead is not None:
-                return instead
+            fault_answer = await self._answer_before(fault, path)
+            if fault_answer is not None:
+                return fault_answer
         known = set(self.books.orders)
         content, signed = self.gateway.answer(call, _now())
         for order_id in self.books.orders.keys() - known:
@@ -136,10 +136,10 @@ class Simulator:
         body = encode(content)
         headers = self.gateway.sign(path, body, _now()) if signed else {}
         if fault is not None and fault.fault in AFTER:
-            return await _after(fault, body, headers)
+            return await _spoil_answer(fault, body, headers)
         return Response(body, headers=headers, media_type="application/json")
 
-    async def _before(self, fault: Fault, path: str) -> Response | None:
+    async def _answer_before(self, fault: Fault, path: str) -> Response | None:
         if fault.fault == "delay":
             await asyncio.sleep(fault.seconds)
             return None
@@ -149,8 +149,8 @@ class Simulator:
             headers = self.gateway.sign(path, body, _now())
             return Response(body, headers=headers, media_type="application/json")
         if fault.fault == "http_500":
-            return Response("the simulator was told to fail", 500)
-        return _cut()
+            return Response("a test ordered this failure (fault http_500)", 500)
+        return _cut_answer()
 
     async def _orders(self, _request: Request) -> Response:
         return JSONResponse([order.summary() for order in self.books.orders.values()])
@@ -173,8 +173,8 @@ class Simulator:
         if order is None or form not in FORMS:
             return JSONResponse({"error": f"expected a known id and one of {FORMS}"}, 404)
         status, outcome, body = await self.notifier.send(order, form, _now())
-        report = {"status": status, "outcome": outcome, "body": body.decode(errors="replace")}
-        return JSONResponse(report)
+        content = {"status": status, "outcome": outcome, "body": body.decode(errors="replace")}
+        return JSONResponse(content)
 
     async def _order_faults(self, request: Request) -> Response:
         try:
@@ -184,11 +184,11 @@ class Simulator:
         return JSONResponse({})
 
 
-async def _after(fault: Fault, body: bytes, headers: dict[str, str]) -> Response:
+async def _spoil_answer(fault: Fault, body: bytes, headers: dict[str, str]) -> Response:
     if fault.fault == "late_answer":
         await asyncio.sleep(fault.seconds)
     if fault.fault == "drop_answer":
-        return _cut()
+        return _cut_answer()
     if fault.fault == "garbage":
         body = b"\x1f\x8b not json"
     if fault.fault == "unsigned":
@@ -198,16 +198,16 @@ async def _after(fault: Fault, body: bytes, headers: dict[str, str]) -> Response
     return Response(body, headers=headers, media_type="application/json")
 
 
-def _cut() -> Response:
-    """Promise more bytes than are sent: the server closes the connection in the middle."""
-    return _Cut(b"", headers={"Content-Length": "4096"})
+def _cut_answer() -> Response:
+    """Return an answer that announces more bytes than it sends and then breaks the connection."""
+    return _CutAnswer(b"", headers={"Content-Length": "4096"})
 
 
-class _Cut(Response):
+class _CutAnswer(Response):
     async def __call__(self, _scope: Any, _receive: Any, send: Any) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         await send(start)
-        raise ConnectionResetError("the simulator was told to cut the connection")
+        raise ConnectionResetError("a test ordered to cut the connection")
 
 
 def _failure(code: str, message: str) -> Response:
@@ -231,31 +231,31 @@ def serve(
 ) -> None:
     """Run the simulator on this machine until SIGTERM or SIGINT; port 0 takes a free one.
 
-    Prints one line when it is ready. Raises ConfigurationError if the port is taken.
+    Print one line when it is ready. Raise ConfigurationError if the port is taken.
     """
     config = uvicorn.Config(
         app=lambda: None, host=host, port=port, log_level="error", access_log=False
     )
-    logging.getLogger("uvicorn.error").addFilter(_was_not_ordered)
-    listening = _listen(host, port)
-    address = f"http://{host}:{listening.getsockname()[1]}"
+    logging.getLogger("uvicorn.error").addFilter(_is_real_failure)
+    listener = _listen(host, port)
+    address = f"http://{host}:{listener.getsockname()[1]}"
     simulator = Simulator(
         folder, address, time_scale, as_json=as_json, notify_url=notify_url, lenient=lenient
     )
     config.app = simulator.application()
     ready = {"event": "ready", "address": address, "folder": str(folder)}
-    words = (
+    ready_text = (
         f"simulator of Alipay+ ready: orders and wallet at {address}\n"
         f"wrote {folder / 'shop.env'} for a shop that takes notifications at {notify_url} "
-        "(else: --notify-url)"
+        "(another address: --notify-url)"
     )
-    print(json.dumps(ready) if as_json else words, flush=True)  # noqa: T201  # it is waited for
-    uvicorn.Server(config).run(sockets=[listening])
+    print(json.dumps(ready) if as_json else ready_text, flush=True)  # noqa: T201  # tests wait for it
+    uvicorn.Server(config).run(sockets=[listener])
     sys.stdout.flush()
 
 
-def _was_not_ordered(record: logging.LogRecord) -> bool:
-    """Return whether to log a record: not if a fault cut the connection on purpose."""
+def _is_real_failure(record: logging.LogRecord) -> bool:
+    """Return whether a log record must be shown: connections cut by a fault are left out."""
     return not (record.exc_info and isinstance(record.exc_info[1], ConnectionResetError))
 
 

@@ -1,4 +1,4 @@
-"""The simulated wallet: pages on which a person opens a code and pays or refuses."""
+"""The simulated wallet: pages where a person opens a code and pays or refuses."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Wallet"]
 
-_SCALES = {"S": 3, "M": 6, "L": 10}  # pixels for one module of the code
+_SCALES = {"S": 3, "M": 6, "L": 10}  # pixels for one module of the QR code
 _STATES = {"pay": OrderState.PAID, "refuse": OrderState.REFUSED, "expire": OrderState.CLOSED}
 
 
 class Wallet:
-    """What a person or a test does with an order code."""
+    """The pages and decisions of a buyer; a test can make the same decisions."""
 
     def __init__(
         self, books: Books, clock: Callable[[], datetime], emit: Callable[..., None]
@@ -35,24 +35,24 @@ class Wallet:
         self._books, self._clock, self._emit = books, clock, emit
 
     def decide(self, order: Order, decision: str) -> None:
-        """Pay, refuse or expire an open order; a final one stays as it is."""
+        """Pay, refuse or expire an open order; a final order stays as it is."""
         if self._books.finish(order, _STATES[decision], self._clock()):
             self._emit("order_" + order.state.value.lower(), order)
 
     async def orders(self, _request: Request) -> Response:
-        """List the newest orders."""
+        """Show the 50 newest orders."""
         newest = sorted(self._books.orders.values(), key=lambda o: o.expires_at, reverse=True)
         return HTMLResponse(_page("orders.html", orders=newest[:50]))
 
     async def code(self, request: Request) -> Response:
-        """Show what a scanned code opens."""
+        """Show the page that a scanned code opens."""
         order = self._books.by_token.get(request.path_params["token"])
         if order is None:
             return HTMLResponse("There is no such code.", 404)
         return HTMLResponse(_page("code.html", order=order))
 
     async def confirm(self, request: Request) -> Response:
-        """Pay or refuse: a form for people, JSON for programs."""
+        """Pay or refuse an order; answer people with a redirect and programs with JSON."""
         order = self._books.by_token.get(request.path_params["token"])
         decision = request.path_params["decision"]
         if order is None or decision not in ("pay", "refuse"):
@@ -63,7 +63,7 @@ class Wallet:
         return RedirectResponse(f"/codes/{order.token}", 303)
 
     async def image(self, request: Request) -> Response:
-        """Serve the picture of a code in one of three sizes."""
+        """Return the picture of a code in one of three sizes."""
         order = self._books.by_token.get(request.path_params["token"])
         if order is None:
             return HTMLResponse("There is no such code.", 404)

@@ -1,1 +1,1 @@
-"""What a shop's own tests need: a simulator to pay against."""
+"""Contract suites for stores and adapters, and Alipay+'s signer, for a shop's own tests."""

@@ -1,10 +1,10 @@
-"""What every adapter has to prove: a suite for pytest, to be run against an adapter of one's own.
+"""The pytest suite that every web adapter must pass: subclass it to test your own adapter.
 
     class TestOurAdapter(AdapterContract):
         def application(self, pay):
             return our_application(pay)  # WSGI or ASGI, with the payment routes below /aplus
 
-Ours pass the same suite, in every way of mounting and behind real servers.
+The library's own adapters pass it in every way of mounting and behind real servers.
 """
 
 from __future__ import annotations
@@ -39,47 +39,47 @@ if TYPE_CHECKING:
 __all__ = ["NOTIFY_URL", "AdapterContract"]
 
 NOTIFY_URL: Final = "http://127.0.0.1:9/aplus/notify"
-"""Where notifications would go; nobody listens there, the suite brings them itself."""
+"""The notify URL of the suite; nobody listens there, the tests post notifications themselves."""
 
 HTML = {"Accept": "text/html", "User-Agent": "Mozilla/5.0", "Accept-Language": "en"}
-_number = itertools.count()
+_numbers = itertools.count()
 
 
 class AdapterContract:
-    """The promises; a subclass gives a method `application`, or a fixture `served` of its own."""
+    """The tests; a subclass defines the method `application` or its own fixture `served`."""
 
     def application(self, pay: AplusPay) -> Any:
-        """Return the application to prove: WSGI or ASGI, with the routes of `pay` below /aplus."""
+        """Return the WSGI or ASGI application to test, with the routes of `pay` below /aplus."""
         raise pytest.UsageError(
             f"{type(self).__name__}: found no method application(self, pay), expected one "
-            f"that gives a WSGI or ASGI application for {type(pay).__name__}"
+            f"that returns a WSGI or ASGI application for {type(pay).__name__}"
         )
 
     @pytest.fixture(scope="class")
     @classmethod
     def served(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedShop]:
-        """Serve a shop by the application, with a simulator to pay at."""
+        """Yield a shop that the application serves, with a simulator to pay at."""
         folder = tmp_path_factory.mktemp("served")
         with SimulatorProcess(folder / "simulator", time_scale=1000) as simulator:
             account = Account.from_env({**simulator.environ, "APLUS_NOTIFY_URL": NOTIFY_URL})
             key = PrivateKey.load((simulator.folder / "alipayplus_private.pem").read_bytes())
             pay = make_pay(folder / "shop.db", account)
             with reach(cls().application(pay), pay) as client:
-                pen, database = AlipayPlus(account, key), folder / "shop.db"
-                shop = ServedShop(cls.__name__, client, database, pen, simulator)
+                signer, database = AlipayPlus(account, key), folder / "shop.db"
+                shop = ServedShop(cls.__name__, client, database, signer, simulator)
                 yield shop
             shop.store.close()
             pay.store.close()
 
     @pytest.fixture
     def order(self) -> str:
-        """Return an order that nobody has paid yet."""
-        return f"A-{next(_number)}"
+        """Return the reference of an order that nobody has paid yet."""
+        return f"A-{next(_numbers)}"
 
     def test_a_browser_pays_by_a_form_and_sees_the_code(
         self, served: ServedShop, order: str
     ) -> None:
-        """A form leads to a page that may be shown strictly, with style and script in reach."""
+        """Check that a form leads to the code's page, and that its style and script are served."""
         started = served.client.post("/aplus/pay", data={"order_ref": order}, headers=HTML)
         assert started.status_code == 303
         request_id = started.headers["location"].removeprefix("payments/")
@@ -95,7 +95,7 @@ class AdapterContract:
             assert served.client.get(f"/aplus/assets/{name}").status_code == 200
 
     def test_a_till_pays_by_json(self, served: ServedShop, order: str) -> None:
-        """JSON in, JSON out: code, amount and addresses that work."""
+        """Check that JSON is answered with code and amount, and with addresses that work."""
         payment = served.pay(order)
         assert payment["state"] == "waiting"
         assert payment["amount"] == {"currency": "USD", "value": "4200"}
@@ -106,7 +106,7 @@ class AdapterContract:
         assert served.client.get(f"/aplus/{payment['status']}").json()["state"] == "waiting"
 
     def test_the_amount_never_comes_from_the_browser(self, served: ServedShop, order: str) -> None:
-        """What a browser says of the amount counts for nothing."""
+        """Check that an amount in the browser's request is ignored."""
         body = {
             "order_ref": order,
             "amount": "1",
@@ -118,7 +118,7 @@ class AdapterContract:
     def test_a_true_notification_is_acknowledged_and_takes_effect_once(
         self, served: ServedShop, order: str
     ) -> None:
-        """Three times the same: acknowledged byte for byte alike, one effect, the page says so."""
+        """Check that repeats get the same signed answer, and that the payment changes once."""
         attempt, body = _settle(served, order)
         for _ in range(3):
             response = served.notify(body)
@@ -135,7 +135,7 @@ class AdapterContract:
     def test_eight_identical_notifications_at_once_take_effect_once(
         self, served: ServedShop, order: str
     ) -> None:
-        """However they race, one of them has the effect."""
+        """Check that a payment changes once, although eight threads notify it together."""
         _, body = _settle(served, order)
         headers = served.alipayplus.sign(body)
         start = threading.Barrier(8)
@@ -152,7 +152,7 @@ class AdapterContract:
     def test_eight_clicks_at_once_are_one_attempt_and_one_order_at_the_gateway(
         self, served: ServedShop, order: str
     ) -> None:
-        """One order has one open attempt."""
+        """Check that an order gets one attempt, although eight threads start it together."""
         start = threading.Barrier(8)
 
         def click(_number: int) -> str:
@@ -162,9 +162,9 @@ class AdapterContract:
         with ThreadPoolExecutor(8) as threads:
             ids = set(threads.map(click, range(8)))
         assert len(ids) == 1
-        books = [one for one in served.simulator.orders() if one["referenceOrderId"] == order]
-        assert len(books) == 1
-        assert [call["call"] for call in books[0]["requests"]] == ["pay"]
+        orders = [row for row in served.simulator.orders() if row["referenceOrderId"] == order]
+        assert len(orders) == 1
+        assert [call["call"] for call in orders[0]["requests"]] == ["pay"]
 
     @pytest.mark.parametrize(
         "form", ["forged", "altered", "unsigned", "other path", "other client"]
@@ -172,7 +172,7 @@ class AdapterContract:
     def test_what_alipayplus_did_not_send_changes_nothing_and_the_true_one_still_counts(
         self, served: ServedShop, order: str, form: str
     ) -> None:
-        """It gets a short 4xx without a signature."""
+        """Check that a false notification gets a short 4xx without a signature."""
         _, body = _settle(served, order)
         sign = served.alipayplus.sign
         headers, sent = sign(body), body
@@ -186,28 +186,28 @@ class AdapterContract:
             headers = sign(body, path="/other/notify")
         else:
             headers = {**sign(body), "Client-Id": "CLIENT-OF-SOMEONE-ELSE"}
-        _refused(served.notify(sent, headers))
+        _check_refused(served.notify(sent, headers))
         assert served.changes(order) == []
         assert served.acknowledged(served.notify(body))
         assert served.acknowledged(served.notify(body))
         assert served.changes(order) == ["succeeded"]
 
     def test_a_signature_sent_twice_is_refused(self, served: ServedShop, order: str) -> None:
-        """Repeated protocol headers are refused, equal or not."""
+        """Check that a repeated Signature header is refused, even if both values are equal."""
         _, body = _settle(served, order)
         headers = served.alipayplus.sign(body)
         signature = headers.pop("Signature")
-        twice = [*headers.items(), ("Signature", signature), ("Signature", signature)]
-        if served.is_wsgi_transport:  # it has one value per name: joined, as servers do it
-            twice = [*headers.items(), ("Signature", f"{signature},{signature}")]
-        _refused(served.client.post("/aplus/notify", content=body, headers=twice))
+        repeated = [*headers.items(), ("Signature", signature), ("Signature", signature)]
+        if served.is_wsgi_transport:  # WSGI has one value per name; servers join them by commas
+            repeated = [*headers.items(), ("Signature", f"{signature},{signature}")]
+        _check_refused(served.client.post("/aplus/notify", content=body, headers=repeated))
         assert served.changes(order) == []
 
     @pytest.mark.parametrize(
         "text", ["支付成功", "🍜🎫", 'quote " and \\ back', "tab\tand\nnewline", "ü\u2028\u2029"]
     )
     def test_bodies_arrive_byte_for_byte(self, served: ServedShop, order: str, text: str) -> None:
-        """Any script, any white space: what was signed is what is verified."""
+        """Check that bodies in any script and with any white space are verified unchanged."""
         attempt, _ = _settle(served, order)
         fields = json.loads(served.alipayplus.notification(attempt))
         for body in (
@@ -236,13 +236,13 @@ class AdapterContract:
     def test_an_authentic_body_that_is_no_notification_is_refused(
         self, served: ServedShop, body: bytes
     ) -> None:
-        """A signature does not make nonsense legal."""
-        _refused(served.notify(body))
+        """Check that a valid signature does not make a malformed body legal."""
+        _check_refused(served.notify(body))
 
     def test_a_notification_of_an_unknown_payment_is_not_acknowledged(
         self, served: ServedShop, order: str
     ) -> None:
-        """It gets a signed U, so that it is sent again."""
+        """Check that the answer is a signed U, so that Alipay+ sends the notification again."""
         attempt, _ = _settle(served, order)
         body = served.alipayplus.notification(attempt, paymentRequestId="pay-of-someone-else")
         response = served.notify(body)
@@ -255,13 +255,13 @@ class AdapterContract:
     def test_a_wrong_method_is_405_with_allow(
         self, served: ServedShop, method: str, path: str
     ) -> None:
-        """The same everywhere."""
+        """Check that the answer is 405 and names the methods, whatever the method is."""
         response = served.client.request(method, path)
         assert response.status_code == 405
         assert response.headers["allow"] == "POST, OPTIONS"
 
     def test_options_are_told(self, served: ServedShop) -> None:
-        """With success, so that a preflight may be answered by whoever adds its headers."""
+        """Check that OPTIONS succeeds: a CORS layer around it can then answer a preflight."""
         for path, allow in (("pay", "POST, OPTIONS"), ("payments/x", "GET, HEAD, OPTIONS")):
             response = served.client.request("OPTIONS", f"/aplus/{path}")
             assert response.status_code == 200
@@ -270,13 +270,13 @@ class AdapterContract:
 
     @pytest.mark.parametrize("path", ["/aplus/notify", "/aplus/pay"])
     def test_a_wrong_type_is_415(self, served: ServedShop, path: str) -> None:
-        """Neither address guesses what it was sent."""
+        """Check that a body of an unexpected media type is not guessed at."""
         response = served.client.post(path, content=b"x", headers={"Content-Type": "text/plain"})
         assert response.status_code == 415
 
     @pytest.mark.parametrize("path", ["/aplus/notify", "/aplus/pay"])
     def test_a_body_over_the_limit_is_413(self, served: ServedShop, path: str) -> None:
-        """What nobody legal sends is not read."""
+        """Check that a body larger than any legal one is refused."""
         # The server does not read such a body to its end, so the connection cannot be used again.
         headers = {"Content-Type": "application/json", "Connection": "close"}
         response = served.client.post(path, content=b" " * 200_000, headers=headers)
@@ -296,7 +296,7 @@ class AdapterContract:
         ids=repr,
     )
     def test_an_order_that_cannot_be_read_is_400(self, served: ServedShop, content: bytes) -> None:
-        """Problem+json says what is wrong."""
+        """Check that the answer is problem+json with the status 400."""
         headers = {"Content-Type": "application/json", **JSON}
         response = served.client.post("/aplus/pay", content=content, headers=headers)
         assert response.status_code == 400
@@ -304,7 +304,7 @@ class AdapterContract:
         assert response.json()["status"] == 400
 
     def test_an_order_that_does_not_exist_is_404(self, served: ServedShop) -> None:
-        """The shop decides which orders there are."""
+        """Check that an order which the shop does not know is answered with 404."""
         response = served.client.post("/aplus/pay", json={"order_ref": "missing"}, headers=JSON)
         assert response.status_code == 404
         assert "no such order" in response.json()["title"]
@@ -312,20 +312,18 @@ class AdapterContract:
     def test_the_shops_own_bug_is_a_500_that_tells_a_stranger_nothing(
         self, served: ServedShop
     ) -> None:
-        """The reason is in the log only."""
+        """Check that a visitor does not see the error of the shop's hook."""
         response = served.client.post("/aplus/pay", json={"order_ref": "broken"}, headers=JSON)
         assert response.status_code == 500
         assert "bug" not in response.text
 
-    @pytest.mark.parametrize(
-        "known", ["x", "pay" + "0" * 40, "x" * 65, "..%2f..%2fetc", "%00", "é"]
-    )
-    def test_an_id_that_does_not_exist_is_404(self, served: ServedShop, known: str) -> None:
-        """Whatever the path holds."""
+    @pytest.mark.parametrize("name", ["x", "pay" + "0" * 40, "x" * 65, "..%2f..%2fetc", "%00", "é"])
+    def test_an_id_that_does_not_exist_is_404(self, served: ServedShop, name: str) -> None:
+        """Check that an unknown id or file is answered with 404, whatever the path holds."""
         for path in (
-            f"/aplus/payments/{known}",
-            f"/aplus/payments/{known}/status",
-            f"/aplus/assets/{known}",
+            f"/aplus/payments/{name}",
+            f"/aplus/payments/{name}/status",
+            f"/aplus/assets/{name}",
         ):
             assert served.client.get(path, headers=HTML).status_code == 404
 
@@ -333,13 +331,13 @@ class AdapterContract:
     def test_a_page_of_another_site_cannot_make_a_browser_post(
         self, served: ServedShop, order: str, path: str
     ) -> None:
-        """The shop's own pages can, those that it trusts, and whoever is no browser."""
-        known = served.pay(order)["paymentRequestId"] if "{}" in path else ""
+        """Check that only the shop's pages and trusted sites can make a browser post."""
+        request_id = served.pay(order)["paymentRequestId"] if "{}" in path else ""
         headers = {**HTML, "Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}
         body = {"order_ref": order}
-        address = f"/aplus/{path.format(known)}"
-        old = [{**HTML, "Origin": origin} for origin in ("https://evil.example", "null")]
-        for foreign in (headers, *old):
+        address = f"/aplus/{path.format(request_id)}"
+        old_browsers = [{**HTML, "Origin": origin} for origin in ("https://evil.example", "null")]
+        for foreign in (headers, *old_browsers):
             assert served.client.post(address, data=body, headers=foreign).status_code == 403
         if path == "pay":
             for changes in (
@@ -351,7 +349,7 @@ class AdapterContract:
                 assert response.status_code == 303
 
     def test_head_is_get_without_the_body(self, served: ServedShop, order: str) -> None:
-        """RFC 9110, 9.3.2."""
+        """Check that HEAD has the status of GET and no body (RFC 9110, 9.3.2)."""
         payment = served.pay(order)
         response = served.client.request("HEAD", f"/aplus/{payment['page']}", headers=HTML)
         assert response.status_code == 200
@@ -360,14 +358,14 @@ class AdapterContract:
     def test_a_refused_payment_offers_another_code_with_another_id(
         self, served: ServedShop, order: str
     ) -> None:
-        """The way from a failed payment to the next one."""
+        """Check that a buyer can go from a failed payment to a new attempt."""
         payment = served.pay(order)
         attempt = served.attempt(payment["paymentRequestId"])
         served.notify(served.alipayplus.notification(attempt, "F"))
         assert served.changes(order) == ["failed"]
         page = served.client.get(f"/aplus/{payment['page']}", headers=HTML)
         assert 'data-state="expired"' in page.text
-        target = _match(r'action="([^"]+)"', page.text)
+        target = _find(r'action="([^"]+)"', page.text)
         started = served.client.post(f"/aplus/payments/{target}", headers=HTML)
         assert started.status_code == 303
         new_id = started.headers["location"].removeprefix("../")
@@ -377,22 +375,22 @@ class AdapterContract:
 
 
 def _settle(served: ServedShop, order: str) -> tuple[Attempt, bytes]:
-    """Make an order that is pending, and the true notification of its success."""
+    """Start a payment and return its attempt and the true notification of its success."""
     payment = served.pay(order)
     attempt = served.attempt(payment["paymentRequestId"])
     return attempt, served.alipayplus.notification(attempt)
 
 
-def _refused(response: httpx.Response) -> None:
+def _check_refused(response: httpx.Response) -> None:
     assert 400 <= response.status_code < 500
     assert len(response.content) < 200
     assert "signature" not in response.headers
 
 
-def _match(pattern: str, text: str) -> str:
-    found = re.search(pattern, text)
-    assert found is not None
-    return found[1]
+def _find(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    assert match is not None
+    return match[1]
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Provide a shop to test an adapter with, and a blocking client that needs no server."""
+"""The shop of the adapter contract, and a blocking client that calls it without a server."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ _TIMEOUT = 30.0  # seconds
 
 
 class RecordingShop:
-    """Sells every order but "missing"; stores each change in the payment's transaction."""
+    """Hooks that sell every order but "missing", and store each change with the payment."""
 
     def load_order(self, details: LoadOrderDetails) -> OrderToPay | None:
-        """Return the order; "broken" is a bug of the shop."""
+        """Return the order; raise RuntimeError for "broken", as a shop with a bug does."""
         if details.order_ref == "broken":
             raise RuntimeError("the shop's own bug")
         if details.order_ref == "missing":
@@ -53,20 +53,20 @@ class RecordingShop:
         return OrderToPay(amount=Amount.parse("42.00", "USD"), description="2 tickets <b>&")
 
     def payment_changed(self, details: PaymentDetails) -> None:
-        """Store the attempt's final state."""
+        """Store the attempt's final state, in the transaction of the payment."""
         attempt = details.attempt
         details.connection.exec_driver_sql(
             "INSERT INTO changes VALUES (?, ?)", (attempt.order_ref, attempt.state.value)
         )
 
     def payment_conflict(self, details: ConflictDetails) -> None:
-        """Ignore the conflict."""
+        """Ignore the conflict: the contract reads conflicts from the store."""
 
 
 def make_pay(
     database: Path | str, account: Account, hooks: Any | None = None, **options: Any
 ) -> AplusPay:
-    """Return the recording shop over a SQLite file, which may exist already."""
+    """Return the recording shop's AplusPay with a SQLite file, which may exist already."""
     store = SQLStore(f"sqlite:///{database}")
     with store.engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS changes (ref TEXT, state TEXT)")
@@ -81,7 +81,7 @@ def make_pay(
 
 
 class AsgiClient:
-    """A blocking client around an async one, whose event loop runs in a thread."""
+    """A blocking client of an ASGI application; its event loop runs in a thread."""
 
     def __init__(self, app: Any, address: str, root_path: str = "") -> None:
         self.loop = asyncio.new_event_loop()
@@ -91,25 +91,25 @@ class AsgiClient:
         self._client = httpx.AsyncClient(transport=transport, base_url=address)
 
     def request(self, *arguments: Any, **options: Any) -> httpx.Response:
-        """Do what `httpx.Client.request` does."""
+        """Send a request and return its response, as `httpx.Client.request` does."""
         response: httpx.Response = self.wait(self._client.request(*arguments, **options))
         return response
 
     def get(self, *arguments: Any, **options: Any) -> httpx.Response:
-        """Send a GET."""
+        """Send a GET and return its response."""
         return self.request("GET", *arguments, **options)
 
     def post(self, *arguments: Any, **options: Any) -> httpx.Response:
-        """Send a POST."""
+        """Send a POST and return its response."""
         return self.request("POST", *arguments, **options)
 
     def wait(self, awaitable: Awaitable[Any]) -> Any:
-        """Await something on the loop."""
+        """Await it on the client's loop and return its result, within 30 seconds."""
         coroutine = _as_coroutine(awaitable)
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(_TIMEOUT)
 
     def close(self) -> None:
-        """End the client, its loop and its thread."""
+        """Close the client, its loop and its thread."""
         self.wait(self._client.aclose())
         self.wait(self.loop.shutdown_default_executor())
         self.loop.call_soon_threadsafe(self.loop.stop)
@@ -125,10 +125,10 @@ async def _as_coroutine(awaitable: Awaitable[Any]) -> Any:
 def reach(
     app: Any, pay: AplusPay, address: str = "http://shop.example", root_path: str = ""
 ) -> Iterator[httpx.Client | AsgiClient]:
-    """Return a client of a WSGI or ASGI application, as if it were at `address`; closes `pay`.
+    """Yield a client of a WSGI or ASGI application, as if it were at `address`; then close `pay`.
 
-    `address` may end in the path below which the routes are mounted, `root_path` is what an ASGI
-    server would be told of it.
+    `address` may end with the path below which the routes are mounted. `root_path` is the
+    `root_path` that an ASGI server would pass to the application.
     """
     if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(type(app).__call__):
         client = AsgiClient(app, address, root_path)
@@ -147,10 +147,10 @@ def reach(
 
 
 class ServedShop:
-    """A served recording shop, as the adapter contract needs it.
+    """A recording shop that is served, as the adapter contract needs it.
 
-    `client` reaches it, `database` is its SQLite file, `alipayplus` signs what Alipay+ would send,
-    `simulator` is where it pays. `form` names the way of serving.
+    `client` calls it and `database` is its SQLite file. `alipayplus` signs notifications for it.
+    It pays at `simulator`. `form` names the way in which it is served.
     """
 
     def __init__(
@@ -167,29 +167,29 @@ class ServedShop:
 
     @property
     def is_async(self) -> bool:
-        """Return whether it is reached as an ASGI application."""
+        """Return whether `client` calls an ASGI application."""
         return isinstance(self.client, AsgiClient)
 
     @property
     def is_wsgi_transport(self) -> bool:
-        """Return whether it is reached as a WSGI application, without a server."""
+        """Return whether `client` calls a WSGI application without a server."""
         return not self.is_async and isinstance(self.client._transport, httpx.WSGITransport)  # noqa: SLF001
 
     def pay(self, order_ref: str) -> dict[str, Any]:
-        """Start paying an order by JSON; return the answer."""
+        """Start the payment of an order by JSON and return the answer."""
         response = self.client.post("/aplus/pay", json={"order_ref": order_ref}, headers=JSON)
         assert response.status_code == 200, response.text
-        found: dict[str, Any] = response.json()
-        return found
+        payment: dict[str, Any] = response.json()
+        return payment
 
     def attempt(self, payment_request_id: str) -> Attempt:
-        """Return an attempt that exists."""
+        """Return a stored attempt; raise AssertionError if there is none."""
         attempt = self.store.get(payment_request_id)
         assert attempt is not None
         return attempt
 
     def changes(self, order_ref: str) -> list[str]:
-        """Return the states of an order that the shop was told."""
+        """Return the states that `payment_changed` has stored for an order."""
         connection = sqlite3.connect(self.database)
         try:
             query = "SELECT state FROM changes WHERE ref = ?"
@@ -200,11 +200,11 @@ class ServedShop:
     def notify(
         self, body: bytes, headers: Mapping[str, str] | None = None, **changes: str
     ) -> httpx.Response:
-        """Send a notification, by default truly signed; `changes` are other headers."""
+        """Send a notification, signed if no `headers` are given; `changes` replace headers."""
         signed = {**(headers or self.alipayplus.sign(body)), **changes}
         response: httpx.Response = self.client.post("/aplus/notify", content=body, headers=signed)
         return response
 
     def acknowledged(self, response: httpx.Response) -> bool:
-        """Return whether a response is a true acknowledgement."""
+        """Return whether a response is an acknowledgement that Alipay+ accepts."""
         return self.alipayplus.accepts(response.status_code, response.headers, response.content)

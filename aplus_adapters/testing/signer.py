@@ -1,4 +1,4 @@
-"""Sign notifications as Alipay+ and check acknowledgements, for a shop's own tests."""
+"""Alipay+ in a shop's own tests: sign notifications and check acknowledgements."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ __all__ = ["AlipayPlus"]
 
 
 class AlipayPlus:
-    """Speaks for Alipay+ with `private_key`, whose public half is in the account's key ring."""
+    """Signs as Alipay+ with `private_key`; the account's key ring holds its public key."""
 
     def __init__(self, account: Account, private_key: PrivateKey, key_version: str = "1") -> None:
         self.account, self._key, self._version = account, private_key, key_version
 
     def with_key(self, private_key: PrivateKey) -> AlipayPlus:
-        """Return one that signs with another key: what it signs must not be believed."""
+        """Return a signer with another key, whose notifications the shop must refuse."""
         return AlipayPlus(self.account, private_key, self._version)
 
     def notification(self, attempt: Attempt, status: str = "S", **changes: Any) -> bytes:
         """Return the body of a notification about an attempt.
 
-        `status` is S or F; `changes` replace fields by their wire names, None takes one away.
+        `status` is S or F. `changes` replace fields by their wire names; None removes a field.
         """
         code = {"S": "SUCCESS", "F": "ORDER_IS_CLOSED"}[status]
         fields = {
@@ -51,7 +51,7 @@ class AlipayPlus:
     def sign(
         self, body: bytes, *, at: datetime | None = None, path: str | None = None
     ) -> dict[str, str]:
-        """Return the headers of a notification with this body, sent `at` (aware; default now)."""
+        """Return the headers of a notification with this body, sent `at` an aware time or now."""
         time = Timestamp.of(at or datetime.now(UTC)).text
         client_id = self.account.client_id
         content = signing.signed_content(path or self.account.signed_path, client_id, time, body)
@@ -63,18 +63,18 @@ class AlipayPlus:
         }
 
     def accepts(self, status: int, headers: Mapping[str, str], body: bytes) -> bool:
-        """Return whether a response is an acknowledgement to Alipay+: 200, result S, signed."""
-        names = {name.lower(): value for name, value in headers.items()}
+        """Return whether a response is 200 with result S; raise SignatureError if unsigned."""
+        lower_case = {name.lower(): value for name, value in headers.items()}
         if status != 200 or wire.loads(body)["result"]["resultStatus"] != "S":
             return False
-        self.check_signature(names, body)
+        self.check_signature(lower_case, body)
         return True
 
     def check_signature(self, headers: Mapping[str, str], body: bytes) -> None:
-        """Raise SignatureError unless the shop signed this response; header names in lower case."""
+        """Raise SignatureError if the shop did not sign this response; names are in lower case."""
         account = self.account
         content = signing.signed_content(
             account.signed_path, account.client_id, headers.get("response-time", ""), body
         )
-        ours = KeyRing.of({account.key_version: account.private_key.public_key})
-        signing.verify(ours, headers.get("signature"), content)
+        shop_keys = KeyRing.of({account.key_version: account.private_key.public_key})
+        signing.verify(shop_keys, headers.get("signature"), content)

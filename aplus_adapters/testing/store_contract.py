@@ -1,12 +1,12 @@
-"""What every payment store has to prove: a suite for pytest, to be run against a shop's own store.
+"""The pytest suite that every payment store must pass: subclass it to test your own store.
 
     class TestOurStore(PaymentStoreContract):
         @pytest.fixture
         def store(self):
             return OurStore(...)  # empty, shared by threads
 
-Each test is one promise of `payments.store.PaymentStore`. The races are repeated and widened, so
-that a store which checks first and updates afterwards fails.
+Each test checks one promise of `payments.store.PaymentStore`. Tests of races run several rounds.
+Their hooks sleep, so that a store which checks first and updates afterwards fails.
 """
 
 from __future__ import annotations
@@ -52,20 +52,20 @@ __all__ = ["LATER", "PaymentStoreContract", "a_refund", "an_attempt", "an_observ
 T = TypeVar("T")
 
 _ROUNDS = 5
-_GAP = 0.03  # seconds that the shop's hook takes: what is not locked meanwhile is changed
+_GAP = 0.03  # seconds that a hook takes, so that other threads reach whatever is not locked
 
 
 class PaymentStoreContract:
-    """The promises; a subclass gives a fixture `store` with an empty store for each test."""
+    """The tests; a subclass defines a fixture `store` that is an empty store for each test."""
 
     def test_what_was_added_comes_back_whole(self, store: Any) -> None:
-        """Every field survives, times with microseconds, bytes untouched."""
+        """Check that every field is kept: times with microseconds, bytes unchanged."""
         code = OrderCode(
             text="https://c.example/1",
             images=(("BIGIMAGE", "https://c.example/i"),),
             expires_at=LATER,
         )
-        made = an_attempt(
+        attempt = an_attempt(
             order_code=code,
             payment_id="P",
             state=State.CLOSING,
@@ -76,11 +76,11 @@ class PaymentStoreContract:
             disputed=Amount("USD", 5),
             refunded=3,
         )
-        assert store.add(made) == made
-        assert store.get("pay1") == made == store.latest("A-1")
+        assert store.add(attempt) == attempt
+        assert store.get("pay1") == attempt == store.latest("A-1")
 
     def test_an_order_has_one_attempt_that_is_open_or_paid(self, store: Any) -> None:
-        """A second attempt is not stored; the first one is given instead."""
+        """Check that a second attempt is not stored and that the first is returned instead."""
         first = store.add(an_attempt(1))
         assert store.add(an_attempt(2)) == first
         assert store.get("pay2") is None
@@ -89,7 +89,7 @@ class PaymentStoreContract:
         assert store.add(an_attempt(4, "A-2")).payment_request_id == "pay4"
 
     def test_a_closed_attempt_leaves_its_order_free(self, store: Any) -> None:
-        """After failure or cancellation the next attempt is the latest."""
+        """Check that an order gets a new attempt after failure or cancellation."""
         for number, outcome in enumerate((Outcome.FAILED, Outcome.CANCELLED, Outcome.REFUSED), 1):
             order_ref = f"A-{number}"
             store.add(an_attempt(number, order_ref))
@@ -98,18 +98,18 @@ class PaymentStoreContract:
             assert store.add(second) == second == store.latest(order_ref)
 
     def test_the_same_id_is_the_same_content_or_refused(self, store: Any) -> None:
-        """An id is never used with another request body."""
+        """Check that an id is never used with another request body."""
         first = store.add(an_attempt(1))
         assert store.add(an_attempt(1)) == first
         expect(InconsistentRetry, store.add, an_attempt(1, request_body=b"other"))
 
     def test_what_does_not_exist_is_none_or_unknown(self, store: Any) -> None:
-        """An unknown id leaves no trace."""
+        """Check that an unknown id or order is None and stores nothing."""
         assert store.get("x") is None
         assert store.latest("x") is None
 
     def test_an_order_has_no_more_attempts_since_a_moment_than_it_may(self, store: Any) -> None:
-        """Those that are over count as well; another order's and earlier ones do not."""
+        """Check that closed attempts count, and that older ones do not."""
         for number, made_at in ((1, NOON), (2, LATER)):
             store.add(an_attempt(number, created_at=made_at), 2, NOON)
             assert store.add(an_attempt(3), 2, NOON).payment_request_id == f"pay{number}"
@@ -125,17 +125,17 @@ class PaymentStoreContract:
         assert list(store.history("x")) == []
 
     def test_a_recorded_observation_changes_the_attempt_and_is_kept(self, store: Any) -> None:
-        """The hook is called inside with the transition; both are there afterwards."""
+        """Check that the hook gets the transition, and that state and history are stored."""
         store.add(an_attempt())
-        told: list[State] = []
-        transition = store.record("pay1", an_observation(), lambda t, _: told.append(t.after.state))
+        seen: list[State] = []
+        transition = store.record("pay1", an_observation(), lambda t, _: seen.append(t.after.state))
         assert transition.became_final
-        assert told == [State.SUCCEEDED]
+        assert seen == [State.SUCCEEDED]
         assert store.get("pay1") == transition.after
         assert list(store.history("pay1")) == [an_observation()]
 
     def test_when_the_hook_raises_nothing_at_all_is_stored(self, store: Any) -> None:
-        """Neither state nor history; the same observation settles it later."""
+        """Check that neither state nor history changes, and that a later repeat succeeds."""
         store.add(an_attempt())
 
         def broken(_transition: Transition, _connection: Any) -> None:
@@ -147,7 +147,7 @@ class PaymentStoreContract:
         assert store.record("pay1", an_observation(), nothing).became_final
 
     def test_a_claim_is_given_to_one_of_many(self, store: Any) -> None:
-        """Of many who saw the same token one wins, and the token is the next one then."""
+        """Check that one of many callers with the same token gets the claim and a new token."""
         for round_ in range(_ROUNDS):
             name = f"pay{round_}"
             store.add(an_attempt(round_, f"A-{round_}"))
@@ -160,7 +160,7 @@ class PaymentStoreContract:
             assert store.get(name).claimed_until == store.get(name).next_call_at >= LATER
 
     def test_only_who_holds_a_claim_gives_it_back(self, store: Any) -> None:
-        """What was taken over meanwhile belongs to another."""
+        """Check that a claim which another worker took over cannot be released."""
         store.add(an_attempt())
         assert store.claim("pay1", 0, LATER)
         assert store.claim("pay1", 1, LATER)
@@ -170,110 +170,109 @@ class PaymentStoreContract:
         assert store.get("pay1") == an_attempt(claim=2)
 
     def test_of_many_new_attempts_at_once_one_is_kept(self, store: Any) -> None:
-        """Every caller is given the same attempt."""
+        """Check that every caller gets the same attempt."""
         for round_ in range(_ROUNDS):
 
             def add(number: int, round_: int = round_) -> Any:
                 return store.add(an_attempt(round_ * 100 + number, f"A-{round_}"))
 
-            assert len({one.payment_request_id for one in at_once(add)}) == 1
+            assert len({attempt.payment_request_id for attempt in at_once(add)}) == 1
 
     def test_of_many_identical_observations_at_once_one_settles(self, store: Any) -> None:
-        """The hook runs once, every observation is kept."""
+        """Check that the hook runs once and that every observation is kept."""
         for round_ in range(_ROUNDS):
             name = f"pay{round_}"
             store.add(an_attempt(round_, f"A-{round_}"))
-            told: list[str] = []
+            seen: list[str] = []
 
-            def slow_hook(transition: Transition, _connection: Any, told: Any = told) -> None:
-                told.append(transition.after.payment_request_id)
+            def slow_hook(transition: Transition, _connection: Any, seen: Any = seen) -> None:
+                seen.append(transition.after.payment_request_id)
                 time.sleep(_GAP)
 
             def record(_: int, name: str = name, hook: Any = slow_hook) -> Any:
                 return store.record(name, an_observation(), hook)
 
             at_once(record)
-            assert told == [name]
+            assert seen == [name]
             assert len(list(store.history(name))) == WORKERS
 
     def test_contradictions_at_once_settle_once_and_are_conflicts(self, store: Any) -> None:
-        """Paid and failed race: one settles, the other one is a conflict and no state."""
+        """Check that of paid and failed one settles, and that the other is a conflict."""
         for round_ in range(_ROUNDS):
             name = f"pay{round_}"
             store.add(an_attempt(round_, f"A-{round_}"))
-            said = (an_observation(), an_observation(Outcome.FAILED))
+            sides = (an_observation(), an_observation(Outcome.FAILED))
 
-            def record(number: int, name: str = name, said: Any = said) -> Transition:
-                made: Transition = store.record(name, said[number % 2], lambda *_: time.sleep(_GAP))
-                return made
+            def record(number: int, name: str = name, sides: Any = sides) -> Any:
+                return store.record(name, sides[number % 2], lambda *_: time.sleep(_GAP))
 
-            made = at_once(record)
-            assert [one.became_final for one in made].count(True) == 1
-            assert any(one.conflict for one in made)
-            settled = next(one.after.state for one in made if one.became_final)
+            transitions: list[Transition] = at_once(record)
+            assert [change.became_final for change in transitions].count(True) == 1
+            assert any(change.conflict for change in transitions)
+            settled = next(change.after.state for change in transitions if change.became_final)
             assert store.get(name).state is settled
 
     def test_due_are_the_open_ones_longest_waiting_first(self, store: Any) -> None:
-        """Final attempts are never due."""
+        """Check that open attempts come in the order of their next call, and final ones never."""
         for number, seconds in enumerate([5, 1, 9, 3]):
             when = NOON + timedelta(seconds=seconds)
             store.add(an_attempt(number, f"A-{number}", next_call_at=when))
         store.record("pay1", an_observation(), nothing)
         now = NOON + timedelta(seconds=5)
-        assert [one.payment_request_id for one in store.due(now, 10, ["C"])] == ["pay3", "pay0"]
-        assert [one.payment_request_id for one in store.due(now, 1, ["C"])] == ["pay3"]
+        assert [due.payment_request_id for due in store.due(now, 10, ["C"])] == ["pay3", "pay0"]
+        assert [due.payment_request_id for due in store.due(now, 1, ["C"])] == ["pay3"]
 
     def test_what_a_wrong_clock_planned_far_ahead_is_due(self, store: Any) -> None:
-        """A clock that was put back blocks nothing until it has caught up."""
+        """Check that an attempt is due if a fast clock planned its call too far ahead."""
         second, money = timedelta(seconds=1), Amount("JPY", 1)
         store.add(an_attempt(1, "A-1", next_call_at=NOON + FAR))
         store.add(an_attempt(2, "A-2", next_call_at=NOON + FAR + second))
         store.add(an_attempt(3, "A-3", next_call_at=NOON + FARTHEST, disputed=money))
         store.add(an_attempt(4, "A-4", next_call_at=NOON + FARTHEST + second, disputed=money))
         due = store.due(NOON, 10, ["C"])
-        assert [one.payment_request_id for one in due] == ["pay2", "pay4"]
+        assert [attempt.payment_request_id for attempt in due] == ["pay2", "pay4"]
 
     def test_what_belongs_to_an_account_of_others_is_left_to_them(self, store: Any) -> None:
-        """Neither attempts nor refunds nor conflicts of unknown accounts are handed out."""
+        """Check that attempts, refunds and conflicts of other accounts are not returned."""
         self._paid(store)
         store.add_refund(a_refund())
         store.add(an_attempt(2, "A-2"))
         wrong = an_observation(amount=Amount("JPY", 1))
         store.record("pay2", wrong, nothing)
-        for search, found in ((store.due, 1), (store.due_refunds, 1)):
-            assert len(search(LATER, 10, ["C", "D"])) == found
+        for search in (store.due, store.due_refunds):
+            assert len(search(LATER, 10, ["C", "D"])) == 1
             assert list(search(LATER, 10, ["D"])) == []
         assert len(store.unreported_conflicts(10, ["C"])) == 1
         assert list(store.unreported_conflicts(10, ["D"])) == []
 
     def test_a_final_attempt_is_never_claimed(self, store: Any) -> None:
-        """Nobody calls Alipay+ about it any more."""
+        """Check that no worker can claim a final attempt."""
         store.add(an_attempt())
         store.record("pay1", an_observation(), nothing)
         assert not store.claim("pay1", 0, LATER)
         assert not store.release("pay1", 0, LATER)
 
     def test_a_claim_survives_what_others_observe(self, store: Any) -> None:
-        """Whoever calls Alipay+ keeps the claim; who lost it changes nothing by old absence."""
+        """Check that an observation ends the claim only if it was made under that claim."""
         store.add(an_attempt())
         store.claim("pay1", 0, NOON)
         store.claim("pay1", 1, LATER)
         store.record("pay1", an_observation(Outcome.IN_PROCESS, amount=None), nothing)
-        old = an_observation(Outcome.ABSENT, source=Source.CANCEL, claim=1, next_call_at=NOON)
-        store.record("pay1", evolve(old, amount=None), nothing)
+        stale = an_observation(Outcome.ABSENT, source=Source.CANCEL, claim=1, next_call_at=NOON)
+        store.record("pay1", evolve(stale, amount=None), nothing)
         held = store.get("pay1")
         assert (held.state, held.claim, held.claimed_until) == (State.CREATED, 2, LATER)
-        mine = an_observation(
+        current = an_observation(
             Outcome.IN_PROCESS, claim=2, next_call_at=LATER + timedelta(seconds=9)
         )
-        after = store.record("pay1", mine, nothing).after
+        after = store.record("pay1", current, nothing).after
         assert store.get("pay1") == after
-        assert (after.claimed_until, after.next_call_at) == (None, mine.next_call_at)
+        assert (after.claimed_until, after.next_call_at) == (None, current.next_call_at)
 
     def test_money_that_comes_after_the_end_occupies_its_order_until_it_is_refunded(
         self, store: Any
     ) -> None:
-        """No new code is given meanwhile, and the refund frees the order."""
+        """Check that the order gets no new attempt before the disputed money is refunded."""
         store.add(an_attempt())
         store.record("pay1", an_observation(Outcome.FAILED), nothing)
         store.record("pay1", an_observation(), nothing)
@@ -285,7 +284,7 @@ class PaymentStoreContract:
         assert store.add(an_attempt(2, created_at=LATER)).payment_request_id == "pay2"
 
     def test_money_that_comes_late_leaves_a_newer_attempt_alone(self, store: Any) -> None:
-        """The newer one occupies the order already."""
+        """Check that the newer attempt stays the one of its order."""
         store.add(an_attempt())
         store.record("pay1", an_observation(Outcome.FAILED), nothing)
         newer = store.add(an_attempt(2, created_at=LATER))
@@ -293,14 +292,14 @@ class PaymentStoreContract:
         assert store.add(an_attempt(3, created_at=LATER)) == newer
 
     def test_a_conflict_is_handed_out_until_it_is_reported(self, store: Any) -> None:
-        """However often it comes it is one; the history keeps every time."""
+        """Check that a repeated conflict is one conflict, and that the history keeps each time."""
         store.add(an_attempt())
         wrong = an_observation(amount=Amount("JPY", 1))
         first = store.record("pay1", wrong, nothing).conflict
-        again = store.record("pay1", wrong, nothing).conflict
+        second = store.record("pay1", wrong, nothing).conflict
         assert first is not None
-        assert again is not None
-        assert first.key == again.key
+        assert second is not None
+        assert first.key == second.key
         (pending,) = store.unreported_conflicts(10, ["C"])
         assert (pending.key, pending.reason) == (first.key, first.reason)
         assert pending.observation == wrong
@@ -310,7 +309,7 @@ class PaymentStoreContract:
         assert len(list(store.history("pay1"))) == 3
 
     def test_a_refund_comes_back_whole_and_is_the_same_by_its_id(self, store: Any) -> None:
-        """The same id with other content is refused."""
+        """Check that a refund is kept whole, and that its id is refused with other content."""
         self._paid(store)
         refund = a_refund()
         assert store.add_refund(refund) == refund == store.add_refund(refund)
@@ -318,7 +317,7 @@ class PaymentStoreContract:
         expect(InconsistentRetry, store.add_refund, a_refund(value=1))
 
     def test_only_what_is_paid_and_not_more_is_refunded(self, store: Any) -> None:
-        """Open payments, other currencies and sums above what was paid are refused."""
+        """Check that open payments, other currencies and too large sums are refused."""
         store.add(an_attempt())
         expect(InvalidValue, store.add_refund, a_refund())
         store.record("pay1", an_observation(), nothing)
@@ -327,50 +326,50 @@ class PaymentStoreContract:
         expect(InvalidValue, store.add_refund, a_refund(3, amount=Amount("USD", 1)))
         assert store.add_refund(a_refund(4, 200))
         store.record("pay1", self._refunded(1, refused=True), nothing)
-        assert store.add_refund(a_refund(5, 4000))  # what failed is free again
+        assert store.add_refund(a_refund(5, 4000))  # a refused refund frees its amount
         assert len(list(store.refunds("pay1"))) == 3
 
     def test_refunds_at_once_never_exceed_what_was_paid(self, store: Any) -> None:
-        """Of eight over 1000 each four fit into 4200, whoever asks first."""
+        """Check that four of eight refunds of 1000 are stored for a payment of 4200."""
         self._paid(store)
-        made = at_once(lambda number: attempt_to(store.add_refund, a_refund(number)))
-        assert [isinstance(one, Refund) for one in made].count(True) == 4
-        assert sum(one.amount.value for one in store.refunds("pay1")) <= 4200
+        answers = at_once(lambda number: attempt_to(store.add_refund, a_refund(number)))
+        assert [isinstance(answer, Refund) for answer in answers].count(True) == 4
+        assert sum(refund.amount.value for refund in store.refunds("pay1")) <= 4200
 
     def test_a_refund_is_settled_once_with_the_hook_inside(self, store: Any) -> None:
-        """Its outcome is in the payment's history; the payment itself stays paid."""
+        """Check that the hook runs once, and that the payment itself stays paid."""
         self._paid(store)
         store.add_refund(a_refund())
-        told: list[Any] = []
-        said = self._refunded(1)
+        seen: list[Any] = []
+        refunded = self._refunded(1)
 
         def hook(transition: Transition, _connection: Any) -> None:
             assert isinstance(transition, RefundTransition)
-            told.append(transition.refund.state)
+            seen.append(transition.refund.state)
 
-        transition = store.record("pay1", said, hook)
+        transition = store.record("pay1", refunded, hook)
         assert transition.refund_became_final
         assert not transition.became_final
-        assert not store.record("pay1", said, hook).refund_became_final
-        assert told == [RefundState.SUCCEEDED]
+        assert not store.record("pay1", refunded, hook).refund_became_final
+        assert seen == [RefundState.SUCCEEDED]
         (stored,) = store.refunds("pay1")
         assert stored == transition.refund
         assert (stored.refund_id, stored.next_call_at) == ("R-1", None)
         assert store.get("pay1").state is State.SUCCEEDED
-        assert list(store.history("pay1"))[1:] == [said, said]
+        assert list(store.history("pay1"))[1:] == [refunded, refunded]
         expect(UnknownPayment, store.record, "pay1", self._refunded(9), hook)
 
     def test_open_refunds_are_due_and_given_to_one_of_many(self, store: Any) -> None:
-        """As with attempts."""
+        """Check that open refunds come in order and are claimed once, as attempts are."""
         self._paid(store)
         for number, seconds in enumerate([5, 1, 9]):
             when = NOON + timedelta(seconds=seconds)
             store.add_refund(a_refund(number, 10, next_call_at=when))
         now = NOON + timedelta(seconds=5)
-        due = [one.refund_request_id for one in store.due_refunds(now, 10, ["C"])]
+        due = [refund.refund_request_id for refund in store.due_refunds(now, 10, ["C"])]
         assert due == ["refund1", "refund0"]
         first = store.due_refunds(now, 1, ["C"])
-        assert [one.refund_request_id for one in first] == ["refund1"]
+        assert [refund.refund_request_id for refund in first] == ["refund1"]
         taken = at_once(lambda _: store.claim_refund("refund2", 0, LATER))
         assert sorted(taken) == [False] * (WORKERS - 1) + [True]
         store.record("pay1", self._refunded(1), nothing)
@@ -378,8 +377,8 @@ class PaymentStoreContract:
         assert not store.release_refund("refund1", 0, LATER)
         assert not store.release_refund("refund2", 0, NOON)
         assert store.release_refund("refund2", 1, NOON)
-        (open_one,) = [r for r in store.refunds("pay1") if r.refund_request_id == "refund2"]
-        assert (open_one.claim, open_one.claimed_until, open_one.next_call_at) == (1, None, NOON)
+        (released,) = [r for r in store.refunds("pay1") if r.refund_request_id == "refund2"]
+        assert (released.claim, released.claimed_until, released.next_call_at) == (1, None, NOON)
 
     def _paid(self, store: Any) -> None:
         store.add(an_attempt())

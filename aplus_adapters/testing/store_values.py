@@ -1,4 +1,4 @@
-"""Build legal values for the contract suite of stores, and call a store from many threads."""
+"""Values and helpers of the store contract: legal attempts, and calls from many threads."""
 
 from __future__ import annotations
 
@@ -89,11 +89,11 @@ def a_refund(number: int = 1, value: int = 1000, **changes: Any) -> Refund:
 
 
 def nothing(_transition: Transition, _connection: Any) -> None:
-    """Do nothing, as a hook."""
+    """Do nothing, as a hook of a shop that ignores the transition."""
 
 
 def at_once(work: Callable[[int], T]) -> list[T]:
-    """Call `work` from many threads that start together; return the results."""
+    """Call `work` from WORKERS threads that start together, and return their results."""
     start = threading.Barrier(WORKERS)
 
     def run(number: int) -> T:
@@ -113,9 +113,9 @@ def attempt_to(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def expect(kind: type[Exception], function: Callable[..., Any], *arguments: Any) -> None:
-    """Raise AssertionError unless a call raises an error of that kind."""
+    """Raise AssertionError if a call does not raise an error of this kind."""
     try:
-        found = function(*arguments)
+        answer = function(*arguments)
     except kind:
         return
-    raise AssertionError(f"expected {kind.__name__}, the store answered {found!r}")
+    raise AssertionError(f"found {answer!r}, expected the store to raise {kind.__name__}")
