@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["FRAMEWORKS", "Demo", "pay_once", "watch"]
 
 FRAMEWORKS = ("flask", "starlette", "fastapi", "django")
-_START_TIMEOUT = 30.0  # seconds for the shop to answer, enough on a busy machine
+_START_TIMEOUT = 60.0  # seconds for the shop to answer, enough on a busy machine
 _NOTIFICATION_TIMEOUT = 10.0  # seconds for the notification to arrive
 _ACCEPT_JSON = {"Accept": "application/json"}
 ReportStep = Callable[[str, str], None]

@@ -122,7 +122,7 @@ def test_a_refund_whose_hook_wants_the_row_that_the_view_holds_is_answered_in_ti
     assert took < PATIENCE
     assert stored.state is RefundState.CREATED  # it is durable, and goes on by itself
     said = next(one.getMessage() for one in caplog.records if f"r-{name}" in one.getMessage())
-    assert "move this call of aplus_adapters before that write or behind its commit" in said
+    assert "move this call of aplus_adapters before that write or after its commit" in said
     view.end("commit")
     assert orders(view)["A-1"] == ("being refunded", 1)
     again = store.refunds(name)[0]
@@ -134,7 +134,7 @@ def test_a_refund_whose_hook_wants_the_row_that_the_view_holds_is_answered_in_ti
     store.close()
 
 
-MOVE = "move this call of aplus_adapters before that write or behind its commit"
+MOVE = "move this call of aplus_adapters before that write or after its commit"
 ONE, ALL = (
     "UPDATE orders SET note = 'by the view' WHERE ref = 'A-3'",
     "SELECT sum(news) FROM orders",

@@ -54,8 +54,9 @@ def test_flask_has_the_same_commands(tmp_path):
         flask = ["flask", "--app", demo.script.stem, "aplus"]
         done = command(demo, *flask, "reconcile", "--threads", "3")
         assert done.returncode == 0, done.stderr
-        assert done.stdout.count("round done") == 3
-        assert sum("1 became final" in line for line in done.stdout.splitlines()) == 1
+        rounds = [line for line in done.stdout.splitlines() if "round done" in line]
+        assert len(rounds) == 3
+        assert sum("1 became final" in line for line in rounds) == 1
         assert "-> succeeded" in command(demo, *flask, "show", request_id).stdout.replace("  ", " ")
 
 
