@@ -60,6 +60,7 @@ __all__ = [
 ]
 
 
+# Time, chance and ids are effects as well: a test decides them, and flows do no I/O.
 @frozen
 class Now:
     """The time, as an aware datetime."""
@@ -146,12 +147,14 @@ def sleep(seconds: float) -> Flow[None]:
 
 def send(request: SignedRequest, timeout: float) -> Flow[Answer]:
     """Ask for a request to be sent; `timeout` is seconds for the whole call."""
+    # Sent once. Repeats belong to the flow, which signs each of them anew.
     answer: Answer = yield Send(request, timeout)
     return answer
 
 
 def add(attempt: Attempt, most: int, since: datetime) -> Flow[Attempt]:
     """Ask the store to add an attempt; return the one that occupies the order now."""
+    # The limit goes along with the insert: after a count, another worker may come between.
     stored: Attempt = yield CallStore("add", (attempt, most, since))
     return stored
 
@@ -183,6 +186,7 @@ def history(payment_request_id: str) -> Flow[Sequence[Observation | RefundObserv
 
 def due(now: datetime, limit: int, client_ids: Sequence[str]) -> Flow[Sequence[Attempt]]:
     """Ask the store for open attempts that may be called about now."""
+    # Only of accounts whose keys this process has: it can sign nothing for others.
     attempts: Sequence[Attempt] = yield CallStore("due", (now, limit, client_ids))
     return attempts
 
@@ -230,6 +234,7 @@ def add_refund(refund: Refund) -> Flow[Refund]:
 
 def claim(payment_request_id: str, token: int, until: datetime) -> Flow[bool]:
     """Ask the store for the claim of an attempt whose last token was `token`."""
+    # Of several workers that have read this token, the store gives the claim to one.
     is_mine: bool = yield CallStore("claim", (payment_request_id, token, until))
     return is_mine
 
@@ -244,6 +249,7 @@ def record(
     payment_request_id: str, observation: Observation | RefundObservation
 ) -> Flow[Transition]:
     """Ask the store to record an observation in one transaction with the shop's hook."""
+    # No CallStore: the shop's hook has to run inside the store's transaction.
     transition: Transition = yield Record(payment_request_id, observation)
     return transition
 

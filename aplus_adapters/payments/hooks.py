@@ -50,6 +50,7 @@ __all__ = [
     "Visitor",
 ]
 
+# A conflict may mean that money has to go back, so its hook is not optional.
 REQUIRED_HOOKS = ("load_order", "payment_changed", "payment_conflict")
 OPTIONAL_HOOKS = ("render_order_code", "authorize", "refund_changed")
 
@@ -105,6 +106,7 @@ class OrderToPay:
     def __attrs_post_init__(self) -> None:
         """Raise InvalidValue here for what would fail later, far from the shop's line."""
         order_checks.check_amount(self.amount)
+        # Longer ones do not fit into orderDescription and referenceOrderId, which they become.
         order_checks.check_text("description", self.description, 256)
         if self.order_ref is not None:
             order_checks.check_text("order_ref", self.order_ref, 64)

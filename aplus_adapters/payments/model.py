@@ -57,6 +57,7 @@ class _Word(Enum):
                 )
             return self is other
 
+        # Python takes the hash away from a class that defines __eq__.
         __hash__ = Enum.__hash__
 
 
@@ -129,7 +130,7 @@ class OrderCode:
     `expires_at` is when Alipay+ closes it, by Alipay+'s own clock.
     """
 
-    text: str | None
+    text: str | None  # None if Alipay+ sent pictures alone
     images: tuple[tuple[str, str], ...] = ()
     expires_at: datetime | None = None
 
@@ -152,8 +153,9 @@ class Attempt:
 
     payment_request_id: str
     order_ref: str
-    client_id: str
+    client_id: str  # whose keys sign for it; a worker without them leaves it alone
     amount: Amount
+    # Alipay+ refuses a repeat with other content as REPEAT_REQ_INCONSISTENT.
     request_body: bytes = field(repr=False)
     created_at: datetime
     expires_at: datetime
@@ -164,8 +166,8 @@ class Attempt:
     order_code: OrderCode | None = field(default=None, repr=False)
     result: Result | None = None
     payment_time: Timestamp | None = None
-    wallet: str | None = None
-    claim: int = 0
+    wallet: str | None = None  # for people to read; no code compares it
+    claim: int = 0  # only grows, so what was asked under an older claim is recognized
     claimed_until: datetime | None = None
     success_reported: bool = False
     disputed: Amount | None = None
@@ -187,6 +189,7 @@ class Attempt:
         """Return whether its order may have no other attempt: open, or paid and not refunded."""
         if not self.state.is_final:
             return True
+        # Refunded in full, the order may be paid anew. With disputed money a buyer might pay twice.
         return self.paid_amount is not None and not self.is_refunded
 
     @property
@@ -283,6 +286,7 @@ class Conflict:
     def __attrs_post_init__(self) -> None:
         seen = self.observation
         about = seen.payment_id if isinstance(seen, Observation) else seen.refund_request_id
+        # No source and no time: a notification and an inquiry that agree are one conflict.
         parts = (self.attempt.payment_request_id, seen.outcome, seen.amount, about)
         digest = hashlib.sha256("\n".join(str(part) for part in parts).encode())
         object.__setattr__(self, "key", digest.hexdigest()[:32])
@@ -300,6 +304,7 @@ class Transition:
     @property
     def became_final(self) -> bool:
         """Return whether the attempt became final."""
+        # A duplicate finds the attempt final already, so the hook is not called for it again.
         return self.after.state.is_final and not self.before.state.is_final
 
     @property

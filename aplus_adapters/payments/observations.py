@@ -44,8 +44,9 @@ __all__ = [
 
 ORDER_NOT_EXIST = "ORDER_NOT_EXIST"
 CANCEL_WINDOW_EXCEED = "CANCEL_WINDOW_EXCEED"
+# A code lives for 3 minutes; with a faulty time such as the year 9999 it would never expire.
 _FARTHEST = timedelta(days=1)
-_FINAL = {"S": Outcome.SUCCEEDED, "F": Outcome.FAILED}
+_FINAL = {"S": Outcome.SUCCEEDED, "F": Outcome.FAILED}  # U decides nothing
 
 log = logging.getLogger("aplus_adapters")
 
@@ -79,6 +80,7 @@ def observe_pay(answered: Answered[PayResponse], attempt: Attempt, at: datetime)
         observation,
         outcome=Outcome.CODE_ISSUED,
         order_code=_order_code(form, expires_at),
+        # Both times are Alipay+'s own, so a wrong clock of ours changes no code's life.
         expires_at=at + (expires_at - said_at),
     )
 
@@ -110,6 +112,7 @@ def observe_inquiry(
     """
     response = answered.message
     result = response.result
+    # Not known, or not known yet: the pay request may still be on its way.
     if result.result_code == ORDER_NOT_EXIST:
         outcome = Outcome.ABSENT
     elif result.result_status == "S" and response.payment_result is not None:
@@ -118,8 +121,10 @@ def observe_inquiry(
     else:
         return None
     given_back = None
+    # While it is not paid in our records we refund nothing: any refund was made elsewhere.
     if outcome is Outcome.SUCCEEDED and attempt.paid_amount is None:
         given_back = _given_back(response.transactions or (), attempt.amount)
+        # Alipay+ still says S. Told "paid", the shop would deliver what was given back.
         if given_back is not None and given_back.value >= attempt.amount.value:
             outcome = Outcome.RETURNED
     return Observation(
@@ -192,6 +197,7 @@ def observe_transaction(
     answered: Answered[InquiryResponse], refund: Refund, at: datetime
 ) -> RefundObservation | None:
     """Read what an inquiry's transactions say of a refund; None if it is not among them."""
+    # Alipay+ notifies us of no refund: the only other word on one is in an inquiry.
     for transaction in answered.message.transactions or ():
         if transaction.transaction_request_id == refund.refund_request_id and _is_done(transaction):
             return RefundObservation(
@@ -219,6 +225,7 @@ def _expiry(form: OrderCodeForm, said_at: datetime) -> datetime:
 
 
 def _payment_outcome(result: Result) -> Outcome:
+    # An inquiry may say so in paymentResult, where it is not a payment that failed.
     if result.result_code == ORDER_NOT_EXIST:
         return Outcome.ABSENT
     return _FINAL.get(result.result_status, Outcome.IN_PROCESS)
@@ -248,6 +255,7 @@ def _is_done(transaction: Transaction) -> bool:
 
 def _order_code(form: OrderCodeForm, expires_at: datetime) -> OrderCode:
     return OrderCode(
+        # By their type, as the details come in any order.
         text=form.value("TEXT"),
         images=tuple(
             (detail.display_type, detail.code_value)

@@ -77,15 +77,16 @@ FARTHEST = timedelta(minutes=15)
 def has_come(item: Attempt | Refund, now: datetime) -> bool:
     """Return whether the next call about an item is due, or planned too far ahead."""
     when = item.next_call_at
+    # These may wait for `after_conflict`, which is longer than FAR without any wrong clock.
     is_far = FARTHEST if isinstance(item, Refund) or item.disputed is not None else FAR
     return when is not None and not now < when <= now + is_far
 
 
 # Sources: protocol, "Time" and "Sibling calls". Every call may be repeated as it is: pay and refund
 # by their request ids, cancelPayment as it is idempotent, inquiryPayment as it only reads.
-PAY = Retry(pauses=(1.0, 2.0), deadline=20.0)
+PAY = Retry(pauses=(1.0, 2.0), deadline=20.0)  # at most 3 sends, as in Alipay+'s published code
 INQUIRY = Retry(pauses=(1.0, 2.0), deadline=20.0)
-CANCEL = Retry(pauses=(2.0, 3.0, 3.0, 5.0, 5.0), deadline=45.0)
+CANCEL = Retry(pauses=(2.0, 3.0, 3.0, 5.0, 5.0), deadline=45.0)  # the pauses of that code
 REFUND = Retry(pauses=(1.0, 2.0, 5.0), deadline=30.0)
 
 
@@ -108,9 +109,9 @@ class Timing:
 
     pay: Retry = Retry(pauses=(0.5, 1.0), deadline=10.0)
     refund: Retry = Retry(pauses=(0.5, 1.0), deadline=10.0)
-    timeout: float = 8.0
-    inquiry_timeout: float = 5.0
-    claim: timedelta = timedelta(seconds=20)
+    timeout: float = 8.0  # as documented for pay, refund and cancelPayment
+    inquiry_timeout: float = 5.0  # as documented for inquiryPayment
+    claim: timedelta = timedelta(seconds=20)  # a worker that died holds a payment up for no longer
     grace: timedelta = timedelta(seconds=30)
     retry_pay: timedelta = timedelta(seconds=2)
     first_inquiry: timedelta = timedelta(seconds=20)
@@ -131,6 +132,7 @@ class Timing:
             "inquiry",
             "after_refusal",
         )
+        # A longer pause would count as planned by a wrong clock, and be due at once.
         limits = {**dict.fromkeys(names, FAR), "after_conflict": FARTHEST}
         for name, limit in limits.items():
             if not timedelta(0) < getattr(self, name) < limit:
@@ -143,6 +145,7 @@ class Timing:
                 f"Timing attempts_per_hour: found {self.attempts_per_hour}, expected 1 or more"
             )
         longest = max(self.timeout, self.inquiry_timeout, self.pay.longest)
+        # Otherwise another worker could call Alipay+ while the first one's call still runs.
         if self.claim.total_seconds() < longest:
             raise InvalidValue(
                 f"Timing claim: found {self.claim}, expected at least the {longest:g} s that a "
@@ -155,6 +158,7 @@ class Timing:
 
         After this time no request of an earlier claim can still be under way.
         """
+        # Alipay+'s refusal is believed only if no earlier send can still succeed.
         calls = max(self.timeout, self.refund.longest) + self.inquiry_timeout
         return max(self.after_refusal, timedelta(seconds=calls))
 
@@ -191,6 +195,7 @@ class PaymentConfig:
 
     def is_due(self, item: Attempt | Refund, moment: datetime) -> bool:
         """Return whether it is time to call Alipay+ about an attempt or a refund of ours."""
+        # Nothing can be signed for an account whose keys are not here.
         is_ours = item.client_id in self.accounts
         return is_ours and self.is_free(item, moment) and has_come(item, moment)
 

@@ -61,7 +61,9 @@ _ROWS: dict[Outcome, tuple[State | str, ...]] = {
     Outcome.FAILED:         (_F,       _F,       _F,       CONFLICT, _F,       _X),
     Outcome.CLOSING:        (_L,       _L,       _L,       _S,       _F,       _X),
     Outcome.CANCELLED:      (_X,       _X,       _X,       CONFLICT, _F,       _X),
+    # No cancellation takes the money back any more: what Alipay+ reports decides again.
     Outcome.CANCEL_REFUSED: (_C,       _P,       _P,       _S,       _F,       _X),
+    # Before we cancel, the pay request may still be on its way: absence closes nothing.
     Outcome.ABSENT:         (_C,       _P,       _F,       CONFLICT, _F,       _X),
     Outcome.RETURNED:       (_X,       _X,       _X,       CONFLICT, _F,       _X),
 }  # fmt: skip
@@ -104,6 +106,7 @@ def advance(
     Raises UnknownPayment if the observation belongs to another account than the attempt, or is
     about a refund that is not stored.
     """
+    # Valid keys of one account prove nothing about the payments of another.
     if observation.client_id != attempt.client_id:
         raise UnknownPayment(
             f"payment {attempt.payment_request_id}: belongs to another account than the "
@@ -165,8 +168,10 @@ def _mismatch(attempt: Attempt, observation: Observation) -> str | None:
     said, ours = observation.amount, attempt.amount
     if said is not None and said != ours:
         return f"{observation.source} says {said}, the attempt is for {ours}"
+    # Alipay+ wants the amount compared, and here is none to compare.
     if said is None and observation.outcome is Outcome.SUCCEEDED:
         return f"{observation.source} says paid without an amount to compare with {ours}"
+    # Two wallets may scan one code; the second payment has an id of its own.
     if (
         observation.payment_id is not None
         and attempt.payment_id is not None
@@ -178,6 +183,7 @@ def _mismatch(attempt: Attempt, observation: Observation) -> str | None:
 
 def _disputed(attempt: Attempt, observation: Observation) -> Attempt:
     """Return the attempt with the amount of a success that contradicts its state."""
+    # What a second wallet paid for a paid attempt, Alipay+ itself returns.
     if observation.outcome is not Outcome.SUCCEEDED or attempt.state is State.SUCCEEDED:
         return attempt
     if attempt.state is State.CANCELLED:  # the cancellation returns it
@@ -187,6 +193,7 @@ def _disputed(attempt: Attempt, observation: Observation) -> Attempt:
 
 def _applied(attempt: Attempt, state: State, outcome: Outcome, observation: Observation) -> Attempt:
     if attempt.state.is_final:
+        # With the id stored, a second wallet's payment is told from a duplicate.
         if state is State.SUCCEEDED and attempt.payment_id is None:
             return evolve(attempt, payment_id=observation.payment_id)
         return attempt
@@ -205,6 +212,7 @@ def _applied(attempt: Attempt, state: State, outcome: Outcome, observation: Obse
         payment_time=observation.payment_time or attempt.payment_time,
         wallet=observation.wallet or attempt.wallet,
         success_reported=reported and state is not State.SUCCEEDED,
+        # Paid for certain, or returned by the cancellation: nobody has to decide any more.
         disputed=None if state in (State.SUCCEEDED, State.CANCELLED) else attempt.disputed,
     )
     return _rescheduled(after, observation)
@@ -214,6 +222,7 @@ def _rescheduled(attempt: Attempt, observation: Observation) -> Attempt:
     """Return the attempt with its next call planned and the claim of its observer released."""
     if attempt.state.is_final:
         return evolve(attempt, next_call_at=None, claimed_until=None)
+    # Only the holder of the claim plans the next call; without a plan it keeps its claim.
     if observation.next_call_at is None or observation.claim != attempt.claim:
         return attempt
     return evolve(attempt, next_call_at=observation.next_call_at, claimed_until=None)
@@ -237,6 +246,7 @@ def _advance_refund(
             f"{attempt.payment_request_id}"
         )
     state = _REFUND_STATES[observation.outcome]
+    # An F of an older claim decides nothing: a later send may have succeeded.
     is_overtaken = state is RefundState.FAILED and observation.claim != refund.claim
     reason = None
     if observation.amount not in (None, refund.amount):
@@ -313,7 +323,9 @@ def admit_refund(attempt: Attempt, stored: Iterable[Refund], wanted: Refund) -> 
             f"refund of {attempt.payment_request_id}: found {wanted.amount}, expected the "
             f"payment's currency {paid.currency}; nothing was sent"
         )
+    # A refund of another payment is among them only because it has the wanted one's id.
     own = (item for item in stored if item.payment_request_id == attempt.payment_request_id)
+    # One without an answer counts, too: it may have been carried out.
     spent = sum(item.amount.value for item in own if item.state is not RefundState.FAILED)
     if spent + wanted.amount.value > paid.value:
         left = evolve(paid, value=paid.value - spent)

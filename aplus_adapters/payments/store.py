@@ -72,6 +72,7 @@ STORE_METHODS = (
     "conflict_reported",
     "unreported_conflicts",
 )
+# A hook may call these inside its own transaction, where a write would wait for itself.
 STORE_READS = frozenset(
     ("get", "latest", "due", "history", "refunds", "due_refunds", "unreported_conflicts")
 )

@@ -64,6 +64,7 @@ def timeline(
         for refund in refunds
     ]
     events = [first, *asked]
+    # The history keeps no states: the observations go through the state table once more.
     present = evolve(
         attempt,
         state=State.CREATED,
@@ -77,6 +78,7 @@ def timeline(
     )
     open_refunds = {refund.refund_request_id: _as_it_began(refund) for refund in refunds}
     for observation in observations:
+        # The token of that time lets the table see what another worker had overtaken.
         refund, claim = None, observation.claim or 0
         if isinstance(observation, Observation):
             present = evolve(present, claim=max(present.claim, claim))
@@ -101,6 +103,7 @@ def timeline(
                 is_conflict=conflict is not None,
             )
         )
+    # The requests for refunds come from a list of their own; the time finds their place.
     return sorted(events, key=lambda event: event.at)
 
 

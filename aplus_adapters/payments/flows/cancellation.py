@@ -38,9 +38,11 @@ def close_claimed(holder: ClaimHolder, *, wanted: bool) -> Flow[Attempt]:
     """
     timing, expires_at = holder.timing, holder.attempt.expires_at
     moment = yield from now()
+    # cancelPayment also takes back what is paid already, so we ask before we send it.
     try:
         observation = yield from holder.inquire()
     except (NotSent, OutcomeUnknown) as error:
+        # Without an answer only our own clock speaks, so it gets some tolerance.
         if not wanted and moment < expires_at + timing.grace:
             return (yield from holder.give_back(timing.inquiry, error))
         log.warning(
@@ -51,9 +53,11 @@ def close_claimed(holder: ClaimHolder, *, wanted: bool) -> Flow[Attempt]:
             return (yield from holder.record(observation, timing.inquiry))
         time_left = _time_left(holder.attempt, observation)
         if not wanted and time_left > timedelta(0):
+            # Our clock is ahead: count what is left by Alipay+'s clock instead.
             observation = evolve(observation, expires_at=observation.at + time_left)
             return (yield from holder.record(observation, timing.inquiry))
     attempt = yield from _intend(holder, wanted=wanted)
+    # The store decides: a success may have come first, or another worker has the claim.
     if attempt.state is not State.CLOSING or attempt.claim != holder.attempt.claim:
         return attempt
     return (yield from cancel(holder))
@@ -75,6 +79,7 @@ def cancel(holder: ClaimHolder) -> Flow[Attempt]:
             and holder.attempt.order_code is not None
         )
         if cancelled is not None and not is_doubtful:
+            # None keeps the claim for the inquiry that may follow.
             yield from holder.record(cancelled, None)
         if holder.attempt.state.is_final:
             return holder.attempt
@@ -105,6 +110,7 @@ def _cancelled(holder: ClaimHolder) -> Flow[Observation | None]:
             if holder.attempt.state.is_final:
                 return None
             observation = yield from holder.send_cancel()
+    # It may have been cancelled although no answer came; the inquiry that follows tells.
     except (NotSent, OutcomeUnknown) as error:
         log.warning(
             "payment %s: %s; it is asked about", holder.request_id, error, extra=holder.log_ids
@@ -122,6 +128,7 @@ def _intend(holder: ClaimHolder, *, wanted: bool) -> Flow[Attempt]:
         "as it is not wanted any more" if wanted else "as it has expired",
         extra=holder.log_ids,
     )
+    # Stored before cancelPayment is sent: a success that comes meanwhile is not told as paid.
     decision = Observation(
         source=Source.SHOP,
         outcome=Outcome.CLOSING,
@@ -134,6 +141,7 @@ def _intend(holder: ClaimHolder, *, wanted: bool) -> Flow[Attempt]:
 
 def _next_pause(holder: ClaimHolder, moment: datetime) -> timedelta:
     """Return the pause before the next cancellation; log an error if it took too long."""
+    # Counted from the decision to close, so that a restart does not begin the pauses anew.
     waited = (moment - holder.attempt.changed_at).total_seconds()
     for pause in holder.timing.cancel:
         waited -= pause

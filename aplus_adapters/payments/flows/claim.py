@@ -43,6 +43,7 @@ def take_claim(config: PaymentConfig, attempt: Attempt) -> Flow[Attempt | None]:
     until = moment + config.timing.claim
     if not (yield from claim(attempt.payment_request_id, attempt.claim, until)):
         return None
+    # This is what the store has written; to read it would cost a message more.
     return evolve(attempt, claim=attempt.claim + 1, claimed_until=until, next_call_at=until)
 
 
@@ -76,7 +77,9 @@ class ClaimHolder:
 
     def send_cancel(self) -> Flow[Observation]:
         """Send cancelPayment once; raise OutcomeUnknown if the answer does not decide."""
+        # Not stored: it holds the id alone, and cancelPayment may be repeated in any state.
         body = CancelRequest(payment_request_id=self.request_id).encode()
+        # Sent once: `Timing.cancel` plans the repeats.
         answered = yield from self._call(CancelRequest.path, body, CancelResponse, Retry(pauses=()))
         observation = observe_cancel(answered, self.attempt, (yield from now()))
         if observation is None:
@@ -96,12 +99,14 @@ class ClaimHolder:
         if wait is not None:
             expiry = observation.expires_at or self.attempt.expires_at
             following = observation.at + wait
+            # At its expiry the attempt has to be closed, however long the usual pause is.
             if observation.at < expiry < following:
                 following = expiry
             observation = evolve(observation, next_call_at=following)
         after = yield from record_observation(self.request_id, observation)
         if after.disputed is not None and not after.state.is_final and wait is not None:
             next_call_at = observation.at + self.timing.after_conflict
+            # Under the token that asked: a newer claim of another worker is left alone.
             yield from release(self.request_id, observation.claim or 0, next_call_at)
             after = evolve(after, next_call_at=next_call_at)
         mine = self.attempt  # keep our own token: the stored claim may be another worker's by now

@@ -89,7 +89,7 @@ def step_or_stored(config: PaymentConfig, mine: Attempt, *, closing: bool = Fals
     try:
         return (yield from reread(mine))
     except StoreError:
-        return mine
+        return mine  # without the store this is all that is known
 
 
 def step(config: PaymentConfig, mine: Attempt, *, closing: bool = False) -> Flow[Attempt]:
@@ -102,7 +102,7 @@ def step(config: PaymentConfig, mine: Attempt, *, closing: bool = False) -> Flow
     if mine.disputed is not None and mine.state is not State.CLOSING:
         # A person decides: the buyer may have paid, so it is not cancelled.
         return (yield from _ask(holder))
-    if mine.state is State.CLOSING:
+    if mine.state is State.CLOSING:  # the decision is durable: repeat it until S
         return (yield from cancel(holder))
     if closing or moment >= mine.expires_at:
         return (yield from close_claimed(holder, wanted=closing))
@@ -118,7 +118,7 @@ def _resend(holder: ClaimHolder) -> Flow[Attempt]:
         observation = yield from holder.send_pay()
     except (NotSent, OutcomeUnknown) as error:
         return (yield from holder.give_back(timing.retry_pay, error))
-    is_open = observation.outcome is Outcome.IN_PROCESS
+    is_open = observation.outcome is Outcome.IN_PROCESS  # no code yet, so pay is repeated soon
     return (
         yield from holder.record(observation, timing.retry_pay if is_open else timing.first_inquiry)
     )

@@ -94,6 +94,7 @@ def exchange(
     longest = timedelta(seconds=max(timeout, retry.longest))
     if until is not None and started + longest > until:
         raise NotSent(f"{path}: the claim ends at {until.isoformat()}; who claims next goes on")
+    # NotSent promises that no byte arrived; one doubtful send ends that promise.
     nothing_arrived = True
     repetition = 0
     while True:
@@ -141,9 +142,11 @@ def _read(
     """Return a verified answer and its Response-Time; raise OutcomeUnknown for any other."""
     retry_after = _retry_after(answer)
     try:
+        # Verified before it is read: an unsigned S or order code proves nothing.
         said_at = verify_answer(account, request, answer, now=arrived)
         message = response.decode(answer.body)
     except (SignatureError, MessageError) as error:
+        # Answers to a wrong key or signature come unsigned; what they claim helps to mend it.
         hint = _hint(response, answer)
         raise OutcomeUnknown(
             f"{request.path}: found an answer (HTTP {answer.status}) that proves nothing: {error}"
@@ -182,6 +185,7 @@ def _trace(answer: Answer) -> dict[str, str]:
 
 def _retry_after(answer: Answer) -> float | None:
     for name, value in answer.headers:
+        # `isdigit` alone also takes digits of other scripts, such as full-width ones.
         if name.lower() == "retry-after" and value.isascii() and value.isdigit() and len(value) < 6:
             return float(value)
     return None
@@ -201,6 +205,7 @@ def call(
     used up, InvalidValue before anything is sent.
     """
     if isinstance(request, PayRequest):
+        # Alipay+ ignores a later time silently: the code would live longer than was asked for.
         check_expiry(request.payment_expiry_time, (yield from now()))
         _check_settlement(account, request)
     answered = yield from exchange(

@@ -57,6 +57,7 @@ def initiate(config: PaymentConfig, order_ref: str, visitor: Visitor) -> Flow[At
     was paid with another amount, TooManyAttempts for one that was tried too often, HookError,
     StoreError: all of them before anything is sent.
     """
+    # The price comes from the shop's server; a browser could name any price.
     order = yield from call_hook(
         "load_order", LoadOrderDetails(order_ref=order_ref, visitor=visitor)
     )
@@ -72,6 +73,7 @@ def initiate(config: PaymentConfig, order_ref: str, visitor: Visitor) -> Flow[At
     account = config.account(order.client_id)
     order_ref = order_ref if order.order_ref is None else order.order_ref
     moment = yield from now()
+    # Drawn before we know whether it is needed: the insert itself decides that.
     request_id = yield from new_request_id()
     wanted = new_attempt(
         account,
@@ -84,10 +86,12 @@ def initiate(config: PaymentConfig, order_ref: str, visitor: Visitor) -> Flow[At
         moment=moment,
     )
     most, since = config.timing.attempts_per_hour, moment - timedelta(hours=1)
+    # Durable before the first byte is sent, so that a crash loses no payment.
     attempt = yield from add(wanted, most, since)
     other_amount = attempt.amount != wanted.amount
     if _is_open(attempt) and (moment >= attempt.expires_at or other_amount):
         attempt = yield from follow_up.close(config, attempt, wanted=other_amount)
+        # While the old code can still be paid, a buyer could pay it and a second one.
         if not attempt.occupies_order:
             attempt = yield from add(wanted, most, since)
     if attempt.state is State.SUCCEEDED and attempt.amount != wanted.amount:
@@ -137,6 +141,7 @@ def new_attempt(
         )
     closes = None if order.expires_in is None else Timestamp.of(moment + order.expires_in)
     check_expiry(closes, moment)
+    # Alipay+ requires a userAgent with an order code; a till or a job has none.
     browser = visitor.user_agent or "unknown"
     currency = order.settlement_currency or account.settlement_currency
     request = PayRequest(
@@ -157,6 +162,7 @@ def new_attempt(
         payment_redirect_url=_absolute(account, order.return_url)
         if order.return_url
         else return_address(account, payment_request_id),
+        # Required where the settlement is in another currency than the payment.
         settlement_strategy=SettlementStrategy(settlement_currency=currency)
         if currency and currency != order.amount.currency
         else None,
@@ -170,6 +176,7 @@ def new_attempt(
         request_body=request.encode(),
         created_at=moment,
         expires_at=closes.moment if closes else moment + expiry,
+        # If this process dies before the answer, another one goes on when the claim ends.
         next_call_at=moment + claim,
         changed_at=moment,
         claim=1,  # whoever stores it is the first to call Alipay+ about it
@@ -190,6 +197,7 @@ def return_address(account: Account, payment_request_id: str) -> str:
 
 def _absolute(account: Account, url: str) -> str:
     """Return the address of a path on the notify URL's host; any other address as it is."""
+    # Two slashes at the beginning name another host.
     own_path = url.startswith("/") and not url.startswith("//")
     return urljoin(account.notify_url, url) if own_path else url
 

@@ -39,6 +39,7 @@ def inquire_once(
         timeout=config.timing.inquiry_timeout,
         until=until,
     )
+    # The signature does not cover our question: an answer to another one verifies as well.
     if answered.message.payment_request_id not in (None, payment_request_id):
         raise OutcomeUnknown(
             f"inquiry of {payment_request_id}: found an answer about another payment, expected "

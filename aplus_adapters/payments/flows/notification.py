@@ -62,12 +62,14 @@ def receive(
         max_age=config.timing.max_age,
         max_ahead=config.timing.max_ahead,
     )
+    # S says *received*, also for a payment that failed.
     status, answer = 200, ACKNOWLEDGED
     request_id = notification.payment_request_id
     try:
         observation = observe_notification(notification, moment, account.client_id)
         yield from record_observation(request_id, observation)
     except UnknownPayment as error:
+        # Without S it is sent again; what we never asked for gets no row in the store.
         status, answer = 404, NOT_ACKNOWLEDGED
         log.warning("notification not acknowledged: %s", error, extra=_ids(read, request_id))
     except (StoreError, HookError) as error:
@@ -79,6 +81,7 @@ def receive(
             error,
             extra=_ids(read, request_id),
         )
+    # The hook may have taken seconds since the first time was read.
     moment = yield from now()
     signed = acknowledge(account, answer, moment, read.get("agent-token"))
     return Reply(status=status, headers=signed, body=answer)

@@ -71,6 +71,7 @@ def reconcile(
     fails) is logged and counted; the others go on. Raises StoreError if the store cannot be
     searched.
     """
+    # One moment for the whole round: what becomes due meanwhile cannot keep it from ending.
     started = yield from now()
     accounts = tuple(config.accounts)
     conflicts = _Search(unreported_conflicts, accounts, _report)
@@ -134,6 +135,7 @@ class _Search:
         keyed = []
         for item in new:
             keyed += [((yield from draw()), _key(item), item)]
+        # Items themselves have no order, so they are kept out of the comparison.
         keyed.sort(key=lambda entry: entry[:2])
         return [item for _, _, item in keyed]
 
@@ -165,6 +167,7 @@ def _ask(config: PaymentConfig, attempt: Attempt, done: ReconcileReport) -> Flow
     mine = yield from take_claim(config, attempt)
     if mine is None:
         return evolve(done, taken=done.taken + 1)
+    # `step`, not `step_or_stored`: here an error is counted.
     after = yield from step(config, mine)
     return evolve(
         done, asked=done.asked + 1, became_final=done.became_final + int(after.state.is_final)

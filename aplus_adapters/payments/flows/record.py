@@ -65,6 +65,7 @@ def _record(
     )
     _advise(payment_request_id, observation)
     if transition.conflict is not None:
+        # Before this returns: no notification is acknowledged until the shop knows of the conflict.
         yield from report_conflict(transition.conflict)
     return transition
 
@@ -101,5 +102,6 @@ def report_conflict(conflict: Conflict) -> Flow[None]:
         conflict.reason,
         extra={"payment_request_id": conflict.attempt.payment_request_id},
     )
+    # The mark comes last: a crash in between makes the shop hear it twice, not never.
     yield from call_hook("payment_conflict", ConflictDetails(conflict=conflict))
     yield from conflict_reported(conflict)

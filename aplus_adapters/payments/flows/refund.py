@@ -75,6 +75,7 @@ def refund(
         refund_reason=reason,
     )
     moment = yield from now()
+    # Durable before it is sent, so that a repeat after a crash is the same refund.
     stored = yield from add_refund(
         Refund(
             refund_request_id=refund_request_id,
@@ -90,6 +91,7 @@ def refund(
     )
     try:
         return (yield from follow_up_refund(config, stored))
+    # Money may have gone back: an exception would invite a second refund with a new id.
     except (StoreError, HookError) as error:
         log.exception(
             "refund %s of payment %s: what Alipay+ said could not be stored: %s; it is asked again "
@@ -110,6 +112,7 @@ def _left(attempt: Attempt, refund_request_id: str) -> Flow[Amount]:
     for refund in stored:
         if refund.refund_request_id == refund_request_id:
             return refund.amount
+        # One without an answer counts, too: it may have been carried out.
         if refund.state is not RefundState.FAILED:
             left -= refund.amount.value
     if left <= 0:
@@ -131,6 +134,7 @@ def follow_up_refund(config: PaymentConfig, stored: Refund) -> Flow[Refund]:
     until = moment + config.timing.refund_claim
     request_id = stored.refund_request_id
     if not (yield from claim_refund(request_id, stored.claim, until)):
+        # Another worker is sending it; what that one has stored counts.
         return (yield from _as_stored(stored))
     mine = evolve(stored, claim=stored.claim + 1, claimed_until=until, next_call_at=until)
     try:
