@@ -1,4 +1,4 @@
-"""The messages of Alipay+, for programs that build or read them by themselves.
+"""The messages of Alipay+, for programs that build or read them without `AplusPay`.
 
 A shop that uses `AplusPay` needs only the parts of an order: Goods, Merchant, Buyer, Shipping.
 """
