@@ -187,16 +187,18 @@ def _flow_runner(pay: AplusPay) -> Iterator[Callable[[Flow[Any]], Any]]:
     except ConfigurationError:  # the shop has async hooks, which a blocking runner cannot call
         pass
     else:
-        yield pay.run
-        pay.close()
+        try:
+            yield pay.run
+        finally:
+            pay.close()
         return
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True, name="aplus-loop")
     thread.start()
     try:
         yield lambda flow: asyncio.run_coroutine_threadsafe(pay.run_async(flow), loop).result()
-        asyncio.run_coroutine_threadsafe(pay.aclose(), loop).result()
     finally:
+        asyncio.run_coroutine_threadsafe(pay.aclose(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

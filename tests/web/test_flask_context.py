@@ -75,3 +75,11 @@ def test_without_a_context_the_log_says_where_the_hook_failed(app, caplog):
     assert app.pay.reconcile().failed == CONFLICTS
     said = rf"payment_conflict: raised RuntimeError in {Path(__file__).name} line \d+"
     assert len(re.findall(said, "\n".join(caplog.messages))) == CONFLICTS
+
+
+@pytest.mark.parametrize("words", [("reconcile",), ("show", "pay1"), ("show", "no such payment")])
+def test_a_command_closes_what_it_opened_however_it_ends(app, monkeypatch, words):
+    closed = []
+    monkeypatch.setattr(AplusPay, "close", closed.append)
+    app.test_cli_runner().invoke(args=["aplus", *words])
+    assert closed == [app.pay]
