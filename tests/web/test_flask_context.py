@@ -80,6 +80,10 @@ def test_without_a_context_the_log_says_where_the_hook_failed(app, caplog):
 @pytest.mark.parametrize("words", [("reconcile",), ("show", "pay1"), ("show", "no such payment")])
 def test_a_command_closes_what_it_opened_however_it_ends(app, monkeypatch, words):
     closed = []
-    monkeypatch.setattr(AplusPay, "close", closed.append)
+
+    def close(pay):
+        closed.append(pay)
+
+    monkeypatch.setattr(AplusPay, "close", close)
     app.test_cli_runner().invoke(args=["aplus", *words])
     assert closed == [app.pay]
