@@ -103,8 +103,8 @@ class Timing:
     `after_conflict`. `attempts_per_hour` limits the rows and calls that one order can cause.
     `max_age` of a notification allows for the last re-send, 24 h 22 min late.
 
-    Raises InvalidValue for a pause over FAR (`after_conflict`: FARTHEST), a claim that is shorter
-    than a call, and no attempt at all.
+    Raises InvalidValue for a pause or time-out that is not above 0 or over FAR (`after_conflict`:
+    FARTHEST), a claim that is shorter than a call, and no attempt at all.
     """
 
     pay: Retry = Retry(pauses=(0.5, 1.0), deadline=10.0)
@@ -140,6 +140,15 @@ class Timing:
                     f"Timing {name}: found {getattr(self, name)}, expected more than 0 and less "
                     f"than {limit}"
                 )
+        seconds = {"timeout": self.timeout, "inquiry_timeout": self.inquiry_timeout}
+        seconds |= {f"cancel[{number}]": pause for number, pause in enumerate(self.cancel)}
+        for name, value in seconds.items():
+            if not 0 < value < FAR.total_seconds():
+                raise InvalidValue(
+                    f"Timing {name}: found {value:g} s, expected more than 0 and less than {FAR}"
+                )
+        if self.grace < timedelta(0):
+            raise InvalidValue(f"Timing grace: found {self.grace}, expected 0 or more")
         if self.attempts_per_hour < 1:
             raise InvalidValue(
                 f"Timing attempts_per_hour: found {self.attempts_per_hour}, expected 1 or more"

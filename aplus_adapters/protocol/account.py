@@ -17,7 +17,7 @@ from aplus_adapters.protocol.messages.base import Url
 __all__ = ["Account", "Environment"]
 
 _VISIBLE = re.compile(r"[!-+\--~]{1,128}")  # no space, no comma: it becomes a header
-_TOKEN = re.compile(r"[!-~]{1,4096}")
+_TOKEN = re.compile(r"[!-~]{1,4096}")  # it becomes a header, too
 _URL = Url(2048)
 
 
@@ -46,7 +46,7 @@ def _load_ring(value: object) -> KeyRing:
     if isinstance(value, KeyRing):
         return value
     if isinstance(value, PublicKey):
-        return KeyRing.of({"1": value})
+        return KeyRing.of({"1": value})  # the version in Alipay+'s samples
     return KeyRing.of({"1": PublicKey.load(value, "Alipay+'s public key")})  # type: ignore[arg-type]  # load checks it
 
 
@@ -93,7 +93,9 @@ class Account:
                 f"account gateway: found the path {_shown(gateway.path)}, expected only scheme and "
                 "host; the API paths are added to it"
             )
+        # The paths of the API begin with a slash of their own.
         object.__setattr__(self, "gateway", self.gateway.rstrip("/"))
+        # Without its query string: what a real gateway signed did not hold it.
         path = self._address("notify_url", self.notify_url).path or "/"
         object.__setattr__(self, "signed_path", self.signed_path or path)
         if not self.signed_path.startswith("/") or "?" in self.signed_path:
@@ -128,6 +130,7 @@ class Account:
             )
 
     def _check_keys(self) -> None:
+        # With our own key in place of Alipay+'s no answer could ever be verified.
         ours = self.private_key.public_key.fingerprint
         if any(ours in prints for prints in self.alipayplus_keys.fingerprints.values()):
             raise ConfigurationError(

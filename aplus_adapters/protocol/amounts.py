@@ -15,6 +15,7 @@ __all__ = ["Amount"]
 _CODE = re.compile(r"[A-Z]{3}")
 # Plain digits, or with an exponent as str(Decimal) writes one; a float's "1e+16" is neither.
 _DECIMAL = re.compile(r"[0-9]{1,36}(?:\.[0-9]{1,36})?(?:E[+-][0-9]{1,2})?")
+# int() alone would also take 1_000 and digits of other scripts, such as full-width ones.
 _WIRE_VALUE = re.compile(r"[0-9]{1,18}")
 _LIMIT = 10**18  # keeps every sum within a 64-bit column
 
@@ -40,11 +41,13 @@ class Amount:
     value: int
 
     def __attrs_post_init__(self) -> None:
+        # Not `isinstance`, as True is an int to Python.
         if type(self.value) is not int or not 0 <= self.value < _LIMIT:
             raise InvalidValue(
                 f"amount value: found {_found(self.value)}, expected a whole number of minor units "
                 "from 0 to 999999999999999999; use Amount.parse() for decimal text"
             )
+        # A currency that is newer than our table may arrive: the buyer has paid all the same.
         if not isinstance(self.currency, str) or (
             self.currency not in EXPONENTS and _CODE.fullmatch(self.currency) is None
         ):
@@ -118,7 +121,7 @@ class Amount:
 
         >>> Amount("IDR", 1500000).check_payable("OrderToPay.amount")
         """
-        _exponent(self.currency)
+        _exponent(self.currency)  # raises for a currency that cannot be sent
         if self.value == 0:
             raise InvalidValue(
                 f"{name}: found 0, expected at least one minor unit; "
@@ -136,7 +139,7 @@ class Amount:
         >>> Amount("USD", 1234).to_wire()
         {'currency': 'USD', 'value': '1234'}
         """
-        return {"currency": self.currency, "value": str(self.value)}
+        return {"currency": self.currency, "value": str(self.value)}  # every scalar is a string
 
     @classmethod
     def from_wire(cls, wire: object) -> Amount:

@@ -30,12 +30,13 @@ log = logging.getLogger("aplus_adapters")
 
 __all__ = ["KeyRing", "PrivateKey", "PublicKey"]
 
-MIN_BITS: Final = 2048
+MIN_BITS: Final = 2048  # the size of Alipay+'s own keys
+# What Alipay+ calls RSA256 is these two together, and no other padding.
 _PADDING: Final = padding.PKCS1v15()
 _HASH: Final = hashes.SHA256()
 _ARMOUR = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)(?:-----END [A-Z0-9 ]+-----|\Z)", re.DOTALL)
 _HEADER = re.compile(r"^(?:Proc-Type|DEK-Info):.*$", re.MULTILINE)
-_MAX_TEXT = 65536
+_MAX_TEXT = 65536  # characters; no key is as long
 _OTHER_FORMATS = (
     (
         "an OpenSSH private key",
@@ -210,6 +211,7 @@ class KeyRing:
         others = [key for keys in self._keys.values() for key in keys if key not in named]
         for key in (*named, *others):
             if key.verify(signature, content):
+                # Accepted all the same: the official SDKs do not look at the version either.
                 if key not in named:
                     _warn_of_version(key_version[:20], key.fingerprint)
                 return
@@ -235,6 +237,7 @@ def _pairs(keys: object) -> Iterable[tuple[object, Any]]:
     return keys.items() if isinstance(keys, Mapping) else [("", keys)]
 
 
+# Cached, so that it is logged once and not with every notification.
 @lru_cache(maxsize=64)
 def _warn_of_version(key_version: str, fingerprint: str) -> None:
     log.warning(
@@ -278,6 +281,7 @@ def _der(text: str | bytes, name: str) -> bytes:
         )
     inner = re.sub(r"[\s\"'\\]+", "", _HEADER.sub("", inner))
     try:
+        # `validate`, as otherwise characters that are not base64 are skipped silently.
         der = base64.b64decode(inner + "=" * (-len(inner) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise ConfigurationError(
@@ -291,6 +295,7 @@ def _decoded(content: bytes) -> str:
     """Return a file's text; Windows writes UTF-16, with or without a mark at its beginning."""
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return content.decode("utf-16", errors="replace")
+    # In UTF-16 every second byte of a key's text is zero.
     if content[1:2] == b"\0":
         return content.decode("utf-16-le", errors="replace")
     if content[:1] == b"\0":
@@ -350,6 +355,7 @@ def _describe(der: bytes) -> str:
 
 
 def _asn1_length(der: bytes) -> int:
+    # The long form: the low bits say how many bytes the length has.
     if len(der) > 1 and der[1] & 0x80 and (count := der[1] & 0x7F) <= 4:
         return 2 + count + int.from_bytes(der[2 : 2 + count], "big")
     return 2 + (der[1] if len(der) > 1 else 0)

@@ -211,6 +211,7 @@ _SEED = (
     ),
     _buyer("USER_STATUS_ABNORMAL", "The user's account is not in a normal state."),
     ResultCode(
+        # A U, but the normal answer to pay: the code is there and can be scanned.
         "PAYMENT_IN_PROCESS",
         "U",
         "The payment is being processed.",
@@ -246,11 +247,13 @@ _SIBLINGS = (
         "F",
         "Alipay+ has no such payment.",
         "the pay request never arrived: repeat it while it is still wanted",
+        # It may not have arrived yet, so the payment itself has to be asked about.
         Action.ASK,
         Audience.NOBODY,
         None,
     ),
     ResultCode(
+        # The window ends at 00:15 UTC+8 of the day after the payment.
         "CANCEL_WINDOW_EXCEED",
         "F",
         "It is too late to cancel.",
@@ -264,6 +267,7 @@ _SIBLINGS = (
         "The refunds would exceed what was paid.",
         "look at the payment's refunds and ask for less",
     ),
+    # Refunds are possible within one calendar year.
     _refund(
         "REFUND_WINDOW_EXCEED", "It is too late to refund.", "pay the buyer back in another way"
     ),

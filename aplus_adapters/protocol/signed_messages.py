@@ -74,7 +74,7 @@ class SignedRequest:
     client_id: str
     url: str
     path: str
-    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = field(repr=False)  # an Agent-Token is a secret
     body: bytes = field(repr=False)
 
 
@@ -118,6 +118,7 @@ def verify_answer(
         )
     if time is None:
         raise SignatureError("answer: found no Response-Time header, expected a signed answer")
+    # It may be missing: the signature covers our client id in any case.
     if headers.get("client-id", account.client_id) != account.client_id:
         raise SignatureError("answer: found another Client-Id than ours")
     content = signing.signed_content(request.path, account.client_id, time, answer.body)
@@ -187,6 +188,7 @@ def verify_read_notification(
 
     `headers` are what `read_notification_headers` returns; the rest is as in `verify_notification`.
     """
+    # The header only chooses the keys; it is part of what the signature covers.
     account = accounts.get(headers["client-id"])
     if account is None:
         raise NotificationError(
@@ -199,6 +201,7 @@ def verify_read_notification(
         moment = Timestamp(time).moment
     except InvalidValue as error:
         raise NotificationError(f"notification Request-Time: {error}") from None
+    # The configured path: mounts, proxies and a forged Host change the one that we see.
     content = signing.signed_content(account.signed_path, account.client_id, time, body)
     try:
         signing.verify(account.alipayplus_keys, headers["signature"], content)
@@ -250,6 +253,7 @@ def read_headers(
                 f"headers: found {plain} twice or spelt with an underscore, expected it once; "
                 "something between here and the sender adds headers"
             )
+        # In HTTP only blanks and tabs around a value do not belong to it.
         values[plain] = value.strip(" \t")
     return values
 
@@ -272,6 +276,7 @@ def _signed_headers(
     )
     headers = (
         ("Content-Type", JSON_TYPE),
+        # Ours in both directions, also in the acknowledgement of a notification.
         ("Client-Id", account.client_id),
         (time_name, time),
         ("Signature", signature),

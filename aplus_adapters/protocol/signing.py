@@ -42,6 +42,7 @@ def signed_content(path: str, client_id: str, time: str, body: bytes) -> bytes:
     >>> signed_content("/aplus/notify", "C1", "2026-11-23T12:00:00Z", b"{}")
     b'POST /aplus/notify\nC1.2026-11-23T12:00:00Z.{}'
     """
+    # The body as it travels: read and written again it could differ in a byte.
     return f"POST {path}\n{client_id}.{time}.".encode() + body
 
 
@@ -91,8 +92,10 @@ def parse_header(header: str | None) -> SignatureHeader:
 def _items(text: str) -> dict[str, str]:
     items: dict[str, str] = {}
     for item in text.split(","):
+        # At the first = only, because base64 may end with some.
         name, equals, value = item.partition("=")
         name = name.strip(" \t")
+        # With a key twice, two readers could take two different values.
         if not equals or name in items:
             raise _malformed()
         items[name] = value.strip(" \t")
@@ -102,10 +105,12 @@ def _items(text: str) -> dict[str, str]:
 def _check(items: dict[str, str]) -> str:
     """Return the keyVersion of all items but the signature."""
     algorithm = items.get("algorithm", "")
+    # upper() turns some letters that are not ASCII into ASCII ones.
     if not algorithm.isascii() or algorithm.upper() != "RSA256":
         raise SignatureError(
             f"signature: found algorithm {items.get('algorithm', '')[:20]!r}, expected RSA256"
         )
+    # The one at the end was taken out before, so this one is a second.
     if "signature" in items:
         raise _malformed()
     if not items.get("keyVersion"):
@@ -129,10 +134,12 @@ def _decode(value: str) -> bytes:
     if not value:
         raise SignatureError("signature: found no signature, expected one")
     text = _unquote(value) if "%" in value else value
+    # base64url is what the documentation says and what some integrations send.
     text = text.replace("-", "+").replace("_", "/")
     if not text.endswith("="):
         text += "=" * (-len(text) % 4)
     try:
+        # Strict, as otherwise characters that are not base64 are skipped silently.
         raw = binascii.a2b_base64(text, strict_mode=True)
     except ValueError:
         raise _not_base64() from None

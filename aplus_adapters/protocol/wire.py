@@ -73,6 +73,7 @@ def loads(body: bytes) -> dict[str, Any]:
             f"message body: found bytes that are not UTF-8 at offset {error.start}, expected JSON"
         ) from None
     message = _decode(_strict, text, body)
+    # Only an escape can bring in what is checked: raw, UTF-8 and JSON refuse it.
     if b"\\u" in body:
         _check_escapes(message)
     return message
@@ -94,6 +95,7 @@ def read(body: bytes) -> dict[str, Any]:
     >>> read(b'{"a": "\\ud83c", "a": "x\\u0000"}')
     {'a': 'x�'}
     """
+    # The signature was verified over the bytes, so that a repair here forges nothing.
     text = body.decode("utf-8", "replace").removeprefix("\ufeff")
     message = _decode(_tolerant, text, body)
     repaired = text.encode() != body
@@ -108,6 +110,7 @@ def read(body: bytes) -> dict[str, Any]:
 def _decode(decoder: json.JSONDecoder, text: str, body: bytes) -> dict[str, Any]:
     try:
         message = decoder.decode(text)
+        # Python's decoder recurses, so that very deep nesting ends it before we can count.
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:
@@ -119,6 +122,7 @@ def _decode(decoder: json.JSONDecoder, text: str, body: bytes) -> dict[str, Any]
         raise MessageError(
             f"message body: found a JSON {type(message).__name__}, expected an object"
         )
+    # With fewer brackets it cannot be nested too deep, and need not be walked through.
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
         _check_depth(message)
     return message
@@ -137,7 +141,7 @@ def _marked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _cleaned(value: Any) -> Any:
     if isinstance(value, str):
         text = value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-        return text.replace("\0", "\ufffd")
+        return text.replace("\0", "\ufffd")  # PostgreSQL stores no NUL
     if isinstance(value, list):
         return [_cleaned(child) for child in value]
     if not isinstance(value, dict):
@@ -164,6 +168,7 @@ def _refuse_constant(token: str) -> Never:
 _strict = json.JSONDecoder(
     object_pairs_hook=_unique, parse_int=str, parse_float=str, parse_constant=_refuse_constant
 )
+# strict=False: a raw control character in a text decides nothing.
 _tolerant = json.JSONDecoder(
     object_pairs_hook=_marked, parse_int=str, parse_float=str, parse_constant=str, strict=False
 )

@@ -65,6 +65,7 @@ def check_hooks(hooks: object, store: object) -> None:
     for name, hook in methods.items():
         if hook is not None:
             _check_hook(f"hook {type(hooks).__name__}.{name}", hook)
+    # The text is not shown: the address of a database may hold its password.
     if isinstance(store, str):
         raise ConfigurationError(
             "AplusPay store: found str, expected a store; write SQLStore(address) or MemoryStore()"
@@ -89,6 +90,7 @@ def _check_hook(name: str, hook: Any) -> None:
     except (TypeError, ValueError):  # written in C, without a signature
         return
     try:
+        # Bound, not counted: further parameters that may be left out are legal.
         signature.bind(object())
     except TypeError:
         raise ConfigurationError(

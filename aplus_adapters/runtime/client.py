@@ -57,6 +57,7 @@ class _Calls:
         self._locks: dict[int, Lock] = {}  # by process id: a fork copies a lock that is held
 
     def _pay(self, request: PayRequest) -> Flow[PayResponse]:
+        # Alipay+ refuses an id that comes again with other content; here nothing is sent yet.
         self._remember(f"paymentRequestId {request.payment_request_id}", request.encode())
         return self._call(request, PayResponse, policies.PAY)
 

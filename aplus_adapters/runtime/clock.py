@@ -57,4 +57,5 @@ class SystemClock:
 
     def new_request_id(self) -> str:
         """Return `pay` and 40 hexadecimal digits."""
+        # Not to be guessed, because it is in the address of the payment's page.
         return f"pay{secrets.token_hex(20)}"

@@ -53,7 +53,7 @@ def _left(timeout: float | None, *, is_connecting: bool = False) -> float | None
     """Return the seconds for one operation; raise TooLate if there are none."""
     at = _AT.get()
     if at is None:
-        return timeout
+        return timeout  # a call that the shop makes itself
     left = at - time.monotonic()
     if left <= 0:
         kind = NotConnected if is_connecting else TooLate
@@ -71,6 +71,7 @@ def in_thread(function: Callable[[], T], timeout: float | None) -> T:
     def work() -> None:
         try:
             outcome.append((True, function()))
+        # Raised again by the caller: in this thread nobody would see it.
         except BaseException as error:
             outcome.append((False, error))
 

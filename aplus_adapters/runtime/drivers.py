@@ -47,4 +47,5 @@ async def run_async(flow: Flow[T], perform: Callable[[Effect], Awaitable[Any]]) 
         result: T = stop.value
         return result
     finally:
+        # Cancellation is no Exception: it passes the flow by, which is closed here.
         flow.close()

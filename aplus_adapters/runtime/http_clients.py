@@ -32,6 +32,7 @@ def make_client(library: Any, kind: str, url: str) -> Any:
     """Return a Client or AsyncClient for an address; raise ClientError if none can be made."""
     try:
         return getattr(library, kind)(
+            # A signed request goes nowhere but to the configured gateway.
             follow_redirects=False,
             # A simulator on this machine (http) must not be asked through a proxy.
             trust_env=url.startswith("https://"),

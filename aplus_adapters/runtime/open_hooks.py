@@ -47,6 +47,7 @@ def refuse_inside(store: object, method: str) -> None:
     Source: the payment and its hook are one transaction, which would wait for itself.
     """
     for hook in _hooks.get():
+        # Another store has no transaction open, so that a write to it waits for nothing.
         if hook.store is store:
             raise WouldDeadlock(
                 f"payment {hook.payment_request_id}: {hook.name} asked for something that writes "

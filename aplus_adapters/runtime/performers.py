@@ -127,6 +127,7 @@ class AsyncPerformer:
         inside = {
             name for name in ("payment_changed", "refund_changed") if getattr(hooks, name, None)
         }
+        # Where every hook is awaited, a store in memory needs no thread at all.
         self._hooks_await = inside <= self._async
         self._reading = ThreadPoolExecutor(_THREADS, thread_name_prefix="aplus-read")
         self._writing = ThreadPoolExecutor(_THREADS, thread_name_prefix="aplus-write")
@@ -248,6 +249,7 @@ def _unchanged(answer: Any) -> Any:
 
 def _refuse_awaitable(answer: Any) -> Any:
     if inspect.iscoroutine(answer):
+        # Python would warn of a coroutine that was never awaited.
         answer.close()
     raise ConfigurationError(
         f"hook returned an awaitable ({type(answer).__name__}); make it synchronous or use ASGI"
@@ -263,6 +265,7 @@ def _await_on(loop: asyncio.AbstractEventLoop, answer: Awaitable[Any]) -> Any:
     future = asyncio.run_coroutine_threadsafe(awaited(), loop)
     while True:
         try:
+            # In steps: once the loop has ended, nobody completes this future.
             return future.result(timeout=1.0)
         except TimeoutError:
             if future.done():
@@ -320,7 +323,7 @@ async def _as_store_error_async(
 
 
 def _store_error(name: str, error: Exception) -> StoreError:
-    hide_values(error)
+    hide_values(error)  # which may tell of a buyer
     cause = cause_of(error)
     return StoreError(
         f"store {name}: raised {type(error).__name__}{cause and f' ({cause})'}; nothing is "

@@ -138,6 +138,7 @@ class AsyncSender:
         loop = asyncio.get_running_loop()
         mine = self._loops.get(loop)
         if mine is None:
+            # Of loops that have ended, as with `asyncio.run`: they must not pile up.
             for other in [other for other in list(self._loops) if other.is_closed()]:
                 self._loops.pop(other, None)
             mine = self._loops[loop] = _OfLoop()
@@ -238,6 +239,7 @@ def _translated(library: Any, request: SignedRequest, error: Exception) -> Excep
             f"{request.path}: could not connect to {_host(request)} ({name}: {str(error)[:200]}); "
             "nothing was sent, it will be safe to send again"
         )
+    # In doubt it was sent, since "not sent" is a promise that the caller relies on.
     return OutcomeUnknown(
         f"{request.path}: no answer from {_host(request)} ({name}: {str(error)[:200]}); "
         "it may have been acted on"

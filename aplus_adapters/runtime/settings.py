@@ -113,6 +113,7 @@ def _check_version(version: str, variable: str) -> None:
 
 def _versions(values: Mapping[str, str]) -> list[str]:
     """Return the key versions that variables such as PUBLIC_KEY_2 or PUBLIC_KEY_2_FILE name."""
+    # PUBLIC_KEY_FILE names the file of the key without a version, not a version FILE.
     matches = (re.fullmatch(r"PUBLIC_KEY_((?!FILE$).+?)(?:_FILE)?", name) for name in values)
     return sorted({match[1] for match in matches if match})
 
@@ -135,11 +136,13 @@ def _key(values: Mapping[str, str], prefix: str, name: str) -> tuple[str | bytes
     path = Path(value)
     try:
         with path.open("rb") as file:
+            # One byte too many lets the loader refuse it instead of a part being read.
             return file.read(_MAX_FILE + 1), f"{variable} ({path.name[:60]})"
     except OSError as error:
         reason = error.strerror
     except ValueError:  # such as a NUL in it
         reason = "no name of a file"
+    # What is longer is no path, and may be the key itself.
     shown = str(path) if len(value) <= 200 else f"a name of {len(value)} characters"
     raise ConfigurationError(
         f"{variable}: cannot read {shown} ({reason}), expected a key file; "

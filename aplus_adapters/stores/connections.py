@@ -192,6 +192,7 @@ def _checked_out(driver: Any, record: Any, proxy: Any) -> None:
     if owner != pid:
         _INHERITED.append(driver)
         record.dbapi_connection = proxy.dbapi_connection = None
+        # On this error the pool opens a new connection in its place.
         raise DisconnectionError("the connection was made by another process, before a fork")
     record.info[INFO_OPEN] = has_transaction(driver)
 

@@ -274,6 +274,7 @@ def _translated(method: str) -> Iterator[None]:
     try:
         yield
     except HookError as error:
+        # The hook writes in our transaction, so that its deadlock has ended ours as well.
         cause = _cause(error)
         if cause is not None and may_be_repeated(cause):
             raise _Repeat(str(error)) from error

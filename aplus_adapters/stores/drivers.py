@@ -294,6 +294,7 @@ def may_be_repeated(error: DBAPIError) -> bool:
     That is so after a serialization failure (40001), a deadlock (40P01), SQLite's stale snapshot,
     and a connection that was lost before the COMMIT was sent.
     """
+    # Without a statement it was the COMMIT that failed, and that may have been done.
     lost = error.connection_invalidated and error.statement is not None
     stale = getattr(error.orig, "sqlite_errorcode", None) == _STALE
     return lost or stale or sqlstate(error) in {"40001", "40P01"}

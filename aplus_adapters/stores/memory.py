@@ -71,6 +71,7 @@ class MemoryStore:
 
     def latest(self, order_ref: str, /) -> Attempt | None:
         """Return the newest attempt of an order, None if there is none."""
+        # `get`, as a defaultdict keeps an entry for every order that is only asked for.
         request_ids = self._by_order.get(order_ref)
         return self._attempts[request_ids[-1]] if request_ids else None
 
@@ -112,6 +113,7 @@ class MemoryStore:
     ) -> Transition:
         """Do the same as `record`, but await `inside` and need no thread."""
         lock = self._lock_of(payment_request_id)
+        # Tried again and again: to block here would stop the loop on which the holder runs.
         until = time.monotonic() + _WAIT
         while not lock.acquire(blocking=False):  # held by a thread or a task
             if time.monotonic() > until:

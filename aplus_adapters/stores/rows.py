@@ -63,6 +63,7 @@ def attempt_row(attempt: Attempt) -> dict[str, Any]:
 def attempt_changes(attempt: Attempt) -> dict[str, Any]:
     """Return the columns of an attempt that may change."""
     return {
+        # The unique index ignores NULL, so closed attempts do not stand in a new one's way.
         "occupied_order": attempt.order_ref if attempt.occupies_order else None,
         "state": attempt.state.value,
         "expires_at": attempt.expires_at,
@@ -89,7 +90,7 @@ def attempt_of(row: Mapping[Any, Any]) -> Attempt:
         client_id=row["client_id"],
         state=State(row["state"]),
         amount=Amount(row["currency"], row["amount_value"]),
-        request_body=bytes(row["request_body"]),
+        request_body=bytes(row["request_body"]),  # psycopg2 returns a memoryview
         created_at=row["created_at"],
         expires_at=row["expires_at"],
         next_call_at=row["next_call_at"],

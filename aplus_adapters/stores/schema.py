@@ -204,6 +204,7 @@ def migrate(connection: Connection) -> None:
     StoreError if the database was made by a newer version of this library.
     """
     _lock(connection)
+    # Another worker may have made them while this one waited for the lock.
     if is_current(connection):
         return
     metadata.create_all(connection, tables=[version])

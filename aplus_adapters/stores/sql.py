@@ -116,6 +116,7 @@ class SQLStore(Generic[C]):
                     return attempt
             except IntegrityError:
                 is_new = True  # the order is below its limit of attempts
+            # A transaction of its own: in one that failed, PostgreSQL answers nothing more.
             with self._transaction("add") as connection:
                 by_id = payments.c.payment_request_id == attempt.payment_request_id
                 by_order = payments.c.occupied_order == attempt.order_ref
@@ -179,6 +180,7 @@ class SQLStore(Generic[C]):
                 )
             )
             transition = self._keep_conflict(connection, transition)
+            # Last, so that the shop's own writes commit with all of this or not at all.
             if transition.calls_hooks:
                 inside(transition, cast("C", connection))
         return transition

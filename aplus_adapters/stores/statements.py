@@ -35,6 +35,7 @@ def insert_attempt(shop: str, attempt: Attempt, most: int | None, since: datetim
     if since is not None:
         count = count.where(payments.c.created_at >= since)
     values = [literal(value, payments.c[name].type) for name, value in row.items()]
+    # One statement counts and inserts: between two, another worker could insert as well.
     return insert(payments).from_select(
         list(row), select(*values).where(count.scalar_subquery() < most)
     )

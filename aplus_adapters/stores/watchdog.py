@@ -85,7 +85,7 @@ class Watchdog:
             return
         self.watch(driver, _PING)
         try:
-            driver.autocommit = True
+            driver.autocommit = True  # the check leaves no transaction open
             cursor = driver.cursor()
             cursor.execute("SELECT 1")
             cursor.close()

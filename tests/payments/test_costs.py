@@ -147,3 +147,21 @@ def test_an_order_that_expires_early_is_no_reason_to_try_more_often(pay, gateway
 def test_rules_let_an_order_have_at_least_one_attempt():
     with pytest.raises(InvalidValue, match="attempts_per_hour: found 0, expected 1 or more"):
         Timing(attempts_per_hour=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("timeout", 0),
+        ("timeout", 600.0),
+        ("inquiry_timeout", -1.0),
+        ("cancel", (1.0, 600.0)),
+        ("cancel", (0.0,)),
+        ("grace", timedelta(seconds=-1)),
+        ("inquiry", timedelta(0)),
+        ("after_refusal", timedelta(hours=1)),
+    ],
+)
+def test_a_pause_that_cannot_be_is_refused(name, value):
+    with pytest.raises(InvalidValue, match=f"Timing {name}"):
+        Timing(**{name: value})

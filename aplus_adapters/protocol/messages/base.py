@@ -49,7 +49,9 @@ __all__ = ["AlwaysTrue", "Currency", "Decides", "Key", "Message", "OneOf", "Text
 log = logging.getLogger("aplus_adapters")
 
 _T = TypeVar("_T")
+# Decimal() and int() alone would also take 1_000, NaN and digits of other scripts.
 _RATE = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,30})?")
+# A repr ends up in logs, where nothing about a buyer belongs.
 _PRIVATE = frozenset({"customer_id", "code_value", "extend_info"})
 _COUNT = re.compile(r"[0-9]{1,18}")
 
@@ -97,6 +99,7 @@ class Message:
         parts = []
         for name, label, to_json in self.writers:
             value = getattr(self, name)
+            # No truth test, which would drop False.
             if value is not None:
                 parts.append(label + to_json(value))
         if self.extra:
@@ -136,6 +139,7 @@ class Message:
         extra = dict(found)
         for codec in cls.codecs:
             raw = extra.get(codec.key)
+            # To Alipay+ a null is an absent field.
             if raw is None:
                 if codec.required:
                     raise MessageError(f"{cls.__name__}: {codec.key} is missing, it is required")
@@ -256,8 +260,10 @@ def _kind(
 
 def _instance(kind: type[Any]) -> Callable[[str, object], None]:
     def check(name: str, value: object) -> None:
+        # To Python True is an int.
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise wrong(name, type(value).__name__, kind.__name__)
+        # Alipay+ takes an empty string for an error; what is absent is left out.
         if kind is str and not value:
             raise wrong(name, "an empty string", "text, or the field left out (None)")
 
@@ -280,6 +286,7 @@ def _items(kind: type[Any], raw: list[Any], strict: bool) -> Iterator[Any]:
         except MessageError as error:
             if strict:
                 raise
+            # One odd detail must not cost the whole code, for which a buyer waits.
             log.warning("an entry is left out: %s", error)
 
 
@@ -308,7 +315,7 @@ def _rate(raw: object, strict: bool) -> Decimal:
     digits = _text(raw, strict)
     if _RATE.fullmatch(digits) is None:
         raise MessageError(f"found {digits[:40]!r}, expected a decimal such as 150.53")
-    return Decimal(digits)
+    return Decimal(digits)  # never through float, as rates are exact
 
 
 def _count(raw: object, strict: bool) -> int:
@@ -320,6 +327,7 @@ def _count(raw: object, strict: bool) -> int:
 
 _SCALARS: dict[type[Any], tuple[Callable[[Any], str], Callable[[Any, bool], Any]]] = {
     str: (wire.quoted, _text),
+    # In the protocol every scalar is a JSON string, booleans and numbers as well.
     bool: (lambda value: '"true"' if value else '"false"', _boolean),
     int: (lambda value: f'"{value:d}"', _count),
     Decimal: (lambda value: f'"{value:f}"', _rate),

@@ -52,7 +52,7 @@ class InquiryResponse(Message):
     """`result` is that of the call, `payment_result` that of the payment (if the call is S)."""
 
     result: Result
-    payment_result: Annotated[Result, Decides()] | None = None
+    payment_result: Annotated[Result, Decides()] | None = None  # S and F are final, U is not
     acquirer_id: str | None = None
     psp_id: str | None = None
     payment_request_id: str | None = None
@@ -65,4 +65,4 @@ class InquiryResponse(Message):
     settlement_quote: SettlementQuote | None = None
     customs_declaration_amount: Amount | None = None
     mpp_payment_id: str | None = None
-    transactions: tuple[Transaction, ...] | None = None
+    transactions: tuple[Transaction, ...] | None = None  # no notification tells of refunds

@@ -16,11 +16,11 @@ __all__ = ["ACKNOWLEDGED", "NOT_ACKNOWLEDGED", "PaymentNotification"]
 class PaymentNotification(Message):
     """The final result of a payment, S or F. `payment_result` is the payment's own."""
 
-    payment_result: Result
-    payment_request_id: str
+    payment_result: Result  # the sister API calls it `result`
+    payment_request_id: str  # there is no id of the event: duplicates are found by this
     acquirer_id: str | None = None
-    payment_id: str | None = None
-    psp_id: str | None = None
+    payment_id: str | None = None  # may be missing on F
+    psp_id: str | None = None  # opaque, not always digits
     customer_id: str | None = None
     wallet_brand_name: str | None = None
     payment_time: Timestamp | None = None

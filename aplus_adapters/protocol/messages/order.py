@@ -61,7 +61,7 @@ class Merchant(Message):
     merchant_display_name: str | None = None
     merchant_mcc: Annotated[str, Text(4), Key("merchantMCC")] | None = None
     merchant_register_date: Timestamp | None = None
-    merchant_address: Address | None = None
+    merchant_address: Address | None = None  # its region decides on the fee
     store: Store | None = None
 
 

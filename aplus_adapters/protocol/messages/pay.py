@@ -75,7 +75,7 @@ class PayRequest(Message):
     payment_factor: PaymentFactor = PaymentFactor()
     payment_expiry_time: Timestamp | None = None
     payment_notify_url: Annotated[str, Url(2048)]
-    payment_redirect_url: Annotated[str, Url(2048)] | None = None
+    payment_redirect_url: Annotated[str, Url(2048)] | None = None  # else many end on an error page
     settlement_strategy: SettlementStrategy | None = None
     split_settlement_id: Annotated[str, Text(16)] | None = None
 
@@ -99,7 +99,7 @@ class CodeDetail(Message):
 
     code_value: str
     display_type: str
-    code_value_type: str | None = None
+    code_value_type: str | None = None  # missing in some real messages
 
 
 @message
@@ -114,6 +114,7 @@ class OrderCodeForm(Message):
     def value(self, display_type: str) -> str | None:
         """Return the code value of one display type, None if there is none."""
         for detail in self.code_details:
+            # Never by position, as one to four details come in any order.
             if detail.display_type == display_type:
                 return detail.code_value
         return None

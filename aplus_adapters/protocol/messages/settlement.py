@@ -14,7 +14,7 @@ class SettlementQuote(Message):
 
     quote_id: str | None = None
     quote_currency_pair: str | None = None
-    quote_price: Decimal | None = None
+    quote_price: Decimal | None = None  # worth keeping: Alipay+'s reports carry no rate
     quote_start_time: Timestamp | None = None
     quote_expiry_time: Timestamp | None = None
     base_currency: str | None = None
