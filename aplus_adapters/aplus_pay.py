@@ -145,7 +145,7 @@ class AplusPay:
         return await self.run_async(effects.get(payment_request_id))
 
     def latest(self, order_ref: str) -> Attempt | None:
-        """Return the newest attempt of an order, None if there is none."""
+        """Return the attempt that occupies an order, otherwise its newest, None if it has none."""
         return self.run(effects.latest(order_ref))
 
     async def latest_async(self, order_ref: str) -> Attempt | None:

@@ -101,7 +101,7 @@ class PaymentStore(Protocol[C_co]):
         ...
 
     def latest(self, order_ref: str, /) -> Attempt | None:
-        """Return the newest attempt of an order, None if there is none."""
+        """Return the attempt that occupies an order, otherwise its newest, None if it has none."""
         ...
 
     def claim(self, payment_request_id: str, token: int, until: datetime, /) -> bool:

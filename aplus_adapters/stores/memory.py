@@ -70,7 +70,7 @@ class MemoryStore:
         return self._attempts.get(payment_request_id)
 
     def latest(self, order_ref: str, /) -> Attempt | None:
-        """Return the newest attempt of an order, None if there is none."""
+        """Return the attempt that occupies an order, otherwise its newest, None if it has none."""
         # `get`, as a defaultdict keeps an entry for every order that is only asked for.
         request_ids = self._by_order.get(order_ref)
         return self._attempts[request_ids[-1]] if request_ids else None

@@ -140,9 +140,12 @@ class SQLStore(Generic[C]):
         return self._first("get", select(payments).where(*self._payment(payment_request_id)))
 
     def latest(self, order_ref: str, /) -> Attempt | None:
-        """Return the newest attempt of an order, None if there is none."""
+        """Return the attempt that occupies an order, otherwise its newest, None if it has none."""
         query = select(payments).where(self._ours(payments), payments.c.order_ref == order_ref)
-        return self._first("latest", query.order_by(payments.c.created_at.desc()).limit(1))
+        # Money that came late makes an older attempt the one that matters.
+        is_over = payments.c.occupied_order.is_(None)
+        query = query.order_by(is_over, payments.c.created_at.desc())
+        return self._first("latest", query.limit(1))
 
     def claim(self, payment_request_id: str, token: int, until: datetime, /) -> bool:
         """Take the claim of an open attempt whose `claim` still is `token`."""

@@ -275,8 +275,11 @@ class PaymentStoreContract:
         """Check that the order gets no new attempt before the disputed money is refunded."""
         store.add(an_attempt())
         store.record("pay1", an_observation(Outcome.FAILED), nothing)
+        store.add(an_attempt(5, created_at=LATER))
+        store.record("pay5", an_observation(Outcome.FAILED), nothing)
         store.record("pay1", an_observation(), nothing)
         assert store.get("pay1").disputed == Amount("JPY", 4200)
+        assert store.latest("A-1") == store.get("pay1")
         assert store.add(an_attempt(2, created_at=LATER)).payment_request_id == "pay1"
         store.add_refund(a_refund(1, 4200))
         store.record("pay1", evolve(self._refunded(1), claim=0), nothing)

@@ -55,7 +55,8 @@ def close(config: PaymentConfig, attempt: Attempt, *, wanted: bool = True) -> Fl
 def close_order(config: PaymentConfig, order_ref: str) -> Flow[Attempt | None]:
     """Close the order's open attempt, so that nobody pays an order that the shop has cancelled.
 
-    Returns the order's latest attempt, None if it never had one. SUCCEEDED means that it was paid
+    Returns the attempt that occupies the order, otherwise its newest, None if it never had one.
+    SUCCEEDED means that it was paid
     before. An attempt that comes back open is still being closed by `reconcile`.
     """
     attempt = yield from latest(order_ref)
