@@ -53,6 +53,7 @@ def typing(session: nox.Session) -> None:
     )  # fmt: skip
     lenient = [f"--disable-error-code={code}" for code in silent]
     lenient += ["--config-file=", "--check-untyped-defs", "--ignore-missing-imports"]
+    lenient += ["--follow-imports=silent"]
     scripts = ["tests/benchmarks", "tests/fuzz", "tests/soak", "tests/mutation.py"]
     session.run("mypy", "--explicit-package-bases", *lenient, *scripts, env={"MYPYPATH": "tests"})
     test(session, "--noconftest", "tests/typing")
