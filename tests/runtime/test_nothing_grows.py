@@ -57,6 +57,15 @@ def start_every_thread(pay):
             started.result(timeout=30)
 
 
+def settled(figures):
+    """Return the figures once they stay the same: a thread that was used may still be ending."""
+    deadline, last = time.monotonic() + 10, None
+    while (now := figures()) != last and time.monotonic() < deadline:
+        last = now
+        time.sleep(0.3)
+    return now
+
+
 def assert_flat(pay, run):
     others = of_the_process()[1:]  # threads of earlier tests, which may end at any moment
 
@@ -69,7 +78,7 @@ def assert_flat(pay, run):
     start_every_thread(pay)
     for number in range(3):
         run(number)
-    before = after = figures()
+    before = after = settled(figures)
     for number in range(3, RUNS + 3):
         run(number)
     deadline = time.monotonic() + 10

@@ -219,7 +219,7 @@ def test_nothing_else_is_served(name):
 
 
 def test_a_missing_jinja_says_what_to_install(monkeypatch):
-    template._compiled.cache_clear()
+    template._compile.cache_clear()
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'aplus_adapters\[page\]'"):
         render_page(VIEW, None)

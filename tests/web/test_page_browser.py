@@ -180,6 +180,15 @@ def shown_state(page, state):
     return expect(page.locator(f"main[data-state={state}]"))
 
 
+def box_of(page, selector):
+    """Return where an element is; a page without a script reloads itself now and then."""
+    for _ in range(100):
+        if box := page.locator(selector).bounding_box():
+            return box
+        page.wait_for_timeout(50)
+    raise AssertionError(f"{selector} is not shown")
+
+
 @pytest.mark.parametrize("language", LOCALES)
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -192,7 +201,7 @@ def test_the_code_scans_and_the_page_fits(visit, scan, theme, script, language):
             page.set_viewport_size({"width": width, "height": 800})
             assert scan(page, BLACK_OR_WHITE) == [CODE]
             keep(page, "waiting", language, theme, width, "script" if script else "no script")
-            box = page.locator("main").bounding_box()
+            box = box_of(page, "main")
             assert (box["x"] >= 0, box["x"] + box["width"] <= width) == (True, True)
 
 
@@ -345,7 +354,7 @@ def test_a_tills_display_shows_all_of_it_at_once(visit, scan, size):
         assert page.evaluate("document.documentElement.scrollHeight") <= height
         assert scan(page, BLACK_OR_WHITE) == [CODE]
         for found in (".amount", "svg.qr", "#headline", "time"):
-            box = page.locator(found).bounding_box()
+            box = box_of(page, found)
             assert (box["y"] >= 0, box["y"] + box["height"] <= height) == (True, True)
 
 
