@@ -10,7 +10,8 @@ import nox
 nox.options.default_venv_backend = "uv|virtualenv"
 TWO = ["-n", "2"]  # processes, as many as the machines have cores
 FIGURES = ["-rP", "--show-capture=stdout"]  # what the tests print
-nox.options.sessions = ["lint", "typing", "tests", "tests_httpx2", "bare"]
+COVERED = Path(".coverage-data").resolve()  # what the sessions below have run of the package
+nox.options.sessions = ["lint", "typing", "tests", "tests_httpx2", "bare", "coverage"]
 
 
 def group(name: str) -> list[str]:
@@ -22,6 +23,13 @@ def test(session: nox.Session, *arguments: str, **environ: str) -> None:
     """Run pytest on what is installed: no process of it finds the package in this folder first."""
     environ["PYTHONSAFEPATH"] = "1"
     session.run("pytest", "-q", *arguments, *session.posargs, env=environ)
+
+
+def counted(session: nox.Session) -> list[str]:
+    """Return pytest's options to keep which branches of the installed package the session runs."""
+    COVERED.mkdir(exist_ok=True)
+    session.env["COVERAGE_FILE"] = str(COVERED / f".coverage.{session.name}")
+    return ["--cov", "--cov-report="]
 
 
 @nox.session
@@ -58,7 +66,8 @@ def tests(session: nox.Session) -> None:
     core = [f"--ignore=tests/{room}" for room in ("protocol", "payments", "typing")]
     pictures = Path("screenshots")  # of every page in every form, for people to look at
     pictures.mkdir(exist_ok=True)
-    test(session, *TWO, "--durations=25", *core, APLUS_SCREENSHOTS=str(pictures.resolve()))
+    shown = {"APLUS_SCREENSHOTS": str(pictures.resolve())}
+    test(session, *TWO, "--durations=25", *core, *counted(session), **shown)
 
 
 @nox.session
@@ -66,9 +75,7 @@ def tests_httpx2(session: nox.Session) -> None:
     """Run what sends HTTP with httpx2, the continuation of httpx; all branches of the core run."""
     session.install(".[all,httpx2]", *group("test"))
     core = ["tests/protocol", "tests/payments", "tests/runtime"]
-    counted = ["--cov=aplus_adapters.protocol", "--cov=aplus_adapters.payments", "--cov-branch"]
-    whole = ["--cov-fail-under=100", "--cov-report=term-missing:skip-covered"]
-    test(session, *TWO, *core, *counted, *whole)
+    test(session, *TWO, *core, *counted(session))
     # The shops' outgoing calls: one form of serving for each kind of driver is enough.
     forms = "flask-gunicorn-gthread or starlette-nested"
     test(session, "tests/web/test_behaviour.py", "-k", forms)
@@ -79,6 +86,17 @@ def bare(session: nox.Session) -> None:
     """Run the core with nothing installed but what it declares: no framework, no SQLAlchemy."""
     session.install(".", "pytest>=9", "hypothesis")
     test(session, "tests/protocol", "tests/payments", "tests/test_import_weight.py")
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Report which branches the sessions before have run: all of the core, 95 % of the package."""
+    session.install("coverage>=7.10")
+    session.env["COVERAGE_FILE"] = str(COVERED / ".coverage")
+    session.run("coverage", "combine", "--keep", str(COVERED))
+    core = "--include=*/protocol/*,*/payments/*"
+    session.run("coverage", "report", core, "--fail-under=100")
+    session.run("coverage", "report", "--fail-under=95")
 
 
 # What rows run: the core, or the adapters in those forms of serving that are chosen by name.
