@@ -38,16 +38,16 @@ def _environment(word: str) -> Environment:
         ) from None
 
 
-def _load_private(value: object) -> PrivateKey:
-    return value if isinstance(value, PrivateKey) else PrivateKey.load(value, "our private key")  # type: ignore[arg-type]  # load checks it
+def _load_private(value: PrivateKey | str | bytes) -> PrivateKey:
+    return value if isinstance(value, PrivateKey) else PrivateKey.load(value, "our private key")
 
 
-def _load_ring(value: object) -> KeyRing:
+def _load_ring(value: KeyRing | PublicKey | str | bytes) -> KeyRing:
     if isinstance(value, KeyRing):
         return value
     if isinstance(value, PublicKey):
         return KeyRing.of({"1": value})  # the version in Alipay+'s samples
-    return KeyRing.of({"1": PublicKey.load(value, "Alipay+'s public key")})  # type: ignore[arg-type]  # load checks it
+    return KeyRing.of({"1": PublicKey.load(value, "Alipay+'s public key")})
 
 
 @frozen(kw_only=True)

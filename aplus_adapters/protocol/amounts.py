@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from typing import Any
 
 from attrs import frozen
 
@@ -146,12 +147,13 @@ class Amount:
         """Read the JSON object of a message; InvalidValue if it is not an amount."""
         if not isinstance(wire, dict):
             raise InvalidValue(f"amount: found {_found(wire)}, expected an object")
-        currency, value = wire.get("currency"), wire.get("value")
+        currency: Any = wire.get("currency")  # of any type: the constructor checks it
+        value = wire.get("value")
         if not isinstance(value, str) or _WIRE_VALUE.fullmatch(value) is None:
             raise InvalidValue(
                 f"amount value: found {_found(value)}, expected up to 18 digits of minor units"
             )
-        return cls(currency, int(value))  # type: ignore[arg-type]  # the constructor checks it
+        return cls(currency, int(value))
 
 
 def _minor_units(number: Decimal, exponent: int) -> int | None:

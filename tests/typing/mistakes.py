@@ -112,3 +112,8 @@ def reason(error: Rejected) -> str:
 wrong: Callable[[Rejected], None] = reason
 # mistake: minor units are whole
 Amount("USD", 42.5)
+KEY, URL = "MII...", "https://shop.example/aplus/notify"
+# mistake: a number for a key
+Account(client_id="C", private_key=5, alipayplus_keys=KEY, gateway=URL, notify_url=URL)
+# mistake: a list where a key or a ring of keys belongs
+Account(client_id="C", private_key=KEY, alipayplus_keys=[KEY], gateway=URL, notify_url=URL)
