@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import re
 import signal
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from aplus_adapters.aplus_pay import AplusPay
 from aplus_adapters.errors import AplusError, ConfigurationError
 from aplus_adapters.payments.effects import get, latest
 from aplus_adapters.payments.flows.reconcile import reconcile
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import FrameType
 
-    from aplus_adapters.aplus_pay import AplusPay
     from aplus_adapters.payments.effects import Flow
     from aplus_adapters.payments.flows.reconcile import ReconcileReport
 
@@ -198,10 +199,12 @@ def _flow_runner(pay: AplusPay) -> Iterator[Callable[[Flow[Any]], Any]]:
     try:
         yield lambda flow: asyncio.run_coroutine_threadsafe(pay.run_async(flow), loop).result()
     finally:
-        asyncio.run_coroutine_threadsafe(pay.aclose(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+        try:
+            asyncio.run_coroutine_threadsafe(pay.aclose(), loop).result()
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
 
 
 @contextmanager
@@ -231,10 +234,6 @@ def load_shop(address: str) -> AplusPay:
 
     Raise ConfigurationError if it cannot be loaded or is something else.
     """
-    import importlib  # noqa: PLC0415  # only commands load a shop by its name
-
-    from aplus_adapters.aplus_pay import AplusPay  # noqa: PLC0415  # `aplus codes` need not load it
-
     module_name, colon, name = address.partition(":")
     if not colon or not name:
         raise ConfigurationError(f"shop {address!r}: expected module:name, such as shop:pay")

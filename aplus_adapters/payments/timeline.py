@@ -83,8 +83,9 @@ def timeline(
         if isinstance(observation, Observation):
             present = evolve(present, claim=max(present.claim, claim))
         else:
-            refund = open_refunds[observation.refund_request_id]
-            refund = evolve(refund, claim=max(refund.claim, claim))
+            refund = open_refunds.get(observation.refund_request_id)
+            if refund is not None:
+                refund = evolve(refund, claim=max(refund.claim, claim))
         transition = advance(present, observation, refund)
         present = transition.after
         state: State | RefundState = present.state

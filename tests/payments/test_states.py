@@ -24,6 +24,7 @@ from aplus_adapters import (
 from aplus_adapters.messages import Result, Timestamp
 from aplus_adapters.payments.model import RefundOutcome
 from aplus_adapters.payments.states import CONFLICT, TABLE, admit_refund, advance
+from aplus_adapters.payments.timeline import timeline
 from support.shop import NOON
 
 ATTEMPT = Attempt(
@@ -472,3 +473,8 @@ def test_an_order_is_free_once_all_of_its_money_was_given_back():
 def test_refunds_of_another_payment_are_not_counted_against_this_one():
     other = wanted(1, 4200, payment_request_id="pay2")
     assert admit_refund(PAID, [other], wanted(3, 4200)) is None
+
+
+def test_a_history_that_tells_of_a_refund_which_is_not_stored_is_refused_by_our_error():
+    with pytest.raises(UnknownPayment, match="refund refund1: found no such refund"):
+        timeline(PAID, [refunded()], [])
