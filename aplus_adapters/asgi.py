@@ -30,14 +30,14 @@ class AplusMiddleware:
     `app` answers the same prefix already.
     """
 
-    _prefix: str
+    prefix: str
 
     def __init__(self, app: App, pay: Site, prefix: str = "/aplus") -> None:
         pay.prepare(awaiting=True)
-        if isinstance(app, AplusMiddleware) and app._prefix.strip("/") == prefix.strip("/"):  # noqa: SLF001  # of this very class
+        if isinstance(app, AplusMiddleware) and app.prefix.strip("/") == prefix.strip("/"):
             raise ConfigurationError(mounted_twice(prefix))
         pay.note_mount(prefix)
-        self._app, self._site, self._prefix = app, pay, prefix
+        self._app, self._site, self.prefix = app, pay, prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -47,7 +47,7 @@ class AplusMiddleware:
             return
         match = None
         if scope["type"] == "http":
-            match = find_route(self._site.routes, _below_root(scope), self._prefix)
+            match = find_route(self._site.routes, _below_root(scope), self.prefix)
         if match is None:
             await self._app(scope, receive, send)
             return

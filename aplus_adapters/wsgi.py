@@ -28,20 +28,20 @@ class AplusMiddleware:
     `app` answers the same prefix already.
     """
 
-    _prefix: str
+    prefix: str
 
     def __init__(self, app: App, pay: Site, prefix: str = "/aplus") -> None:
         pay.prepare(awaiting=False)
-        if isinstance(app, AplusMiddleware) and app._prefix.strip("/") == prefix.strip("/"):  # noqa: SLF001  # of this very class
+        if isinstance(app, AplusMiddleware) and app.prefix.strip("/") == prefix.strip("/"):
             raise ConfigurationError(mounted_twice(prefix))
         pay.note_mount(prefix)
-        self._app, self._site, self._prefix = app, pay, prefix
+        self._app, self._site, self.prefix = app, pay, prefix
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         """Serve one request."""
         # PEP 3333: each byte of the path is one character; SCRIPT_NAME is not part of it.
         path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
-        match = find_route(self._site.routes, path, self._prefix)
+        match = find_route(self._site.routes, path, self.prefix)
         if match is None:
             return self._app(environ, start_response)
         route, parameter = match
