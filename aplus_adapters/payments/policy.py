@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
@@ -38,7 +39,8 @@ class Retry:
 
     `pauses` are the seconds before each repetition, `jitter` the part of each pause by which it is
     randomly lengthened or shortened, `deadline` the seconds for all of it: no repetition begins
-    after it, and the last one's time-out is cut to what is left.
+    after it, and the last one's time-out is cut to what is left. Raises InvalidValue for a pause or
+    deadline that is not above 0, and a pause over FAR.
 
     >>> print(Retry(pauses=(1.0, 2.0), jitter=0.2, deadline=10.0))
     send, after 1 s again, after 2 s again; each pause +-20 %, none begun after 10 s
@@ -49,6 +51,14 @@ class Retry:
     pauses: tuple[float, ...] = ()
     jitter: float = 0.2
     deadline: float = 10.0
+
+    def __attrs_post_init__(self) -> None:
+        for pause in self.pauses:
+            _check("Retry pauses", pause, FAR.total_seconds())
+        _check("Retry deadline", self.deadline, math.inf)
+        # More than all of a pause would make it negative, which cannot be slept.
+        if not isinstance(self.jitter, int | float) or not 0 <= self.jitter < 1:
+            raise InvalidValue(f"Retry jitter: found {self.jitter!r}, expected 0 or a part of 1")
 
     @property
     def longest(self) -> float:
@@ -72,6 +82,18 @@ FAR = timedelta(minutes=2)
 
 FARTHEST = timedelta(minutes=15)
 """The same limit for refunds and for disputed attempts."""
+
+
+def _check(name: str, value: Any, limit: timedelta | float) -> None:
+    """Raise InvalidValue unless a value is of the limit's type, above 0 and below the limit."""
+    least: Any = timedelta(0) if isinstance(limit, timedelta) else 0
+    try:
+        is_between = least < value < limit
+    except TypeError:  # of another type
+        is_between = False
+    if not is_between:
+        found = str(value) if isinstance(value, timedelta) else repr(value)
+        raise InvalidValue(f"{name}: found {found}, expected more than 0 and less than {limit}")
 
 
 def has_come(item: Attempt | Refund, now: datetime) -> bool:
@@ -103,8 +125,8 @@ class Timing:
     `after_conflict`. `attempts_per_hour` limits the rows and calls that one order can cause.
     `max_age` of a notification allows for the last re-send, 24 h 22 min late.
 
-    Raises InvalidValue for a pause or time-out that is not above 0 or over FAR (`after_conflict`:
-    FARTHEST), a claim that is shorter than a call, and no attempt at all.
+    Raises InvalidValue for a pause, time-out or age that is not above 0, a pause over FAR
+    (`after_conflict`: FARTHEST), a claim that is shorter than a call, and no attempt at all.
     """
 
     pay: Retry = Retry(pauses=(0.5, 1.0), deadline=10.0)
@@ -125,34 +147,17 @@ class Timing:
     max_ahead: timedelta = MAX_AHEAD
 
     def __attrs_post_init__(self) -> None:
-        names = (
-            "claim",
-            "retry_pay",
-            "first_inquiry",
-            "inquiry",
-            "after_refusal",
-        )
+        pauses = ("claim", "retry_pay", "first_inquiry", "inquiry", "after_refusal")
         # A longer pause would count as planned by a wrong clock, and be due at once.
-        limits = {**dict.fromkeys(names, FAR), "after_conflict": FARTHEST}
-        for name, limit in limits.items():
-            if not timedelta(0) < getattr(self, name) < limit:
-                raise InvalidValue(
-                    f"Timing {name}: found {getattr(self, name)}, expected more than 0 and less "
-                    f"than {limit}"
-                )
-        seconds = {"timeout": self.timeout, "inquiry_timeout": self.inquiry_timeout}
-        seconds |= {f"cancel[{number}]": pause for number, pause in enumerate(self.cancel)}
-        for name, value in seconds.items():
-            if not 0 < value < FAR.total_seconds():
-                raise InvalidValue(
-                    f"Timing {name}: found {value:g} s, expected more than 0 and less than {FAR}"
-                )
-        if self.grace < timedelta(0):
-            raise InvalidValue(f"Timing grace: found {self.grace}, expected 0 or more")
-        if self.attempts_per_hour < 1:
-            raise InvalidValue(
-                f"Timing attempts_per_hour: found {self.attempts_per_hour}, expected 1 or more"
-            )
+        most: dict[str, timedelta | float] = dict.fromkeys(pauses, FAR)
+        most |= {"after_conflict": FARTHEST, "expiry": DEFAULT_EXPIRY + timedelta(microseconds=1)}
+        most |= dict.fromkeys(("grace", "max_age", "max_ahead"), timedelta.max)
+        most |= dict.fromkeys(("timeout", "inquiry_timeout"), FAR.total_seconds())
+        for name, limit in most.items():
+            _check(f"Timing {name}", getattr(self, name), limit)
+        for pause in self.cancel:
+            _check("Timing cancel", pause, FAR.total_seconds())
+        _check("Timing attempts_per_hour", self.attempts_per_hour, 10**6)
         longest = max(self.timeout, self.inquiry_timeout, self.pay.longest)
         # Otherwise another worker could call Alipay+ while the first one's call still runs.
         if self.claim.total_seconds() < longest:

@@ -10,6 +10,7 @@ from aplus_adapters import (
     Amount,
     InvalidValue,
     OrderToPay,
+    Retry,
     State,
     Timing,
     TooManyAttempts,
@@ -145,7 +146,7 @@ def test_an_order_that_expires_early_is_no_reason_to_try_more_often(pay, gateway
 
 
 def test_rules_let_an_order_have_at_least_one_attempt():
-    with pytest.raises(InvalidValue, match="attempts_per_hour: found 0, expected 1 or more"):
+    with pytest.raises(InvalidValue, match="attempts_per_hour: found 0, expected more than 0"):
         Timing(attempts_per_hour=0)
 
 
@@ -154,14 +155,39 @@ def test_rules_let_an_order_have_at_least_one_attempt():
     [
         ("timeout", 0),
         ("timeout", 600.0),
+        ("timeout", "8"),
         ("inquiry_timeout", -1.0),
+        ("inquiry_timeout", float("nan")),
         ("cancel", (1.0, 600.0)),
         ("cancel", (0.0,)),
         ("grace", timedelta(seconds=-1)),
         ("inquiry", timedelta(0)),
+        ("inquiry", 4),
         ("after_refusal", timedelta(hours=1)),
+        ("expiry", timedelta(0)),
+        ("expiry", timedelta(days=2)),
+        ("max_age", timedelta(seconds=-1)),
+        ("max_ahead", 300),
+        ("attempts_per_hour", "12"),
     ],
 )
-def test_a_pause_that_cannot_be_is_refused(name, value):
-    with pytest.raises(InvalidValue, match=f"Timing {name}"):
+def test_a_pause_or_limit_that_cannot_be_is_refused(name, value):
+    with pytest.raises(InvalidValue, match=f"Timing {name}: found"):
         Timing(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pauses": (-1.0,)},
+        {"pauses": (600.0,)},
+        {"pauses": ("1",)},
+        {"deadline": 0},
+        {"jitter": 1.5},
+        {"jitter": -0.1},
+        {"jitter": "0.2"},
+    ],
+)
+def test_a_retry_that_cannot_be_slept_is_refused(changes):
+    with pytest.raises(InvalidValue, match=f"Retry {next(iter(changes))}: found"):
+        Retry(**changes)

@@ -23,7 +23,7 @@ from aplus_adapters import (
     Transition,
     UnknownPayment,
 )
-from aplus_adapters.payments.effects import get
+from aplus_adapters.payments.effects import Send, get
 from aplus_adapters.payments.flows.follow_up import close
 from aplus_adapters.payments.flows.gateway_call import exchange
 from aplus_adapters.payments.flows.notification import receive
@@ -48,6 +48,26 @@ def test_not_sent_at_last_is_unknown_if_an_earlier_send_may_have_arrived(pay, ac
     )
     with pytest.raises(OutcomeUnknown, match="down"):
         pay.run(flow)
+
+
+@pytest.mark.parametrize(
+    ("retry", "timeout", "expected"),
+    [(Retry(pauses=()), 30.0, 30.0), (Retry(pauses=(1.0,), deadline=10.0), 30.0, 10.0)],
+    ids=["a single send", "a send that may be repeated"],
+)
+def test_the_deadline_of_a_retry_cuts_no_single_send(pay, account, retry, timeout, expected):
+    timeouts = []
+
+    def lose(effect):
+        timeouts.append(effect.timeout)
+        raise OutcomeUnknown("lost")
+
+    pay.performer._table[Send] = lose
+    once = evolve(retry, pauses=retry.pauses and (60.0,))  # after the deadline: never sent again
+    flow = exchange(account, "/p", b"{}", PayResponse, retry=once, timeout=timeout)
+    with pytest.raises(OutcomeUnknown):
+        pay.run(flow)
+    assert timeouts == [expected]
 
 
 def test_closing_while_another_worker_holds_the_claim_changes_nothing(pay, gateway, start, clock):

@@ -101,7 +101,8 @@ def exchange(
         moment = yield from now()
         request = sign_request(account, path, body, moment)
         try:
-            left = retry.deadline - (moment - started).total_seconds()
+            # A single send has no deadline but its own time-out.
+            left = (retry.longest or timeout) - (moment - started).total_seconds()
             answer = yield from send(request, max(_MIN_TIMEOUT, min(timeout, left)))
             arrived = yield from now()
             message, said_at = _read(account, request, answer, response, arrived)
