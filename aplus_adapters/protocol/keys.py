@@ -208,12 +208,13 @@ class KeyRing:
         not always right (protocol, "Signature").
         """
         named = self._keys.get(key_version, ())
-        others = [key for keys in self._keys.values() for key in keys if key not in named]
-        for key in (*named, *others):
+        for key in named:
+            if key.verify(signature, content):
+                return
+        for key in (key for keys in self._keys.values() for key in keys if key not in named):
             if key.verify(signature, content):
                 # Accepted all the same: the official SDKs do not look at the version either.
-                if key not in named:
-                    _warn_of_version(key_version[:20], key.fingerprint)
+                _warn_of_version(key_version[:20], key.fingerprint)
                 return
         known = ", ".join(
             f"{version!r} ({', '.join(key.fingerprint for key in keys)})"

@@ -314,9 +314,19 @@ def test_a_thousand_notifications_while_keys_rotate_are_all_accepted(account, th
 @example("%\r.")
 @example("%2B=")
 @example("%3D%")
-@given(st.text("%23BbFfDdAz+/=-_\n\r \u00e4", max_size=40))
+@example("%252B")
+@example("%%2B2B")
+@given(st.text("%23BbFfDdAz+/=-_\n\r ", max_size=40))
 def test_the_fast_way_to_undo_percent_encoding_is_the_standard_one(value):
     assert signing._unquote(value) == unquote_to_bytes(value).decode("latin-1")
+
+
+@pytest.mark.parametrize(
+    "value", ["QUJ\u00e4", "QUJ\u00e4%3D", "QU%C3%A4", "QUJD\uff21", "QUJD\ud800"]
+)
+def test_what_is_not_ascii_is_no_signature(value):
+    with pytest.raises(SignatureError, match="not base64"):
+        signing.parse_header(f"algorithm=RSA256,keyVersion=1,signature={value}")
 
 
 def test_the_longest_header_that_is_read():
