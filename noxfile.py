@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import nox
 
 nox.options.default_venv_backend = "uv|virtualenv"
-TWO = ["-n", "2"]  # processes, as many as the machines have cores
+# Tests start hundreds of processes, each of which would compile what it imports for seconds.
+os.environ["UV_COMPILE_BYTECODE"] = "1"
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Workers of the tests, twice as many as the machines have cores: they often wait for processes.
+SIDE_BY_SIDE = ["-n", "4"]
+ON_TWO_CORES = ["-n", "2"]  # where load would make pages late, or is itself what is measured
 FIGURES = ["-rP", "--show-capture=stdout"]  # what the tests print
 COVERED = Path(".coverage-data").resolve()  # what the sessions below have run of the package
 nox.options.sessions = ["lint", "typing", "tests", "tests_httpx2", "bare", "coverage"]
@@ -25,10 +31,10 @@ def test(session: nox.Session, *arguments: str, **environ: str) -> None:
     session.run("pytest", "-q", *arguments, *session.posargs, env=environ)
 
 
-def counted(session: nox.Session) -> list[str]:
-    """Return pytest's options to keep which branches of the installed package the session runs."""
+def counted(session: nox.Session, name: str) -> list[str]:
+    """Return pytest's options to keep, by that name, which branches of the package it runs."""
     COVERED.mkdir(exist_ok=True)
-    session.env["COVERAGE_FILE"] = str(COVERED / f".coverage.{session.name}")
+    session.env["COVERAGE_FILE"] = str(COVERED / f".coverage.{name}")
     return ["--cov", "--cov-report="]
 
 
@@ -64,10 +70,17 @@ def tests(session: nox.Session) -> None:
     """Run the tests against the built wheel; the core's own are run by the two sessions below."""
     session.install(".[all]", *group("test"))
     core = [f"--ignore=tests/{room}" for room in ("protocol", "payments", "typing")]
+    # What a person sees or types: browsers want a calmer machine, and commands are counted in every
+    # process of theirs, which costs a third more time.
+    by_hand = ["tests/test_cli.py", "tests/scenarios"]
+    by_hand += ["tests/web/test_page_browser.py", "tests/web/test_paying_in_a_browser.py"]
+    rest = [*core, *(f"--ignore={name}" for name in by_hand)]
     pictures = Path("screenshots")  # of every page in every form, for people to look at
     pictures.mkdir(exist_ok=True)
     shown = {"APLUS_SCREENSHOTS": str(pictures.resolve())}
-    test(session, *TWO, "--durations=25", *core, *counted(session), **shown)
+    test(session, *SIDE_BY_SIDE, "--durations=25", *rest, *counted(session, "tests"))
+    config = "--cov-config=tests/processes.coveragerc"
+    test(session, *ON_TWO_CORES, *by_hand, config, *counted(session, "by_hand"), **shown)
 
 
 @nox.session
@@ -75,7 +88,7 @@ def tests_httpx2(session: nox.Session) -> None:
     """Run what sends HTTP with httpx2, the continuation of httpx; all branches of the core run."""
     session.install(".[all,httpx2]", *group("test"))
     core = ["tests/protocol", "tests/payments", "tests/runtime"]
-    test(session, *TWO, *core, *counted(session))
+    test(session, *SIDE_BY_SIDE, *core, *counted(session, "httpx2"))
     # The shops' outgoing calls: one form of serving for each kind of driver is enough.
     forms = "flask-gunicorn-gthread or starlette-nested"
     test(session, "tests/web/test_behaviour.py", "-k", forms)
@@ -163,14 +176,14 @@ def matrix(session: nox.Session, row: str) -> None:
     session.install(".[all]", *pins)
     session.install(*group("matrix"))  # on its own, so that its tools are never the lowest
     ours = "filterwarnings=default\nerror:::aplus_adapters"
-    test(session, *TWO, "-o", ours, *chosen)
+    test(session, *SIDE_BY_SIDE, "-o", ours, *chosen)
 
 
 @nox.session(python=["3.11", "3.12", "3.13", "3.14"])
 def pythons(session: nox.Session) -> None:
     """Run the core and the behaviour suite on every Python that is there."""
     session.install(".[all]", *group("test"))
-    test(session, *TWO, *CORE, *WEB)
+    test(session, *SIDE_BY_SIDE, *CORE, *WEB)
 
 
 @nox.session
@@ -178,14 +191,14 @@ def strangers(session: nox.Session) -> None:
     """Send every address what it never asked for, at length: the fuzzed half of the web tests."""
     session.install(".[all]", *group("test"))
     doors = [f"tests/web/test_{name}.py" for name in ("openapi", "paths", "strangers")]
-    test(session, *TWO, *FIGURES, *doors, APLUS_LONG="1")
+    test(session, *SIDE_BY_SIDE, *FIGURES, *doors, APLUS_LONG="1")
 
 
 @nox.session
 def faults(session: nox.Session) -> None:
     """Crash, kill, race, lose and freeze, at length: every figure of "never twice, never lost"."""
     session.install(".[all]", *group("test"))
-    test(session, *TWO, *FIGURES, "tests/faults", APLUS_LONG="1", CI="true")
+    test(session, *ON_TWO_CORES, *FIGURES, "tests/faults", APLUS_LONG="1", CI="true")
 
 
 @nox.session
@@ -193,7 +206,7 @@ def soak(session: nox.Session) -> None:
     """Load a shop for ten minutes under each kind of server; memory has to stay flat."""
     session.install(".[all]", *group("test"))
     # The two kinds run side by side, a core for each.
-    test(session, *TWO, *FIGURES, "tests/soak", APLUS_LONG="1")
+    test(session, *ON_TWO_CORES, *FIGURES, "tests/soak", APLUS_LONG="1")
 
 
 @nox.session
