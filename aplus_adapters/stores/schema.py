@@ -41,10 +41,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import Connection, Dialect
+    from sqlalchemy.schema import SchemaItem
 
 __all__ = [
     "SCHEMA_VERSION",
     "conflicts",
+    "include_object",
     "is_current",
     "metadata",
     "migrate",
@@ -82,14 +84,16 @@ metadata = MetaData()
 _ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER keys itself
 
 
-def _of_payment() -> list[Column[Any] | ForeignKeyConstraint]:
-    """Return the columns that refer a row to a payment of a shop."""
+# Every constraint has a name, so that a shop's migrations can change it on any database.
+def _of_payment(table: str) -> list[Column[Any] | ForeignKeyConstraint]:
+    """Return the columns that refer a row of a table to a payment of a shop."""
     return [
         Column("shop", String(64), nullable=False),
         Column("payment_request_id", String(64), nullable=False),
         ForeignKeyConstraint(
             ["shop", "payment_request_id"],
             ["aplus_payments.shop", "aplus_payments.payment_request_id"],
+            name=f"fk_{table}_payment",
         ),
     ]
 
@@ -120,7 +124,7 @@ payments = Table(
     Column("success_reported", Boolean, nullable=False),
     Column("disputed", Text),
     Column("refunded", BigInteger, nullable=False),
-    UniqueConstraint("shop", "occupied_order"),
+    UniqueConstraint("shop", "occupied_order", name="uq_aplus_payments_occupied_order"),
     Index("ix_aplus_payments_order", "shop", "order_ref", "created_at"),
     Index("ix_aplus_payments_due", "next_call_at"),
 )
@@ -129,7 +133,7 @@ observations = Table(
     "aplus_observations",
     metadata,
     Column("id", _ID, primary_key=True, autoincrement=True),
-    *_of_payment(),
+    *_of_payment("aplus_observations"),
     Column("details", Text, nullable=False),
     Index("ix_aplus_observations_payment", "shop", "payment_request_id"),
 )
@@ -138,12 +142,12 @@ conflicts = Table(
     "aplus_conflicts",
     metadata,
     Column("id", _ID, primary_key=True, autoincrement=True),
-    *_of_payment(),
+    *_of_payment("aplus_conflicts"),
     Column("key", String(32), nullable=False),
     Column("reason", Text, nullable=False),
     Column("details", Text, nullable=False),
     Column("unreported", String(1), nullable=True, index=True),  # "y" until the shop was told
-    UniqueConstraint("shop", "key"),
+    UniqueConstraint("shop", "key", name="uq_aplus_conflicts_key"),
     Index("ix_aplus_conflicts_payment", "shop", "payment_request_id"),
 )
 
@@ -151,7 +155,7 @@ refunds = Table(
     "aplus_refunds",
     metadata,
     Column("id", _ID, primary_key=True, autoincrement=True),
-    *_of_payment(),
+    *_of_payment("aplus_refunds"),
     Column("refund_request_id", String(64), nullable=False),
     Column("client_id", String(128), nullable=False),
     Column("state", String(16), nullable=False),
@@ -166,13 +170,30 @@ refunds = Table(
     Column("result", Text),
     Column("claim", Integer, nullable=False),
     Column("claimed_until", Moment, nullable=True),
-    UniqueConstraint("shop", "refund_request_id"),
+    UniqueConstraint("shop", "refund_request_id", name="uq_aplus_refunds_refund_request_id"),
     Index("ix_aplus_refunds_payment", "shop", "payment_request_id"),
 )
 
 _LOCK = 0x61706C7573  # "aplus", for PostgreSQL's advisory lock
 
 version = Table("aplus_schema", metadata, Column("version", Integer, nullable=False))
+
+
+def include_object(
+    item: SchemaItem,
+    name: str | None,
+    type_: str,
+    reflected: bool,
+    compare_to: SchemaItem | None,
+    /,
+) -> bool:
+    """Return False for our tables, so that a shop's migrations leave them alone.
+
+    It is for Alembic: `context.configure(..., include_object=include_object)`. Without it, and
+    without `metadata` in `target_metadata`, `--autogenerate` would drop our tables.
+    """
+    return not (type_ == "table" and name in metadata.tables)
+
 
 _MIGRATIONS: dict[int, Callable[[Connection], Any]] = {}
 """Statements from each older version to the next; they run on a database with data."""
