@@ -30,7 +30,8 @@ from aplus_adapters.stores.drivers import (
     refuse_blocking_gevent,
     sqlstate,
 )
-from aplus_adapters.stores.schema import is_current, metadata, migrate, payments
+from aplus_adapters.stores.migrations import is_current, migrate
+from aplus_adapters.stores.schema import metadata, payments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,9 +81,10 @@ def _repeated(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Database:
-    """Opens transactions; `argument` is the `database` that SQLStore was given."""
+    """Opens transactions; the arguments are those that SQLStore was given."""
 
-    def __init__(self, argument: DatabaseArgument) -> None:
+    def __init__(self, argument: DatabaseArgument, *, create: bool) -> None:
+        self._create = create
         self._engine: Engine | None = None
         self._sessions: sessionmaker[Any] | None = None
         # Engines with complete tables; sessions of several applications may use several engines.
@@ -132,24 +134,30 @@ class Database:
     def set_up(self) -> None:
         """Make or migrate the tables; raise StoreError or ConfigurationError if it fails."""
         with _translated("set-up"):
-            if self._sessions is None:
-                self._set_up(self.engine)
-            else:
-                with closing(_new_session(self._sessions)) as session:
-                    self._set_up(_engine_of(session))
+            engine = self._any_engine()
+            if engine not in self._ready:
+                _make_tables(engine, create=True)
+                self._ready.add(engine)
 
     def close(self) -> None:
         """Close the pooled connections, unless they are the shop's own."""
         if self._engine is not None and self._is_own_engine:
             self.engine.dispose()
 
+    def _any_engine(self) -> Engine:
+        """Return the engine, also that of the shop's own sessions."""
+        if self._sessions is None:
+            return self.engine
+        with closing(_new_session(self._sessions)) as session:
+            return _engine_of(session)
+
     def _set_up(self, engine: Engine) -> None:
         if engine not in self._ready:
-            _make_tables(engine)
+            _make_tables(engine, create=self._create)
             self._ready.add(engine)
 
 
-def _make_tables(engine: Engine) -> None:
+def _make_tables(engine: Engine, *, create: bool) -> None:
     """Make or migrate the tables; if they are current, take no lock and need no permission.
 
     A migration waits until no transaction uses the tables, and later transactions wait for it. So
@@ -165,7 +173,7 @@ def _make_tables(engine: Engine) -> None:
                 _on_engine(engine, writes=True) as connection,
                 long_statements(connection),
             ):
-                migrate(connection)
+                migrate(connection, create=create)
                 return
         except DBAPIError as error:
             if not (gave_up_waiting(error) or may_be_repeated(error)):

@@ -1,4 +1,4 @@
-"""Define the tables of `SQLStore`, and migrate those of an older version.
+"""Define the tables of `SQLStore`.
 
 Texts from Alipay+ have columns without a limit: one that is longer than documented must not keep a
 paid payment from being stored. `shop` separates the shops in one database. `occupied_order` is the
@@ -27,35 +27,21 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
-    func,
-    insert,
-    inspect,
-    select,
-    text,
-    update,
 )
 
-from aplus_adapters.errors import StoreError
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sqlalchemy import Connection, Dialect
+    from sqlalchemy import Dialect
     from sqlalchemy.schema import SchemaItem
 
 __all__ = [
-    "SCHEMA_VERSION",
     "conflicts",
     "include_object",
-    "is_current",
     "metadata",
-    "migrate",
     "observations",
     "payments",
     "refunds",
+    "version",
 ]
-
-SCHEMA_VERSION = 1
 
 
 class Moment(TypeDecorator[datetime]):
@@ -174,8 +160,6 @@ refunds = Table(
     Index("ix_aplus_refunds_payment", "shop", "payment_request_id"),
 )
 
-_LOCK = 0x61706C7573  # "aplus", for PostgreSQL's advisory lock
-
 version = Table("aplus_schema", metadata, Column("version", Integer, nullable=False))
 
 
@@ -193,54 +177,3 @@ def include_object(
     without `metadata` in `target_metadata`, `--autogenerate` would drop our tables.
     """
     return not (type_ == "table" and name in metadata.tables)
-
-
-_MIGRATIONS: dict[int, Callable[[Connection], Any]] = {}
-"""Statements from each older version to the next; they run on a database with data."""
-
-
-def is_current(connection: Connection) -> bool:
-    """Return whether the tables exist in the current version.
-
-    Raises StoreError if the database was made by a newer version of this library.
-    """
-    # The inspector does not apply an engine's schema_translate_map; statements do.
-    schemas = connection.get_execution_options().get("schema_translate_map") or {}
-    if not inspect(connection).has_table(version.name, schema=schemas.get(None)):
-        return False
-    stored = connection.execute(select(func.max(version.c.version))).scalar_one()
-    if stored is not None and stored > SCHEMA_VERSION:
-        raise StoreError(
-            f"database schema: found version {stored}, expected at most {SCHEMA_VERSION}; "
-            "a newer aplus_adapters made it; upgrade this installation"
-        )
-    return bool(stored == SCHEMA_VERSION)
-
-
-def migrate(connection: Connection) -> None:
-    """Make the tables, or migrate those of an older version.
-
-    If several workers start at once, one makes them and the others find them current. The wait for
-    a lock is short, because buyers of older workers wait behind it; the caller tries again. Raises
-    StoreError if the database was made by a newer version of this library.
-    """
-    _lock(connection)
-    # Another worker may have made them while this one waited for the lock.
-    if is_current(connection):
-        return
-    metadata.create_all(connection, tables=[version])
-    stored = connection.execute(select(func.max(version.c.version))).scalar_one()
-    if stored is None:
-        metadata.create_all(connection)
-        connection.execute(insert(version).values(version=SCHEMA_VERSION))
-        return
-    for step in range(stored, SCHEMA_VERSION):
-        _MIGRATIONS[step](connection)
-        connection.execute(update(version).values(version=step + 1))
-
-
-def _lock(connection: Connection) -> None:
-    """Keep other workers from making or migrating tables until this transaction ends."""
-    if connection.dialect.name == "postgresql":  # on SQLite the transaction is the lock
-        connection.execute(text("SET LOCAL lock_timeout = 500"))
-        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))

@@ -23,7 +23,8 @@ from attrs import evolve
 from aplus_adapters.errors import InconsistentRetry
 from aplus_adapters.payments.model import RefundObservation, RefundTransition
 from aplus_adapters.payments.states import admit_refund, advance, too_many
-from aplus_adapters.stores.database import Database, repeating
+from aplus_adapters.stores.database import repeating
+from aplus_adapters.stores.database_store import DatabaseStore
 from aplus_adapters.stores.rows import (
     attempt_changes,
     attempt_of,
@@ -52,17 +53,17 @@ if TYPE_CHECKING:
         Refund,
         Transition,
     )
-    from aplus_adapters.stores.database import DatabaseArgument
 
 __all__ = ["SQLStore"]
 
 T = TypeVar("T")
+S = TypeVar("S", bound="Session")
 C = TypeVar("C")  # the type of `details.connection` in hooks
 _TRIES = 5  # the attempt that occupies an order may end between our INSERT and our SELECT
 
 
 @repeating
-class SQLStore(Generic[C]):
+class SQLStore(DatabaseStore, Generic[C]):
     """Keeps attempts in a database that all workers and machines of the shop share.
 
     `database` is a SQLAlchemy address such as `sqlite:///payments.db` or
@@ -71,36 +72,29 @@ class SQLStore(Generic[C]):
     payment: a new one of the same kind, never the one that a view uses. `shop` (1 to 64 characters)
     names the payments of this store: shops that share a database never see each other's.
 
-    Nothing connects here. The tables are made or migrated at the first use, or by `set_up`. Raises
-    ConfigurationError for an unusable database or name.
+    Nothing connects here. The tables are made or migrated at the first use, or by `set_up`. With
+    `create` False the first use makes nothing: if the tables are not complete, each call raises
+    StoreError. Raises ConfigurationError for an unusable database or name.
     """
 
     @overload
     def __init__(
-        self: SQLStore[Connection], database: str | Engine, *, shop: str = "shop"
+        self: SQLStore[Connection],
+        database: str | Engine,
+        *,
+        shop: str = "shop",
+        create: bool = True,
     ) -> None: ...
     @overload
     def __init__(
-        self: SQLStore[Session],
-        database: sessionmaker[Any] | scoped_session[Any],
+        self: SQLStore[S],
+        database: sessionmaker[S] | scoped_session[S],
         *,
         shop: str = "shop",
+        create: bool = True,
     ) -> None: ...
-    def __init__(self, database: DatabaseArgument, *, shop: str = "shop") -> None:
-        if not isinstance(shop, str) or not 1 <= len(shop) <= 64:
-            raise ConfigurationError(
-                f"SQLStore shop: found {str(shop)[:80]!r}, expected a name of 1 to 64 characters"
-            )
-        self._shop = shop
-        self._database = Database(database)
-        self._transaction = self._database.transaction
-
-    def set_up(self) -> None:
-        """Make the tables or migrate older ones now instead of at first use.
-
-        Raises StoreError if that fails.
-        """
-        self._database.set_up()
+    def __init__(self, database: Any, *, shop: str = "shop", create: bool = True) -> None:
+        self._open(database, shop=shop, create=create)
 
     def add(
         self, attempt: Attempt, most: int | None = None, since: datetime | None = None, /
@@ -270,15 +264,6 @@ class SQLStore(Generic[C]):
             .order_by(conflicts.c.id)
         )
         return self._search("unreported_conflicts", query, conflict_of, limit)
-
-    @property
-    def engine(self) -> Engine:
-        """Return the engine, with its time-outs, for the shop's own tables in the same database."""
-        return self._database.engine
-
-    def close(self) -> None:
-        """Close the pooled connections."""
-        self._database.close()
 
     def _first(self, method: str, query: Any) -> Attempt | None:
         with self._transaction(method) as connection:

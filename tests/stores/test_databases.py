@@ -17,7 +17,7 @@ from sqlalchemy.orm import sessionmaker
 
 from aplus_adapters import ConfigurationError, SQLStore, State, StoreError
 from aplus_adapters.simulator.ports import ReservedPort
-from aplus_adapters.stores import schema
+from aplus_adapters.stores import migrations, schema
 from aplus_adapters.testing.store_contract import an_attempt as attempt
 from aplus_adapters.testing.store_contract import an_observation as said
 from aplus_adapters.testing.store_contract import nothing
@@ -166,15 +166,17 @@ def test_translated_schemas_have_one_version_however_often_the_shop_starts(postg
     engine.dispose()
 
 
-def test_a_role_that_may_make_no_tables_takes_payments_once_they_are_there(postgres):
+@pytest.mark.parametrize("create", [True, False])
+def test_a_role_that_may_make_no_tables_takes_payments_once_they_are_there(postgres, create):
     address = postgres.database()
     url = make_url(address)
     name = f"clerk_{url.database}"
     admin = create_engine(address)
     with admin.begin() as connection:
         connection.execute(text(f"CREATE ROLE {name} LOGIN"))
-    clerk = SQLStore(url.set(username=name).render_as_string())
-    with pytest.raises(StoreError, match=r"set_up\(\).*grant"):
+    clerk = SQLStore(url.set(username=name).render_as_string(), create=create)
+    refused = r"set_up\(\).*grant" if create else r"found no table.*set_up\(\)"
+    with pytest.raises(StoreError, match=refused):
         clerk.get("pay1")
     SQLStore(admin).set_up()
     with admin.begin() as connection:
@@ -228,8 +230,8 @@ def test_eight_workers_migrate_while_a_payments_transaction_is_open(postgres, mo
         connection.execute(text("ALTER TABLE aplus_payments ADD COLUMN shoe_size INTEGER"))
 
     # There is one version so far; the next one will have to lock the busiest table like this.
-    monkeypatch.setitem(schema._MIGRATIONS, 1, add_a_column)
-    monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
+    monkeypatch.setitem(migrations._MIGRATIONS, 1, add_a_column)
+    monkeypatch.setattr(migrations, "SCHEMA_VERSION", 2)
     workers = [SQLStore(address) for _ in range(8)]
     touch = text("UPDATE aplus_payments SET wallet = wallet WHERE payment_request_id = 'pay2'")
     with engine.connect() as holder, ThreadPoolExecutor(8) as threads:

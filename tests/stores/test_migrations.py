@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import create_engine, inspect
 
 from aplus_adapters import SQLStore, State
 from aplus_adapters.testing.store_values import an_attempt, an_observation, nothing

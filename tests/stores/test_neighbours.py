@@ -9,7 +9,7 @@ from attrs import evolve
 from sqlalchemy import create_engine, text
 
 from aplus_adapters import AplusPay, SQLStore, State
-from aplus_adapters.stores import schema
+from aplus_adapters.stores import migrations
 from aplus_adapters.testing.store_values import an_attempt, an_observation, nothing
 from support.gateway import CLOSED, PAID, Gateway
 from support.shop import NOON, Clock, Shop
@@ -58,8 +58,8 @@ def test_an_older_worker_goes_on_while_a_newer_one_adds_a_column_and_a_late_one_
     running = OlderWorker(database)
     assert running.pay(1) == "succeeded"
     add = text("ALTER TABLE aplus_payments ADD COLUMN shoe_size INTEGER")
-    monkeypatch.setitem(schema._MIGRATIONS, 1, lambda connection: connection.execute(add))
-    monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
+    monkeypatch.setitem(migrations._MIGRATIONS, 1, lambda connection: connection.execute(add))
+    monkeypatch.setattr(migrations, "SCHEMA_VERSION", 2)
     newer = SQLStore(database)
     assert newer.get("pay1").state is State.SUCCEEDED
     assert running.pay(2) == "succeeded"

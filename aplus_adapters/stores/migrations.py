@@ -1,0 +1,130 @@
+"""Make the tables of `SQLStore`, migrate those of an older version, and say what is missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import UniqueConstraint, func, insert, inspect, select, text, update
+
+from aplus_adapters.errors import StoreError
+from aplus_adapters.stores.schema import metadata, version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
+__all__ = ["SCHEMA_VERSION", "is_current", "migrate", "missing", "stored_version"]
+
+SCHEMA_VERSION = 1
+
+_LOCK = 0x61706C7573  # "aplus", for PostgreSQL's advisory lock
+
+_MIGRATIONS: dict[int, Callable[[Connection], Any]] = {}
+"""Statements from each older version to the next; they run on a database with data."""
+
+_REMEDY = (
+    "let a role that may make tables run `aplus schema` (or call SQLStore(...).set_up()), or run "
+    "the shop's own migration that makes them"
+)
+
+
+def stored_version(connection: Connection) -> int | None:
+    """Return the version of the tables in the database, None if none is noted.
+
+    Raises StoreError if the database was made by a newer version of this library.
+    """
+    if not inspect(connection).has_table(version.name, schema=_schema(connection)):
+        return None
+    stored: int | None = connection.execute(select(func.max(version.c.version))).scalar_one()
+    if stored is not None and stored > SCHEMA_VERSION:
+        raise StoreError(
+            f"database schema: found version {stored}, expected at most {SCHEMA_VERSION}; "
+            "a newer aplus_adapters made it; upgrade this installation"
+        )
+    return stored
+
+
+def is_current(connection: Connection) -> bool:
+    """Return whether the tables are noted in the current version; raise StoreError if newer."""
+    return stored_version(connection) == SCHEMA_VERSION
+
+
+def migrate(connection: Connection, *, create: bool) -> None:
+    """Make the tables, or migrate those of an older version.
+
+    With `create` False nothing is made or altered. Complete tables without a version, as a shop's
+    own migration leaves them, get their version noted.
+
+    If several workers start at once, one makes them and the others find them current. The wait for
+    a lock is short, because buyers of older workers wait behind it; the caller tries again. Raises
+    StoreError if the database was made by a newer version of this library, or if something is
+    missing that may not be made here.
+    """
+    _lock(connection)
+    # Another worker may have made them while this one waited for the lock.
+    stored = stored_version(connection)
+    if stored == SCHEMA_VERSION:
+        return
+    if stored is not None:
+        _upgrade(connection, stored, create=create)
+        return
+    if create:
+        metadata.create_all(connection)
+    # A table that was there before may be another's, or of an older version.
+    if lacks := missing(connection):
+        reason = f"database schema: found no {', no '.join(lacks)}"[:300]
+        raise StoreError(f"{reason}; expected the tables of version {SCHEMA_VERSION}; {_REMEDY}")
+    connection.execute(insert(version).values(version=SCHEMA_VERSION))
+
+
+def _upgrade(connection: Connection, stored: int, *, create: bool) -> None:
+    if not create:
+        raise StoreError(
+            f"database schema: found version {stored}, expected {SCHEMA_VERSION}; {_REMEDY}"
+        )
+    for step in range(stored, SCHEMA_VERSION):
+        _MIGRATIONS[step](connection)
+        connection.execute(update(version).values(version=step + 1))
+
+
+def missing(connection: Connection) -> list[str]:
+    """Return what our tables lack, such as "column aplus_payments.wallet".
+
+    What is there beyond our tables, such as an index of the shop's own, does not count.
+    """
+    schema = _schema(connection)
+    inspector = inspect(connection)
+    lacks: list[str] = []
+    for table in metadata.sorted_tables:
+        if not inspector.has_table(table.name, schema=schema):
+            lacks.append(f"table {table.name}")
+            continue
+        columns = {column["name"] for column in inspector.get_columns(table.name, schema=schema)}
+        lacks += (f"column {table.name}.{c.name}" for c in table.columns if c.name not in columns)
+        indexes = inspector.get_indexes(table.name, schema=schema)
+        names = {index["name"] for index in indexes}
+        lacks += (f"index {index.name}" for index in table.indexes if index.name not in names)
+        # A unique key may have any name; without it two attempts could occupy one order.
+        keys = [list(index["column_names"]) for index in indexes if index["unique"]]
+        uniques = inspector.get_unique_constraints(table.name, schema=schema)
+        keys += [list(unique["column_names"]) for unique in uniques]
+        for constraint in table.constraints:
+            if isinstance(constraint, UniqueConstraint):
+                wanted = [column.name for column in constraint.columns]
+                if wanted not in keys:
+                    lacks.append(f"unique key {table.name} ({', '.join(wanted)})")
+    return lacks
+
+
+def _schema(connection: Connection) -> str | None:
+    # The inspector does not apply an engine's schema_translate_map; statements do.
+    schemas = connection.get_execution_options().get("schema_translate_map") or {}
+    return schemas.get(None)
+
+
+def _lock(connection: Connection) -> None:
+    """Keep other workers from making or migrating tables until this transaction ends."""
+    if connection.dialect.name == "postgresql":  # on SQLite the transaction is the lock
+        connection.execute(text("SET LOCAL lock_timeout = 500"))
+        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))

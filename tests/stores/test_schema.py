@@ -1,0 +1,99 @@
+"""Who makes the tables: the first use, an operator, or a shop's own migration."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.orm import sessionmaker
+
+from aplus_adapters import SQLStore, State, StoreError
+from aplus_adapters.stores import metadata
+from aplus_adapters.testing.store_values import an_attempt, an_observation, nothing
+
+
+@pytest.fixture
+def engine(database):
+    made = create_engine(database)
+    yield made
+    made.dispose()
+
+
+def pay(store, number=1):
+    store.add(an_attempt(number, f"A-{number}"))
+    store.record(f"pay{number}", an_observation(), nothing)
+    assert store.get(f"pay{number}").state is State.SUCCEEDED
+
+
+def run(engine, *statements):
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+
+
+def versions(engine):
+    with engine.connect() as connection:
+        return connection.execute(text("SELECT version FROM aplus_schema")).scalars().all()
+
+
+@pytest.mark.parametrize("wrap", [lambda engine: engine, sessionmaker])
+def test_a_store_that_may_make_nothing_says_what_is_missing_and_makes_nothing(engine, wrap):
+    store = SQLStore(wrap(engine), create=False)
+    for _ in range(2):
+        with pytest.raises(StoreError, match=r"no table aplus_payments.*`aplus schema`"):
+            store.get("pay1")
+    assert inspect(engine).get_table_names() == []
+    store.set_up()  # what is asked for by name is done
+    pay(store)
+
+
+def test_a_store_that_may_make_nothing_uses_the_tables_of_a_migration_and_notes_their_version(
+    engine,
+):
+    metadata.create_all(engine)  # what Alembic's revision does: no row has the version
+    stores = [SQLStore(engine, create=False) for _ in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(pay, stores, range(8)))
+    assert versions(engine) == [1]
+
+
+@pytest.mark.parametrize("create", [True, False])
+@pytest.mark.parametrize(
+    ("change", "lack"),
+    [
+        ("ALTER TABLE aplus_payments DROP COLUMN wallet", "no column aplus_payments.wallet"),
+        ("DROP INDEX ix_aplus_payments_due", "no index ix_aplus_payments_due"),
+        ("DROP TABLE aplus_refunds", "no table aplus_refunds"),
+    ],
+)
+def test_tables_of_a_migration_that_are_not_complete_are_refused_by_name(
+    engine, create, change, lack
+):
+    metadata.create_all(engine)
+    run(engine, change)
+    store = SQLStore(engine, create=create)
+    if create and "TABLE aplus_refunds" in change:
+        pay(store)  # a table that is not there can be made
+        return
+    with pytest.raises(StoreError, match=f"database schema: found {lack}; expected the tables of"):
+        store.get("pay1")
+    assert versions(engine) == []
+
+
+def test_tables_without_the_key_that_keeps_an_order_from_two_codes_are_refused(postgres):
+    engine = create_engine(postgres.database())
+    metadata.create_all(engine)
+    run(engine, "ALTER TABLE aplus_payments DROP CONSTRAINT uq_aplus_payments_occupied_order")
+    lack = r"no unique key aplus_payments \(shop, occupied_order\)"
+    with pytest.raises(StoreError, match=lack):
+        SQLStore(engine, create=False).get("pay1")
+    run(engine, "CREATE UNIQUE INDEX of_a_dba ON aplus_payments (shop, occupied_order)")
+    pay(SQLStore(engine, create=False))
+    engine.dispose()
+
+
+def test_older_tables_are_refused_by_a_store_that_may_alter_nothing(engine):
+    SQLStore(engine).set_up()
+    run(engine, "UPDATE aplus_schema SET version = 0")
+    expected = r"found version 0, expected 1; let a role that may make tables run `aplus schema`"
+    with pytest.raises(StoreError, match=expected):
+        SQLStore(engine, create=False).get("pay1")
