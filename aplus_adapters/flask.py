@@ -21,7 +21,8 @@ except ImportError:
     ) from None
 
 from aplus_adapters.aplus_pay import AplusPay
-from aplus_adapters.cli.commands import reconcile_command, schema_command, show_command
+from aplus_adapters.cli.commands import reconcile_command, show_command
+from aplus_adapters.cli.schema import schema_command
 from aplus_adapters.web.http import MAX_BODY, HttpRequest
 from aplus_adapters.web.routing import METHODS, Route, Site, mounted_twice
 

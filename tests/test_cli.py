@@ -145,3 +145,90 @@ def test_schema_makes_the_tables_before_the_shop_is_started(settings, tmp_path):
     versions = connection.execute("SELECT version FROM aplus_schema").fetchall()
     connection.close()
     assert versions == [(1,)]
+
+
+FLASK_SHOP = """
+from flask import Flask
+from aplus_adapters.flask import create_blueprint
+from small_shop import pay
+
+def create_app():
+    app = Flask("shop")
+    app.register_blueprint(create_blueprint(pay), url_prefix="/aplus")
+    return app
+"""
+
+
+def flask(*words, env):
+    return subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "flask_shop", "aplus", *words],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def shop_file(settings, tmp_path):
+    """Return the file of a shop's database, and the variables with which commands find the shop."""
+    file = tmp_path / "shop.db"
+    (tmp_path / "small_shop.py").write_text(SHOP.format(database=f"sqlite:///{file}"))
+    (tmp_path / "flask_shop.py").write_text(FLASK_SHOP)
+    return file, {**settings, "PYTHONPATH": str(tmp_path)}
+
+
+@pytest.mark.parametrize("command", [aplus, flask])
+def test_schema_checks_the_tables_and_prints_their_sql_without_making_them(shop_file, command):
+    file, env = shop_file
+    env = {**env, "APLUS_SHOP": "small_shop:pay"} if command is aplus else env
+    checked = command("schema", "--check", env=env)
+    assert checked.returncode == 1
+    assert "missing: table aplus_payments\n" in checked.stdout
+    assert "to do: run this command without --check" in checked.stdout
+    printed = command("schema", "--print", env=env)
+    assert printed.returncode == 0, printed.stderr
+    connection = sqlite3.connect(file)
+    assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    connection.executescript(printed.stdout)
+    connection.close()
+    checked = command("schema", "--check", env=env)
+    assert (checked.returncode, checked.stdout) == (0, "the tables are complete\n")
+    other = command("schema", "--print", "--dialect", "postgresql", env=env)
+    assert "BYTEA" in other.stdout
+    assert "BLOB" in printed.stdout
+    both = command("schema", "--print", "--check", env=env)
+    assert (both.returncode, both.stdout) == (2, "")
+    assert "expected one of them" in both.stderr
+    lonely = command("schema", "--dialect", "sqlite", env=env)
+    assert "expected it with --print only" in lonely.stderr
+
+
+def test_schema_prints_for_a_dialect_without_any_shop():
+    printed = aplus("schema", "--print", "--dialect", "postgresql")
+    assert printed.returncode == 0, printed.stderr
+    assert printed.stdout.startswith(
+        "CREATE TABLE aplus_payments (\n    shop VARCHAR(64) NOT NULL,"
+    )
+    refused = aplus("schema", "--print", "--dialect", "oracle")
+    assert refused.returncode == 2
+    assert "found 'oracle', expected sqlite or postgresql" in refused.stderr
+    for words in ([], ["--check"], ["--print"]):
+        refused = aplus("schema", *words)
+        assert refused.returncode == 2
+        assert "Missing option '--shop'" in refused.stderr
+
+
+def test_schema_refuses_the_tables_of_a_newer_version(shop_file):
+    file, env = shop_file
+    env["APLUS_SHOP"] = "small_shop:pay"
+    aplus("schema", env=env)
+    connection = sqlite3.connect(file)
+    with connection:
+        connection.execute("UPDATE aplus_schema SET version = 2")
+    connection.close()
+    for words in ([], ["--check"]):
+        refused = aplus("schema", *words, env=env)
+        assert refused.returncode == 2
+        assert "found version 2, expected at most 1; a newer aplus_adapters" in refused.stderr
+        assert "Traceback" not in refused.stderr

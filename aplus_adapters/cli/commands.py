@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from aplus_adapters.payments.effects import Flow
     from aplus_adapters.payments.flows.reconcile import ReconcileReport
 
-__all__ = ["load_shop", "reconcile_command", "schema_command", "show_command"]
+__all__ = ["load_shop", "no_context", "reconcile_command", "show_command"]
 
 T = TypeVar("T")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?")
@@ -47,13 +47,14 @@ def duration(text: str) -> float:
     return float(match[1]) * _SECONDS[match[2]]
 
 
-def _no_context(_command: click.Context) -> Callable[[], AbstractContextManager[Any]]:
+def no_context(_command: click.Context) -> Callable[[], AbstractContextManager[Any]]:
+    """Return what makes contexts that do nothing, for commands outside a framework."""
     return nullcontext
 
 
 def reconcile_command(
     find_pay: Callable[[], AplusPay],
-    context_of: Callable[[click.Context], Callable[[], AbstractContextManager[Any]]] = _no_context,
+    context_of: Callable[[click.Context], Callable[[], AbstractContextManager[Any]]] = no_context,
 ) -> click.Command:
     """Return the command that reconciles the payments of the shop that `find_pay` returns.
 
@@ -85,7 +86,7 @@ def reconcile_command(
 
 def show_command(
     find_pay: Callable[[], AplusPay],
-    context_of: Callable[[click.Context], Callable[[], AbstractContextManager[Any]]] = _no_context,
+    context_of: Callable[[click.Context], Callable[[], AbstractContextManager[Any]]] = no_context,
 ) -> click.Command:
     """Return the command that shows one payment's timeline; `context_of` as for reconcile."""
 
@@ -113,31 +114,6 @@ def show_command(
         for event in events:
             line = f"{_format_time(event.at)}  {event.source:<13} {event.text}  ->  {event.state}"
             click.echo(click.style(line, fg="red") if event.is_conflict else line)
-
-    return command
-
-
-def schema_command(
-    find_pay: Callable[[], AplusPay],
-    context_of: Callable[[click.Context], Callable[[], AbstractContextManager[Any]]] = _no_context,
-) -> click.Command:
-    """Return the command that makes the store's tables; `context_of` as for reconcile."""
-
-    @click.command("schema")
-    def command() -> None:
-        """Make the payments' tables, or migrate tables of an older version.
-
-        Without this command the first payment does it. Use it if the shop's own database role may
-        not make tables: run it with a role that may.
-        """
-        store = find_pay().store
-        if not hasattr(store, "set_up"):
-            raise click.UsageError(
-                f"found {type(store).__name__}, expected a store with tables, such as SQLStore"
-            )
-        with context_of(click.get_current_context())():
-            store.set_up()
-        click.echo("the tables are there, in their newest version")
 
     return command
 

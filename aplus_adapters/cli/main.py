@@ -13,12 +13,8 @@ try:
 except ImportError:
     sys.exit("aplus: click is not installed; run pip install 'aplus_adapters[cli]'")
 
-from aplus_adapters.cli.commands import (
-    load_shop,
-    reconcile_command,
-    schema_command,
-    show_command,
-)
+from aplus_adapters.cli.commands import load_shop, reconcile_command, show_command
+from aplus_adapters.cli.schema import schema_command
 from aplus_adapters.errors import AplusError
 from aplus_adapters.protocol.keys import PrivateKey
 from aplus_adapters.protocol.results import CODES
@@ -181,11 +177,15 @@ def doctor() -> None:
 
 def _find_pay() -> AplusPay:
     sys.path.insert(0, str(Path.cwd()))  # an installed command does not look in the shop's folder
-    return load_shop(click.get_current_context().meta["shop"])
+    shop = click.get_current_context().meta.get("shop")
+    if shop is None:
+        raise click.UsageError("Missing option '--shop'.")
+    return load_shop(shop)
 
 
-def _remember_shop(context: click.Context, _option: click.Parameter, value: str) -> None:
-    context.meta["shop"] = value
+def _remember_shop(context: click.Context, _option: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.meta["shop"] = value
 
 
 for _make in (reconcile_command, schema_command, show_command):
@@ -193,7 +193,7 @@ for _make in (reconcile_command, schema_command, show_command):
     _command.params.append(
         click.Option(
             ["--shop"],
-            required=True,
+            required=_make is not schema_command,  # it prints for a dialect without a shop
             envvar="APLUS_SHOP",
             expose_value=False,
             callback=_remember_shop,

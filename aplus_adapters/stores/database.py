@@ -30,7 +30,7 @@ from aplus_adapters.stores.drivers import (
     refuse_blocking_gevent,
     sqlstate,
 )
-from aplus_adapters.stores.migrations import is_current, migrate
+from aplus_adapters.stores.migrations import is_current, migrate, missing
 from aplus_adapters.stores.schema import metadata, payments
 
 if TYPE_CHECKING:
@@ -138,6 +138,18 @@ class Database:
             if engine not in self._ready:
                 _make_tables(engine, create=True)
                 self._ready.add(engine)
+
+    def missing(self) -> list[str]:
+        """Return what the tables lack, and make nothing; raise as `set_up`."""
+        with (
+            _translated("check"),
+            _on_engine(self._any_engine(), writes=False) as connection,
+        ):
+            return missing(connection)
+
+    def dialect(self) -> str:
+        """Return the database's name, such as postgresql; raise as `set_up`."""
+        return self._any_engine().dialect.name
 
     def close(self) -> None:
         """Close the pooled connections, unless they are the shop's own."""

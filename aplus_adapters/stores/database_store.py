@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.stores.database import Database
+from aplus_adapters.stores.schema import ddl
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -33,6 +34,22 @@ class DatabaseStore:
         Raises StoreError if that fails.
         """
         self._database.set_up()
+
+    def missing(self) -> list[str]:
+        """Return what the tables lack, such as "column aplus_payments.wallet"; make nothing.
+
+        Raises StoreError if the database cannot be read, or was made by a newer version of this
+        library.
+        """
+        return self._database.missing()
+
+    def ddl(self, dialect: str | None = None) -> str:
+        """Return the SQL that makes the tables, for another role or a migration to run.
+
+        `dialect` is one such as postgresql; None is the store's own. Raises ConfigurationError for
+        one in which payments cannot be kept.
+        """
+        return ddl(dialect or self._database.dialect())
 
     @property
     def engine(self) -> Engine:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONNECT",
+    "DIALECTS",
     "INFO_OPEN",
     "INFO_TIME_LIMIT",
     "LOCK",
@@ -55,6 +56,7 @@ INFO_TIME_LIMIT = "aplus_time_limit"  # seconds for a statement, if set for the 
 _INFO_RESTORE = "aplus_restore"  # settings of the connection before our transaction
 
 _DRIVERS = {"sqlite": ("pysqlite",), "postgresql": ("psycopg", "psycopg2")}
+DIALECTS = tuple(_DRIVERS)
 _IDLE, _IN_TRANSACTION, _FAILED = 0, 2, 3  # libpq's PGTransactionStatusType
 _STALE = 517  # SQLITE_BUSY_SNAPSHOT: only a new transaction helps
 

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import UniqueConstraint, func, insert, inspect, select, text, update
 
 from aplus_adapters.errors import StoreError
-from aplus_adapters.stores.schema import metadata, version
+from aplus_adapters.stores.schema import SCHEMA_VERSION, metadata, version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import Connection
 
-__all__ = ["SCHEMA_VERSION", "is_current", "migrate", "missing", "stored_version"]
-
-SCHEMA_VERSION = 1
+__all__ = ["is_current", "migrate", "missing"]
 
 _LOCK = 0x61706C7573  # "aplus", for PostgreSQL's advisory lock
 
@@ -29,7 +27,7 @@ _REMEDY = (
 )
 
 
-def stored_version(connection: Connection) -> int | None:
+def _stored_version(connection: Connection) -> int | None:
     """Return the version of the tables in the database, None if none is noted.
 
     Raises StoreError if the database was made by a newer version of this library.
@@ -47,7 +45,7 @@ def stored_version(connection: Connection) -> int | None:
 
 def is_current(connection: Connection) -> bool:
     """Return whether the tables are noted in the current version; raise StoreError if newer."""
-    return stored_version(connection) == SCHEMA_VERSION
+    return _stored_version(connection) == SCHEMA_VERSION
 
 
 def migrate(connection: Connection, *, create: bool) -> None:
@@ -63,7 +61,7 @@ def migrate(connection: Connection, *, create: bool) -> None:
     """
     _lock(connection)
     # Another worker may have made them while this one waited for the lock.
-    stored = stored_version(connection)
+    stored = _stored_version(connection)
     if stored == SCHEMA_VERSION:
         return
     if stored is not None:
@@ -91,11 +89,15 @@ def _upgrade(connection: Connection, stored: int, *, create: bool) -> None:
 def missing(connection: Connection) -> list[str]:
     """Return what our tables lack, such as "column aplus_payments.wallet".
 
-    What is there beyond our tables, such as an index of the shop's own, does not count.
+    What is there beyond our tables, such as an index of the shop's own, does not count. Raises
+    StoreError if the database was made by a newer version of this library.
     """
     schema = _schema(connection)
     inspector = inspect(connection)
     lacks: list[str] = []
+    stored = _stored_version(connection)
+    if stored is not None and stored < SCHEMA_VERSION:
+        lacks.append(f"version {SCHEMA_VERSION}, found version {stored}")
     for table in metadata.sorted_tables:
         if not inspector.has_table(table.name, schema=schema):
             lacks.append(f"table {table.name}")

@@ -27,14 +27,22 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    insert,
 )
+from sqlalchemy.engine import make_url
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from aplus_adapters.errors import ConfigurationError
+from aplus_adapters.stores.drivers import DIALECTS
 
 if TYPE_CHECKING:
-    from sqlalchemy import Dialect
+    from sqlalchemy import Dialect, Insert
     from sqlalchemy.schema import SchemaItem
 
 __all__ = [
+    "SCHEMA_VERSION",
     "conflicts",
+    "ddl",
     "include_object",
     "metadata",
     "observations",
@@ -42,6 +50,9 @@ __all__ = [
     "refunds",
     "version",
 ]
+
+
+SCHEMA_VERSION = 1
 
 
 class Moment(TypeDecorator[datetime]):
@@ -177,3 +188,26 @@ def include_object(
     without `metadata` in `target_metadata`, `--autogenerate` would drop our tables.
     """
     return not (type_ == "table" and name in metadata.tables)
+
+
+def ddl(dialect: str) -> str:
+    """Return the SQL that makes the tables and notes their version.
+
+    `dialect` is SQLAlchemy's name of the database, such as postgresql. Raises ConfigurationError
+    if payments cannot be kept in it.
+    """
+    if dialect not in DIALECTS:
+        raise ConfigurationError(
+            f"dialect: found {dialect!r}, expected {' or '.join(DIALECTS)}; "
+            "payments cannot be kept in another database"
+        )
+    speech = make_url(f"{dialect}://").get_dialect()()
+    items: list[CreateTable | CreateIndex | Insert] = []
+    for table in metadata.sorted_tables:
+        items.append(CreateTable(table))
+        items += map(CreateIndex, sorted(table.indexes, key=lambda index: str(index.name)))
+    items.append(insert(version).values(version=SCHEMA_VERSION))
+    literal = {"literal_binds": True}
+    statements = (str(item.compile(dialect=speech, compile_kwargs=literal)) for item in items)
+    lines = "".join(f"{statement.strip()};\n\n" for statement in statements).splitlines()
+    return "\n".join(line.expandtabs(4).rstrip() for line in lines).rstrip()

@@ -6,8 +6,9 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.orm import sessionmaker
 
-from aplus_adapters import SQLStore, State, StoreError
+from aplus_adapters import ConfigurationError, SQLStore, State, StoreError
 from aplus_adapters.stores import metadata
+from aplus_adapters.stores.schema import ddl
 from aplus_adapters.testing.store_values import an_attempt, an_observation, nothing
 
 
@@ -97,3 +98,33 @@ def test_older_tables_are_refused_by_a_store_that_may_alter_nothing(engine):
     expected = r"found version 0, expected 1; let a role that may make tables run `aplus schema`"
     with pytest.raises(StoreError, match=expected):
         SQLStore(engine, create=False).get("pay1")
+
+
+def test_the_printed_sql_makes_tables_in_which_payments_can_be_kept(engine):
+    printed = SQLStore(engine).ddl()
+    assert printed == ddl(engine.dialect.name)
+    run(engine, *printed.removesuffix(";").split(";\n\n"))
+    store = SQLStore(engine, create=False)
+    assert store.missing() == []
+    pay(store)
+    assert versions(engine) == [1]
+
+
+@pytest.mark.parametrize("wrap", [lambda engine: engine, sessionmaker])
+def test_what_is_missing_is_named_and_nothing_is_made(engine, wrap):
+    store = SQLStore(wrap(engine))
+    everything = [f"table {table.name}" for table in metadata.sorted_tables]
+    assert store.missing() == everything
+    assert inspect(engine).get_table_names() == []
+    store.set_up()
+    assert store.missing() == []
+    run(engine, "UPDATE aplus_schema SET version = 0")
+    assert store.missing() == ["version 1, found version 0"]
+    run(engine, "UPDATE aplus_schema SET version = 2")
+    with pytest.raises(StoreError, match="a newer aplus_adapters made it"):
+        store.missing()
+
+
+def test_sql_for_a_database_in_which_payments_cannot_be_kept_is_refused(engine):
+    with pytest.raises(ConfigurationError, match="found 'mssql', expected sqlite or postgresql"):
+        SQLStore(engine).ddl("mssql")
