@@ -66,11 +66,11 @@ def _names_no_shop(context: click.Context) -> bool:
 
 def _default_ddl(dialect: str) -> str:
     try:
-        from aplus_adapters.stores.schema import ddl  # noqa: PLC0415  # an extra
+        from aplus_adapters.stores.schema import TABLES  # noqa: PLC0415  # an extra
     except ImportError:
         message = "SQLAlchemy is not installed; run pip install 'aplus_adapters[sql]'"
         raise click.UsageError(message) from None
-    return ddl(dialect)
+    return TABLES.ddl(dialect)
 
 
 def _store_of(pay: AplusPay) -> Any:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from aplus_adapters.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from aplus_adapters.stores.schema import include_object, metadata
+    from aplus_adapters.stores.schema import Tables, include_object, metadata
 
-__all__ = ["include_object", "metadata"]
+__all__ = ["Tables", "include_object", "metadata"]
 
 if not TYPE_CHECKING:  # so that a misspelt name is an error of every type checker
 

@@ -7,6 +7,7 @@ work of other code. If the database asks for it, a transaction is repeated.
 from __future__ import annotations
 
 import random
+import re
 import time
 import weakref
 from contextlib import closing, contextmanager
@@ -31,10 +32,13 @@ from aplus_adapters.stores.drivers import (
     sqlstate,
 )
 from aplus_adapters.stores.migrations import is_current, migrate, missing
-from aplus_adapters.stores.schema import metadata, payments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from sqlalchemy import Table
+
+    from aplus_adapters.stores.schema import Tables
 
 __all__ = ["Database", "DatabaseArgument", "repeating"]
 
@@ -83,17 +87,17 @@ def _repeated(method: Callable[..., Any]) -> Callable[..., Any]:
 class Database:
     """Opens transactions; the arguments are those that SQLStore was given."""
 
-    def __init__(self, argument: DatabaseArgument, *, create: bool) -> None:
-        self._create = create
+    def __init__(self, argument: DatabaseArgument, *, tables: Tables, create: bool) -> None:
+        self._tables, self._create = tables, create
         self._engine: Engine | None = None
         self._sessions: sessionmaker[Any] | None = None
         # Engines with complete tables; sessions of several applications may use several engines.
         self._ready: weakref.WeakSet[Engine] = weakref.WeakSet()
         self._is_own_engine = isinstance(argument, str)
         if isinstance(argument, str):
-            self._engine = open_engine(argument)
+            self._engine = _with_schema(open_engine(argument), tables)
         elif isinstance(argument, Engine):
-            self._engine = _checked(argument)
+            self._engine = _with_schema(_checked(argument), tables)
         elif isinstance(argument, sessionmaker | scoped_session):
             self._sessions = _factory(argument)
         else:
@@ -119,7 +123,7 @@ class Database:
         the store handles. The tables are made at the first use in each process. `method` is the
         name of the store's method; one that only reads does not take SQLite's write lock.
         """
-        with _translated(method):
+        with _translated(method, self._tables):
             if self._sessions is None:
                 engine = self.engine
                 self._set_up(engine)
@@ -127,25 +131,25 @@ class Database:
                     yield connection
                 return
             with closing(_new_session(self._sessions)) as session:
-                self._set_up(_engine_of(session))
-                with _on_session(session, writes=method not in STORE_READS):
+                self._set_up(_engine_of(session, self._tables))
+                with _on_session(session, self._tables.payments, writes=method not in STORE_READS):
                     yield session
 
     def set_up(self) -> None:
         """Make or migrate the tables; raise StoreError or ConfigurationError if it fails."""
-        with _translated("set-up"):
+        with _translated("set-up", self._tables):
             engine = self._any_engine()
             if engine not in self._ready:
-                _make_tables(engine, create=True)
+                _make_tables(engine, self._tables, create=True)
                 self._ready.add(engine)
 
     def missing(self) -> list[str]:
         """Return what the tables lack, and make nothing; raise as `set_up`."""
         with (
-            _translated("check"),
+            _translated("check", self._tables),
             _on_engine(self._any_engine(), writes=False) as connection,
         ):
-            return missing(connection)
+            return missing(connection, self._tables)
 
     def dialect(self) -> str:
         """Return the database's name, such as postgresql; raise as `set_up`."""
@@ -161,15 +165,15 @@ class Database:
         if self._sessions is None:
             return self.engine
         with closing(_new_session(self._sessions)) as session:
-            return _engine_of(session)
+            return _engine_of(session, self._tables)
 
     def _set_up(self, engine: Engine) -> None:
         if engine not in self._ready:
-            _make_tables(engine, create=self._create)
+            _make_tables(engine, self._tables, create=self._create)
             self._ready.add(engine)
 
 
-def _make_tables(engine: Engine, *, create: bool) -> None:
+def _make_tables(engine: Engine, tables: Tables, *, create: bool) -> None:
     """Make or migrate the tables; if they are current, take no lock and need no permission.
 
     A migration waits until no transaction uses the tables, and later transactions wait for it. So
@@ -179,13 +183,13 @@ def _make_tables(engine: Engine, *, create: bool) -> None:
     while True:
         try:
             with _on_engine(engine, writes=False) as connection:
-                if is_current(connection):
+                if is_current(connection, tables):
                     return
             with (
                 _on_engine(engine, writes=True) as connection,
                 long_statements(connection),
             ):
-                migrate(connection, create=create)
+                migrate(connection, tables, create=create)
                 return
         except DBAPIError as error:
             if not (gave_up_waiting(error) or may_be_repeated(error)):
@@ -206,7 +210,7 @@ def _on_engine(engine: Engine, *, writes: bool) -> Iterator[Connection]:
 
 
 @contextmanager
-def _on_session(session: Session, *, writes: bool) -> Iterator[None]:
+def _on_session(session: Session, payments: Table, *, writes: bool) -> Iterator[None]:
     with session.begin() as transaction:
         connection = session.connection(bind_arguments={"clause": payments})
         begin(connection, writes=writes)
@@ -245,8 +249,9 @@ def _new_session(factory: sessionmaker[Any]) -> Session:
     return session
 
 
-def _engine_of(session: Session) -> Engine:
+def _engine_of(session: Session, tables: Tables) -> Engine:
     """Return the one engine of a session for our tables; raise ConfigurationError if none."""
+    payments = tables.payments
     try:
         binds = {
             session.get_bind(clause=clause)
@@ -262,7 +267,17 @@ def _engine_of(session: Session) -> Engine:
             "SQLStore: found sessions that read from another engine than they write to, expected "
             "one engine, in which a payment can be locked; pass the engine that writes"
         )
-    return _checked(binds.pop())
+    return _with_schema(_checked(binds.pop()), tables)
+
+
+def _with_schema(engine: Engine, tables: Tables) -> Engine:
+    """Return the engine; raise ConfigurationError if it cannot have the tables' schema."""
+    if tables.schema is not None and engine.dialect.name == "sqlite":
+        raise ConfigurationError(
+            f"SQLStore: found Tables(schema={tables.schema!r}) on SQLite, expected none, because "
+            "SQLite has no schemas; choose a prefix instead"
+        )
+    return engine
 
 
 def _checked(bind: object) -> Engine:
@@ -289,7 +304,7 @@ def _bad_database(argument: object, found: str = "") -> str:
 
 
 @contextmanager
-def _translated(method: str) -> Iterator[None]:
+def _translated(method: str, tables: Tables) -> Iterator[None]:
     """Raise database errors as StoreError; after a lock time-out say which call to move."""
     try:
         yield
@@ -302,7 +317,7 @@ def _translated(method: str) -> Iterator[None]:
             raise HookError(f"{error}; it {_LOCK_TIMEOUT}", hook=error.hook) from cause
         raise
     except IntegrityError as error:
-        if _is_about_our_tables(error):
+        if _is_about(tables, error):
             raise
         raise _store_error(method, error) from error
     except SQLAlchemyError as error:
@@ -319,10 +334,10 @@ def _cause(error: BaseException) -> DBAPIError | None:
     return None
 
 
-def _is_about_our_tables(error: IntegrityError) -> bool:
+def _is_about(tables: Tables, error: IntegrityError) -> bool:
     """Return whether the statement that broke a constraint was ours, not the shop's."""
-    statement = error.statement or ""
-    return any(f" {name} " in statement or f'{name}"' in statement for name in metadata.tables)
+    names = "|".join(re.escape(table.name) for table in tables.metadata.tables.values())
+    return re.search(rf"[ .\"`](?:{names})[ \"`]", error.statement or "") is not None
 
 
 def _store_error(method: str, error: SQLAlchemyError) -> StoreError:

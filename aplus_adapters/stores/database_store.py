@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.stores.database import Database
-from aplus_adapters.stores.schema import ddl
+from aplus_adapters.stores.rows import readable
+from aplus_adapters.stores.schema import Tables
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from collections.abc import Callable
+
+    from sqlalchemy import Engine, Select
 
     from aplus_adapters.stores.database import DatabaseArgument
 
 __all__ = ["DatabaseStore"]
 
+T = TypeVar("T")
+
 
 class DatabaseStore:
     """The part of SQLStore that is about its database as a whole."""
 
-    def _open(self, database: DatabaseArgument, *, shop: str, create: bool) -> None:
+    def _open(self, database: DatabaseArgument, *, shop: str, tables: Tables, create: bool) -> None:
         if not isinstance(shop, str) or not 1 <= len(shop) <= 64:
             raise ConfigurationError(
                 f"SQLStore shop: found {str(shop)[:80]!r}, expected a name of 1 to 64 characters"
             )
-        self._shop = shop
-        self._database = Database(database, create=create)
+        if not isinstance(tables, Tables):
+            raise ConfigurationError(
+                f"SQLStore tables: found {type(tables).__name__}, expected a value such as "
+                "Tables(prefix='pay_', schema='billing') of aplus_adapters.stores"
+            )
+        self._shop, self._tables = shop, tables
+        self._database = Database(database, tables=tables, create=create)
         self._transaction = self._database.transaction
 
     def set_up(self) -> None:
@@ -49,7 +59,7 @@ class DatabaseStore:
         `dialect` is one such as postgresql; None is the store's own. Raises ConfigurationError for
         one in which payments cannot be kept.
         """
-        return ddl(dialect or self._database.dialect())
+        return self._tables.ddl(dialect or self._database.dialect())
 
     @property
     def engine(self) -> Engine:
@@ -59,3 +69,18 @@ class DatabaseStore:
     def close(self) -> None:
         """Close the pooled connections."""
         self._database.close()
+
+    def _search(
+        self, method: str, query: Select[Any], item_of: Callable[[Any], T], limit: int
+    ) -> list[T]:
+        """Return up to `limit` items of a query; rows that cannot be read do not count."""
+        items: list[T] = []
+        offset = 0
+        with self._transaction(method) as connection:
+            while len(items) < limit:
+                rows = connection.execute(query.limit(limit).offset(offset)).mappings().all()
+                items += readable(rows, item_of)
+                offset += len(rows)
+                if len(rows) < limit:
+                    break
+        return items[:limit]

@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import UniqueConstraint, func, insert, inspect, select, text, update
 
 from aplus_adapters.errors import StoreError
-from aplus_adapters.stores.schema import SCHEMA_VERSION, metadata, version
+from aplus_adapters.stores.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import Connection
 
+    from aplus_adapters.stores.schema import Tables
+
 __all__ = ["is_current", "migrate", "missing"]
 
 _LOCK = 0x61706C7573  # "aplus", for PostgreSQL's advisory lock
 
-_MIGRATIONS: dict[int, Callable[[Connection], Any]] = {}
+_MIGRATIONS: dict[int, Callable[[Connection, Tables], Any]] = {}
 """Statements from each older version to the next; they run on a database with data."""
 
 _REMEDY = (
@@ -27,14 +29,14 @@ _REMEDY = (
 )
 
 
-def _stored_version(connection: Connection) -> int | None:
+def _stored_version(connection: Connection, tables: Tables) -> int | None:
     """Return the version of the tables in the database, None if none is noted.
 
     Raises StoreError if the database was made by a newer version of this library.
     """
-    if not inspect(connection).has_table(version.name, schema=_schema(connection)):
+    if not inspect(connection).has_table(tables.version.name, schema=_schema(connection, tables)):
         return None
-    stored: int | None = connection.execute(select(func.max(version.c.version))).scalar_one()
+    stored: int | None = connection.execute(select(func.max(tables.version.c.version))).scalar_one()
     if stored is not None and stored > SCHEMA_VERSION:
         raise StoreError(
             f"database schema: found version {stored}, expected at most {SCHEMA_VERSION}; "
@@ -43,12 +45,12 @@ def _stored_version(connection: Connection) -> int | None:
     return stored
 
 
-def is_current(connection: Connection) -> bool:
+def is_current(connection: Connection, tables: Tables) -> bool:
     """Return whether the tables are noted in the current version; raise StoreError if newer."""
-    return _stored_version(connection) == SCHEMA_VERSION
+    return _stored_version(connection, tables) == SCHEMA_VERSION
 
 
-def migrate(connection: Connection, *, create: bool) -> None:
+def migrate(connection: Connection, tables: Tables, *, create: bool) -> None:
     """Make the tables, or migrate those of an older version.
 
     With `create` False nothing is made or altered. Complete tables without a version, as a shop's
@@ -61,44 +63,44 @@ def migrate(connection: Connection, *, create: bool) -> None:
     """
     _lock(connection)
     # Another worker may have made them while this one waited for the lock.
-    stored = _stored_version(connection)
+    stored = _stored_version(connection, tables)
     if stored == SCHEMA_VERSION:
         return
     if stored is not None:
-        _upgrade(connection, stored, create=create)
+        _upgrade(connection, tables, stored, create=create)
         return
     if create:
-        metadata.create_all(connection)
+        tables.metadata.create_all(connection)
     # A table that was there before may be another's, or of an older version.
-    if lacks := missing(connection):
+    if lacks := missing(connection, tables):
         reason = f"database schema: found no {', no '.join(lacks)}"[:300]
         raise StoreError(f"{reason}; expected the tables of version {SCHEMA_VERSION}; {_REMEDY}")
-    connection.execute(insert(version).values(version=SCHEMA_VERSION))
+    connection.execute(insert(tables.version).values(version=SCHEMA_VERSION))
 
 
-def _upgrade(connection: Connection, stored: int, *, create: bool) -> None:
+def _upgrade(connection: Connection, tables: Tables, stored: int, *, create: bool) -> None:
     if not create:
         raise StoreError(
             f"database schema: found version {stored}, expected {SCHEMA_VERSION}; {_REMEDY}"
         )
     for step in range(stored, SCHEMA_VERSION):
-        _MIGRATIONS[step](connection)
-        connection.execute(update(version).values(version=step + 1))
+        _MIGRATIONS[step](connection, tables)
+        connection.execute(update(tables.version).values(version=step + 1))
 
 
-def missing(connection: Connection) -> list[str]:
+def missing(connection: Connection, tables: Tables) -> list[str]:
     """Return what our tables lack, such as "column aplus_payments.wallet".
 
     What is there beyond our tables, such as an index of the shop's own, does not count. Raises
     StoreError if the database was made by a newer version of this library.
     """
-    schema = _schema(connection)
+    schema = _schema(connection, tables)
     inspector = inspect(connection)
     lacks: list[str] = []
-    stored = _stored_version(connection)
+    stored = _stored_version(connection, tables)
     if stored is not None and stored < SCHEMA_VERSION:
         lacks.append(f"version {SCHEMA_VERSION}, found version {stored}")
-    for table in metadata.sorted_tables:
+    for table in tables.metadata.sorted_tables:
         if not inspector.has_table(table.name, schema=schema):
             lacks.append(f"table {table.name}")
             continue
@@ -119,10 +121,10 @@ def missing(connection: Connection) -> list[str]:
     return lacks
 
 
-def _schema(connection: Connection) -> str | None:
+def _schema(connection: Connection, tables: Tables) -> str | None:
     # The inspector does not apply an engine's schema_translate_map; statements do.
     schemas = connection.get_execution_options().get("schema_translate_map") or {}
-    return schemas.get(None)
+    return schemas.get(tables.schema, tables.schema)
 
 
 def _lock(connection: Connection) -> None:

@@ -31,19 +31,18 @@ from aplus_adapters.stores.rows import (
     conflict_of,
     dump_observation,
     load_observation,
-    readable,
     refund_changes,
     refund_of,
     refund_row,
 )
-from aplus_adapters.stores.schema import conflicts, observations, payments, refunds
+from aplus_adapters.stores.schema import TABLES
 from aplus_adapters.stores.statements import insert_attempt, select_due
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Engine, Select, Table
+    from sqlalchemy import ColumnElement, Connection, Engine, Table
     from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
     from aplus_adapters.payments.model import (
@@ -53,6 +52,7 @@ if TYPE_CHECKING:
         Refund,
         Transition,
     )
+    from aplus_adapters.stores.schema import Tables
 
 __all__ = ["SQLStore"]
 
@@ -70,7 +70,8 @@ class SQLStore(DatabaseStore, Generic[C]):
     `postgresql+psycopg://...`, or the shop's own Engine, sessionmaker or scoped_session (Flask-
     SQLAlchemy's `db.session`). With sessions `payment_changed` gets the Session that commits the
     payment: a new one of the same kind, never the one that a view uses. `shop` (1 to 64 characters)
-    names the payments of this store: shops that share a database never see each other's.
+    names the payments of this store: shops that share a database never see each other's. `tables`
+    chooses their schema and the prefix of their names (`aplus_adapters.stores.Tables`).
 
     Nothing connects here. The tables are made or migrated at the first use, or by `set_up`. With
     `create` False the first use makes nothing: if the tables are not complete, each call raises
@@ -83,6 +84,7 @@ class SQLStore(DatabaseStore, Generic[C]):
         database: str | Engine,
         *,
         shop: str = "shop",
+        tables: Tables = TABLES,
         create: bool = True,
     ) -> None: ...
     @overload
@@ -91,16 +93,20 @@ class SQLStore(DatabaseStore, Generic[C]):
         database: sessionmaker[S] | scoped_session[S],
         *,
         shop: str = "shop",
+        tables: Tables = TABLES,
         create: bool = True,
     ) -> None: ...
-    def __init__(self, database: Any, *, shop: str = "shop", create: bool = True) -> None:
-        self._open(database, shop=shop, create=create)
+    def __init__(
+        self, database: Any, *, shop: str = "shop", tables: Tables = TABLES, create: bool = True
+    ) -> None:
+        self._open(database, shop=shop, tables=tables, create=create)
 
     def add(
         self, attempt: Attempt, most: int | None = None, since: datetime | None = None, /
     ) -> Attempt:
         """Store a new attempt unless one occupies its order; return the one that does now."""
-        statement = insert_attempt(self._shop, attempt, most, since)
+        payments = self._tables.payments
+        statement = insert_attempt(payments, self._shop, attempt, most, since)
         for _ in range(_TRIES):
             try:
                 with self._transaction("add") as connection:
@@ -131,10 +137,13 @@ class SQLStore(DatabaseStore, Generic[C]):
 
     def get(self, payment_request_id: str, /) -> Attempt | None:
         """Return the attempt, None if there is none."""
-        return self._first("get", select(payments).where(*self._payment(payment_request_id)))
+        return self._first(
+            "get", select(self._tables.payments).where(*self._payment(payment_request_id))
+        )
 
     def latest(self, order_ref: str, /) -> Attempt | None:
         """Return the attempt that occupies an order, otherwise its newest, None if it has none."""
+        payments = self._tables.payments
         query = select(payments).where(self._ours(payments), payments.c.order_ref == order_ref)
         # Money that came late makes an older attempt the one that matters.
         is_over = payments.c.occupied_order.is_(None)
@@ -143,11 +152,11 @@ class SQLStore(DatabaseStore, Generic[C]):
 
     def claim(self, payment_request_id: str, token: int, until: datetime, /) -> bool:
         """Take the claim of an open attempt whose `claim` still is `token`."""
-        return self._claim("claim", payments, payment_request_id, token, until)
+        return self._claim("claim", self._tables.payments, payment_request_id, token, until)
 
     def release(self, payment_request_id: str, token: int, at: datetime, /) -> bool:
         """Release the claim if `claim` still is `token`."""
-        return self._release("release", payments, payment_request_id, token, at)
+        return self._release("release", self._tables.payments, payment_request_id, token, at)
 
     def record(
         self,
@@ -157,6 +166,7 @@ class SQLStore(DatabaseStore, Generic[C]):
         /,
     ) -> Transition:
         """Record an observation and call `inside`, in one transaction."""
+        payments, refunds = self._tables.payments, self._tables.refunds
         with self._transaction("record") as connection:
             attempt = self._locked(connection, payment_request_id)
             refund = self._refund(connection, observation)
@@ -170,7 +180,7 @@ class SQLStore(DatabaseStore, Generic[C]):
                 values = refund_changes(transition.refund)
                 connection.execute(update(refunds).where(self._ours(refunds), by_id).values(values))
             connection.execute(
-                insert(observations).values(
+                insert(self._tables.observations).values(
                     shop=self._shop,
                     payment_request_id=payment_request_id,
                     details=dump_observation(observation),
@@ -184,12 +194,12 @@ class SQLStore(DatabaseStore, Generic[C]):
 
     def due(self, now: datetime, limit: int, client_ids: Collection[str], /) -> list[Attempt]:
         """Return up to `limit` open attempts that may be called about now, oldest first."""
-        return self._search(
-            "due", select_due(self._shop, payments, now, client_ids), attempt_of, limit
-        )
+        query = select_due(self._shop, self._tables.payments, now, client_ids)
+        return self._search("due", query, attempt_of, limit)
 
     def history(self, payment_request_id: str, /) -> list[Observation | RefundObservation]:
         """Return every observation of the attempt, in order."""
+        observations = self._tables.observations
         query = (
             select(observations.c.details)
             .where(
@@ -202,6 +212,7 @@ class SQLStore(DatabaseStore, Generic[C]):
 
     def add_refund(self, refund: Refund, /) -> Refund:
         """Store a new refund of a paid attempt; return the stored one if its id is known."""
+        refunds = self._tables.refunds
         related = or_(
             refunds.c.payment_request_id == refund.payment_request_id,
             refunds.c.refund_request_id == refund.refund_request_id,
@@ -224,6 +235,7 @@ class SQLStore(DatabaseStore, Generic[C]):
 
     def refunds(self, payment_request_id: str, /) -> list[Refund]:
         """Return every refund of the attempt in the order in which they were added."""
+        refunds = self._tables.refunds
         by_payment = refunds.c.payment_request_id == payment_request_id
         query = select(refunds).where(self._ours(refunds), by_payment).order_by(refunds.c.id)
         with self._transaction("refunds") as connection:
@@ -231,27 +243,29 @@ class SQLStore(DatabaseStore, Generic[C]):
 
     def claim_refund(self, refund_request_id: str, token: int, until: datetime, /) -> bool:
         """Take the claim of an open refund whose `claim` still is `token`."""
-        return self._claim("claim_refund", refunds, refund_request_id, token, until)
+        return self._claim("claim_refund", self._tables.refunds, refund_request_id, token, until)
 
     def release_refund(self, refund_request_id: str, token: int, at: datetime, /) -> bool:
         """Release the claim of a refund if `claim` still is `token`."""
-        return self._release("release_refund", refunds, refund_request_id, token, at)
+        return self._release("release_refund", self._tables.refunds, refund_request_id, token, at)
 
     def due_refunds(
         self, now: datetime, limit: int, client_ids: Collection[str], /
     ) -> list[Refund]:
         """Return up to `limit` open refunds that may be called about now, longest waiting first."""
-        query = select_due(self._shop, refunds, now, client_ids)
+        query = select_due(self._shop, self._tables.refunds, now, client_ids)
         return self._search("due_refunds", query, refund_of, limit)
 
     def conflict_reported(self, conflict: Conflict, /) -> None:
         """Mark a conflict as reported to the shop."""
+        conflicts = self._tables.conflicts
         statement = update(conflicts).where(self._ours(conflicts), conflicts.c.key == conflict.key)
         with self._transaction("conflict_reported") as connection:
             connection.execute(statement.values(unreported=None))
 
     def unreported_conflicts(self, limit: int, client_ids: Collection[str], /) -> list[Conflict]:
         """Return up to `limit` conflicts not yet reported to the shop, oldest first."""
+        payments, conflicts = self._tables.payments, self._tables.conflicts
         query = (
             select(payments, conflicts.c.reason, conflicts.c.details)
             .join(
@@ -275,22 +289,8 @@ class SQLStore(DatabaseStore, Generic[C]):
         return table.c.shop == self._shop
 
     def _payment(self, payment_request_id: str) -> tuple[ColumnElement[bool], ...]:
+        payments = self._tables.payments
         return self._ours(payments), payments.c.payment_request_id == payment_request_id
-
-    def _search(
-        self, method: str, query: Select[Any], item_of: Callable[[Any], T], limit: int
-    ) -> list[T]:
-        """Return up to `limit` items of a query; rows that cannot be read do not count."""
-        items: list[T] = []
-        offset = 0
-        with self._transaction(method) as connection:
-            while len(items) < limit:
-                rows = connection.execute(query.limit(limit).offset(offset)).mappings().all()
-                items += readable(rows, item_of)
-                offset += len(rows)
-                if len(rows) < limit:
-                    break
-        return items[:limit]
 
     def _claim(self, method: str, table: Table, key: str, token: int, until: datetime) -> bool:
         values = {"claim": token + 1, "claimed_until": until, "next_call_at": until}
@@ -304,8 +304,9 @@ class SQLStore(DatabaseStore, Generic[C]):
         self, method: str, table: Table, key: str, token: int, values: dict[str, Any]
     ) -> bool:
         """Change an open row if its claim still is `token`; return whether it was changed."""
-        names = {payments: "payment_request_id", refunds: "refund_request_id"}
-        claimed = self._ours(table), table.c[names[table]] == key, table.c.claim == token
+        is_refund = table is self._tables.refunds
+        name = "refund_request_id" if is_refund else "payment_request_id"
+        claimed = self._ours(table), table.c[name] == key, table.c.claim == token
         is_open = table.c.next_call_at.is_not(None)
         with self._transaction(method) as connection:
             result: Any = connection.execute(update(table).where(*claimed, is_open).values(values))
@@ -313,6 +314,7 @@ class SQLStore(DatabaseStore, Generic[C]):
 
     def _locked(self, connection: Connection | Session, payment_request_id: str) -> Attempt:
         """Return the attempt, locked until the transaction ends; raise UnknownPayment."""
+        payments = self._tables.payments
         is_attempt = self._payment(payment_request_id)
         # An UPDATE, not FOR UPDATE: SQLite would take a read lock first, and could not upgrade it
         # beside another writer.
@@ -331,6 +333,7 @@ class SQLStore(DatabaseStore, Generic[C]):
         """Return the stored refund that the observation is about, None if there is none."""
         if not isinstance(observation, RefundObservation):
             return None
+        refunds = self._tables.refunds
         by_id = refunds.c.refund_request_id == observation.refund_request_id
         query = select(refunds).where(self._ours(refunds), by_id)
         row = connection.execute(query).mappings().first()
@@ -345,6 +348,7 @@ class SQLStore(DatabaseStore, Generic[C]):
         before, after = transition.before, transition.after
         values = attempt_changes(after)
         if after.occupies_order and before.state.is_final:
+            payments = self._tables.payments
             others = select(payments.c.payment_request_id).where(
                 self._ours(payments),
                 payments.c.occupied_order == after.order_ref,
@@ -361,6 +365,7 @@ class SQLStore(DatabaseStore, Generic[C]):
         conflict = transition.conflict
         if conflict is None:
             return transition
+        conflicts = self._tables.conflicts
         is_conflict = self._ours(conflicts), conflicts.c.key == conflict.key
         row = connection.execute(select(conflicts.c.unreported).where(*is_conflict)).first()
         if row is None:

@@ -8,7 +8,6 @@ from sqlalchemy import and_, func, insert, literal, or_, select
 
 from aplus_adapters.payments.policy import FAR, FARTHEST
 from aplus_adapters.stores.rows import attempt_row
-from aplus_adapters.stores.schema import payments
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -21,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["insert_attempt", "select_due"]
 
 
-def insert_attempt(shop: str, attempt: Attempt, most: int | None, since: datetime | None) -> Insert:
+def insert_attempt(
+    payments: Table, shop: str, attempt: Attempt, most: int | None, since: datetime | None
+) -> Insert:
     """Return the statement that inserts an attempt if its order had fewer than `most`.
 
     Attempts before `since` do not count; `most` None is no limit.
@@ -46,7 +47,7 @@ def select_due(shop: str, table: Table, now: datetime, client_ids: Collection[st
     when = table.c.next_call_at
     # The same rule as `has_come` for a store in memory.
     has_come = or_(when <= now, when > now + FARTHEST)
-    if table is payments:
-        has_come = or_(has_come, and_(when > now + FAR, payments.c.disputed.is_(None)))
+    if "disputed" in table.c:  # the table of attempts
+        has_come = or_(has_come, and_(when > now + FAR, table.c.disputed.is_(None)))
     query = select(table).where(has_come, table.c.shop == shop, table.c.client_id.in_(client_ids))
     return query.order_by(when)

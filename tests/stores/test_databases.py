@@ -17,7 +17,8 @@ from sqlalchemy.orm import sessionmaker
 
 from aplus_adapters import ConfigurationError, SQLStore, State, StoreError
 from aplus_adapters.simulator.ports import ReservedPort
-from aplus_adapters.stores import migrations, schema
+from aplus_adapters.stores import migrations
+from aplus_adapters.stores.schema import TABLES
 from aplus_adapters.testing.store_contract import an_attempt as attempt
 from aplus_adapters.testing.store_contract import an_observation as said
 from aplus_adapters.testing.store_contract import nothing
@@ -225,7 +226,7 @@ def test_eight_workers_migrate_while_a_payments_transaction_is_open(postgres, mo
     pay(SQLStore(engine))
     runs = []
 
-    def add_a_column(connection):
+    def add_a_column(connection, _tables):
         runs.append(connection)
         connection.execute(text("ALTER TABLE aplus_payments ADD COLUMN shoe_size INTEGER"))
 
@@ -277,7 +278,7 @@ def test_the_shops_own_engine_of_another_database_is_refused_by_name(wrap):
     with pytest.raises(ConfigurationError, match="kind mysql, expected sqlite or postgresql"):
         SQLStore(wrap(engine))
     with pytest.raises(ConfigurationError, match="kind mysql, expected sqlite or postgresql"):
-        SQLStore(sessionmaker(binds={schema.payments: engine})).get("pay1")
+        SQLStore(sessionmaker(binds={TABLES.payments: engine})).get("pay1")
 
 
 @pytest.mark.parametrize("address", ADDRESSES)

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import create_engine, inspect, text
 
 from aplus_adapters import SQLStore, State
+from aplus_adapters.stores import Tables
 from aplus_adapters.testing.store_values import an_attempt, an_observation, nothing
 
 alembic = pytest.importorskip("alembic")  # rows of old versions have none
@@ -38,6 +39,11 @@ for table in metadata.tables.values():
     table.to_metadata(Base.metadata)
 target_metadata = Base.metadata
 """
+TABLES = (
+    "from aplus_adapters.stores import Tables\ntables = Tables(prefix='pay_', schema='billing')\n"
+)
+CHOSEN = TABLES + "target_metadata = [Base.metadata, tables.metadata]"
+CHOSEN_FILTERED = TABLES + "include_object = tables.include_object\n" + ALONE
 FILTERED = "from aplus_adapters.stores import include_object\n" + ALONE
 
 
@@ -48,11 +54,11 @@ class Shop:
         self.database = database
         command.init(Config(folder / "alembic.ini"), str(folder / "migrations"))
         env = folder / "migrations" / "env.py"
-        text = env.read_text().replace("target_metadata = None", MODELS + target)
-        if "include_object" in target:
-            options = "target_metadata=target_metadata, include_object=include_object"
-            text = text.replace("target_metadata=target_metadata", options)
-        env.write_text(text)
+        source = env.read_text().replace("target_metadata = None", MODELS + target)
+        options = ["target_metadata=target_metadata"]
+        options += ["include_object=include_object"] if "include_object" in target else []
+        options += ["include_schemas=True"] if "schema=" in target else []
+        env.write_text(source.replace(options[0], ", ".join(options)))
         self.config = Config()  # without a file, which would set up logging anew
         self.config.set_main_option("script_location", str(folder / "migrations"))
         self.config.set_main_option("sqlalchemy.url", database.replace("%", "%%"))
@@ -134,6 +140,29 @@ def test_tables_that_the_store_has_made_are_what_our_metadata_says(shop_with, ta
     store.set_up()
     store.close()
     assert not [line for line in shop.revision() if "aplus_" in line]
+
+
+@pytest.mark.parametrize("target", [CHOSEN, CHOSEN_FILTERED])
+def test_tables_of_chosen_names_in_a_schema_are_known_to_a_shops_migrations(
+    tmp_path, postgres, target
+):
+    database = postgres.database()
+    engine = create_engine(database)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE SCHEMA billing"))
+    engine.dispose()
+    shop = Shop(tmp_path, database, target)
+    store = SQLStore(database, tables=Tables(prefix="pay_", schema="billing"))
+    if target is CHOSEN:
+        assert any("create_table('pay_payments'" in line for line in shop.revision())
+    else:
+        pay(store)
+        assert not [line for line in shop.revision() if "pay_" in line]
+    shop.upgrade()
+    assert shop.revision() == ["pass"]
+    shop.upgrade()
+    pay(store, 2)
+    store.close()
 
 
 def test_every_unique_key_has_the_shop_in_it_and_every_constraint_a_name():

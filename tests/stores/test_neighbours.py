@@ -58,7 +58,9 @@ def test_an_older_worker_goes_on_while_a_newer_one_adds_a_column_and_a_late_one_
     running = OlderWorker(database)
     assert running.pay(1) == "succeeded"
     add = text("ALTER TABLE aplus_payments ADD COLUMN shoe_size INTEGER")
-    monkeypatch.setitem(migrations._MIGRATIONS, 1, lambda connection: connection.execute(add))
+    monkeypatch.setitem(
+        migrations._MIGRATIONS, 1, lambda connection, _tables: connection.execute(add)
+    )
     monkeypatch.setattr(migrations, "SCHEMA_VERSION", 2)
     newer = SQLStore(database)
     assert newer.get("pay1").state is State.SUCCEEDED

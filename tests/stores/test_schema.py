@@ -7,8 +7,9 @@ from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.orm import sessionmaker
 
 from aplus_adapters import ConfigurationError, SQLStore, State, StoreError
-from aplus_adapters.stores import metadata
-from aplus_adapters.stores.schema import ddl
+from aplus_adapters.stores import Tables, metadata
+from aplus_adapters.stores.schema import TABLES
+from aplus_adapters.testing.store_contract import PaymentStoreContract
 from aplus_adapters.testing.store_values import an_attempt, an_observation, nothing
 
 
@@ -102,7 +103,7 @@ def test_older_tables_are_refused_by_a_store_that_may_alter_nothing(engine):
 
 def test_the_printed_sql_makes_tables_in_which_payments_can_be_kept(engine):
     printed = SQLStore(engine).ddl()
-    assert printed == ddl(engine.dialect.name)
+    assert printed == TABLES.ddl(engine.dialect.name)
     run(engine, *printed.removesuffix(";").split(";\n\n"))
     store = SQLStore(engine, create=False)
     assert store.missing() == []
@@ -128,3 +129,71 @@ def test_what_is_missing_is_named_and_nothing_is_made(engine, wrap):
 def test_sql_for_a_database_in_which_payments_cannot_be_kept_is_refused(engine):
     with pytest.raises(ConfigurationError, match="found 'mssql', expected sqlite or postgresql"):
         SQLStore(engine).ddl("mssql")
+
+
+class TestChosenNames(PaymentStoreContract):
+    """The whole contract, with another prefix in a schema that is not the connection's own."""
+
+    @pytest.fixture
+    def store(self, postgres):
+        beside = create_engine(postgres.database())
+        run(beside, "CREATE SCHEMA billing")
+        store = SQLStore(
+            beside.url.render_as_string(hide_password=False),
+            tables=Tables(prefix="pay_", schema="billing"),
+        )
+        yield store
+        assert inspect(beside).get_table_names() == []
+        store.close()
+        beside.dispose()
+
+
+def test_stores_with_other_prefixes_in_one_database_do_not_see_each_other(engine):
+    chosen = Tables(prefix="pay_")
+    stores = [SQLStore(engine, tables=chosen), SQLStore(engine)]
+    pay(stores[0])
+    assert stores[1].get("pay1") is None
+    names = inspect(engine).get_table_names()
+    assert sorted(names) == sorted({*chosen.metadata.tables, *metadata.tables})
+    assert all(name.startswith("pay_") for name in chosen.metadata.tables)
+    assert [store.missing() for store in stores] == [[], []]
+    indexes = inspect(engine).get_indexes("pay_payments")
+    assert "ix_pay_payments_due" in {index["name"] for index in indexes}
+
+
+def test_tables_of_equal_names_are_equal():
+    assert Tables() == TABLES
+    assert {Tables(prefix="pay_"): 1}[Tables(prefix="pay_")] == 1
+    assert Tables(prefix="pay_") != Tables(prefix="pay_", schema="billing")
+    assert repr(Tables(prefix="pay_")) == "Tables(prefix='pay_', schema=None)"
+
+
+@pytest.mark.parametrize("prefix", ["", "Pay_", "1_", "pay-", "p" * 21, "é_", None, 5])
+def test_a_prefix_that_no_database_takes_unquoted_is_refused(prefix):
+    with pytest.raises(ConfigurationError, match="Tables prefix: found .*expected 1 to 20 lower"):
+        Tables(prefix=prefix)
+
+
+@pytest.mark.parametrize("schema", ["", 5])
+def test_a_schema_without_a_name_is_refused(schema):
+    with pytest.raises(ConfigurationError, match="Tables schema: found .*expected the name"):
+        Tables(schema=schema)
+
+
+def test_something_else_is_no_tables(engine):
+    with pytest.raises(ConfigurationError, match="SQLStore tables: found str, expected a value"):
+        SQLStore(engine, tables="pay_")
+
+
+@pytest.mark.parametrize("wrap", [str, create_engine, lambda a: sessionmaker(create_engine(a))])
+def test_a_schema_is_refused_on_sqlite_which_has_none(tmp_path, wrap):
+    address = f"sqlite:///{tmp_path / 'shop.db'}"
+    with pytest.raises(ConfigurationError, match=r"schema='billing'.* on SQLite.*a prefix instead"):
+        SQLStore(wrap(address), tables=Tables(schema="billing")).get("pay1")
+
+
+def test_a_schema_that_is_not_there_is_named(postgres):
+    store = SQLStore(postgres.database(), tables=Tables(schema="billing"))
+    with pytest.raises(StoreError, match='schema "billing" does not exist'):
+        store.set_up()
+    store.close()

@@ -11,7 +11,9 @@ from aplus_adapters.stores.rows import (
     dump_observation,
     refund_row,
 )
-from aplus_adapters.stores.schema import observations, payments, refunds
+from aplus_adapters.stores.schema import TABLES
+
+observations, payments, refunds = TABLES.observations, TABLES.payments, TABLES.refunds
 
 
 class ChecksThenRecords(SQLStore):
