@@ -89,6 +89,9 @@ class Database:
 
     def __init__(self, argument: DatabaseArgument, *, tables: Tables, create: bool) -> None:
         self._tables, self._create = tables, create
+        # Flask-SQLAlchemy's `db` has its sessions from its construction, before its init_app.
+        sessions = getattr(argument, "session", None)
+        argument = sessions if isinstance(sessions, scoped_session) else argument
         self._engine: Engine | None = None
         self._sessions: sessionmaker[Any] | None = None
         # Engines with complete tables; sessions of several applications may use several engines.
@@ -262,6 +265,13 @@ def _engine_of(session: Session, tables: Tables) -> Engine:
             "SQLStore: found sessions that have an engine for the shop's tables only, expected "
             "sessionmaker(engine); or bind aplus_adapters' tables too"
         ) from None
+    except RuntimeError as error:  # Flask-SQLAlchemy asks for the current application
+        reason = str(error).strip().partition("\n")[0][:120]
+        raise ConfigurationError(
+            f"SQLStore: the shop's sessions have no engine here ({reason}), expected a context of "
+            "a Flask application that db.init_app(app) was called with; use "
+            "`with app.app_context():`, or `flask aplus` in place of `aplus`"
+        ) from error
     if len(binds) != 1:
         raise ConfigurationError(
             "SQLStore: found sessions that read from another engine than they write to, expected "
@@ -295,11 +305,9 @@ def _bad_database(argument: object, found: str = "") -> str:
         hint = "; async sessions and engines cannot be used yet, pass a blocking one"
     elif isinstance(argument, Session | Connection):
         hint = "; an open one belongs to the code that opened it, pass its Engine or sessionmaker"
-    elif hasattr(argument, "session"):
-        hint = "; pass db.session"
     return (
-        f"SQLStore: found {found or name}, expected an address such as "
-        f"sqlite:///payments.db, a SQLAlchemy Engine, a sessionmaker or a scoped_session{hint}"
+        f"SQLStore: found {found or name}, expected an address such as sqlite:///payments.db, a "
+        f"SQLAlchemy Engine, a sessionmaker, a scoped_session or Flask-SQLAlchemy's db{hint}"
     )
 
 

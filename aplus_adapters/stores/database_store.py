@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.stores.database import Database
@@ -13,12 +13,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import Engine, Select
+    from sqlalchemy.orm import Session, scoped_session
 
     from aplus_adapters.stores.database import DatabaseArgument
 
-__all__ = ["DatabaseStore"]
+__all__ = ["DatabaseStore", "HasSession"]
 
 T = TypeVar("T")
+S = TypeVar("S", bound="Session")
+
+
+class HasSession(Protocol[S]):
+    """What Flask-SQLAlchemy's `db` is to us."""
+
+    session: scoped_session[S]
 
 
 class DatabaseStore:

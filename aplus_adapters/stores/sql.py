@@ -24,7 +24,7 @@ from aplus_adapters.errors import InconsistentRetry
 from aplus_adapters.payments.model import RefundObservation, RefundTransition
 from aplus_adapters.payments.states import admit_refund, advance, too_many
 from aplus_adapters.stores.database import repeating
-from aplus_adapters.stores.database_store import DatabaseStore
+from aplus_adapters.stores.database_store import DatabaseStore, HasSession
 from aplus_adapters.stores.rows import (
     attempt_changes,
     attempt_of,
@@ -67,11 +67,13 @@ class SQLStore(DatabaseStore, Generic[C]):
     """Keeps attempts in a database that all workers and machines of the shop share.
 
     `database` is a SQLAlchemy address such as `sqlite:///payments.db` or
-    `postgresql+psycopg://...`, or the shop's own Engine, sessionmaker or scoped_session (Flask-
-    SQLAlchemy's `db.session`). With sessions `payment_changed` gets the Session that commits the
-    payment: a new one of the same kind, never the one that a view uses. `shop` (1 to 64 characters)
-    names the payments of this store: shops that share a database never see each other's. `tables`
-    chooses their schema and the prefix of their names (`aplus_adapters.stores.Tables`).
+    `postgresql+psycopg://...`, or the shop's own Engine, sessionmaker, scoped_session or Flask-
+    SQLAlchemy's `db`, before or after its `init_app`. With sessions `payment_changed` gets the
+    Session that commits the payment: a new one of the same kind, never the one that a view uses.
+
+    `shop` (1 to 64 characters) names the payments of this store: shops that share a database never
+    see each other's. `tables` chooses their schema and the prefix of their names
+    (`aplus_adapters.stores.Tables`).
 
     Nothing connects here. The tables are made or migrated at the first use, or by `set_up`. With
     `create` False the first use makes nothing: if the tables are not complete, each call raises
@@ -90,7 +92,7 @@ class SQLStore(DatabaseStore, Generic[C]):
     @overload
     def __init__(
         self: SQLStore[S],
-        database: sessionmaker[S] | scoped_session[S],
+        database: sessionmaker[S] | scoped_session[S] | HasSession[S],
         *,
         shop: str = "shop",
         tables: Tables = TABLES,

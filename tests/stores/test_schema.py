@@ -170,13 +170,13 @@ def test_tables_of_equal_names_are_equal():
 
 @pytest.mark.parametrize("prefix", ["", "Pay_", "1_", "pay-", "p" * 21, "é_", None, 5])
 def test_a_prefix_that_no_database_takes_unquoted_is_refused(prefix):
-    with pytest.raises(ConfigurationError, match="Tables prefix: found .*expected 1 to 20 lower"):
+    with pytest.raises(ConfigurationError, match=r"Tables prefix: found .*expected 1 to 20 lower"):
         Tables(prefix=prefix)
 
 
 @pytest.mark.parametrize("schema", ["", 5])
 def test_a_schema_without_a_name_is_refused(schema):
-    with pytest.raises(ConfigurationError, match="Tables schema: found .*expected the name"):
+    with pytest.raises(ConfigurationError, match=r"Tables schema: found .*expected the name"):
         Tables(schema=schema)
 
 

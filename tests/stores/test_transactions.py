@@ -56,15 +56,16 @@ def flask_sqlalchemy(database):
 
 
 # The rows of old versions have no Flask-SQLAlchemy.
-WITH_FLASK = ["Flask-SQLAlchemy"] if find_spec("flask_sqlalchemy") else []
+WITH_FLASK = ["db", "db.session"] if find_spec("flask_sqlalchemy") else []
 
 
 @pytest.fixture(params=["Session", "scoped_session", *WITH_FLASK])
 def shop(request, database):
     context = None
-    if request.param == "Flask-SQLAlchemy":
+    if request.param in WITH_FLASK:
         db, context = flask_sqlalchemy(database)
-        made = Given(db.session, db.session, db.engine)
+        given = db if request.param == "db" else db.session
+        made = Given(given, db.session, db.engine)
     else:
         engine = create_engine(database)
         factory = sessionmaker(engine)
