@@ -59,8 +59,14 @@ _PREFIX = re.compile(r"[a-z][a-z0-9_]{0,19}")
 class Moment(TypeDecorator[datetime]):
     """An aware datetime, kept in UTC with microseconds on every database."""
 
+    # Alembic writes a type into a shop's revision by its module and its repr. A revision lives
+    # longer than this class, so there it is SQLAlchemy's own type.
+    __module__ = "sqlalchemy.types"
     impl = DateTime(timezone=True)
     cache_ok = True
+
+    def __repr__(self) -> str:
+        return repr(self.impl)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Return the value in UTC; SQLite compares it as text, so the form must not vary."""
@@ -80,7 +86,7 @@ class Moment(TypeDecorator[datetime]):
 _ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER keys itself
 
 
-# Every constraint has a name, so that a shop's migrations can change it on any database.
+# Every constraint and index has a name of ours, which no naming convention of a shop changes.
 def _of_payment(table: str, payments: Table) -> list[Column[Any] | ForeignKeyConstraint]:
     """Return the columns that refer a row of a table to a payment of a shop."""
     return [
@@ -147,9 +153,10 @@ def _conflicts(name: str, metadata: MetaData, payments: Table) -> Table:
         Column("key", String(32), nullable=False),
         Column("reason", Text, nullable=False),
         Column("details", Text, nullable=False),
-        Column("unreported", String(1), nullable=True, index=True),  # "y" until the shop was told
+        Column("unreported", String(1), nullable=True),  # "y" until the shop was told
         UniqueConstraint("shop", "key", name=f"uq_{name}_key"),
         Index(f"ix_{name}_payment", "shop", "payment_request_id"),
+        Index(f"ix_{name}_unreported", "unreported"),
     )
 
 
@@ -167,7 +174,7 @@ def _refunds(name: str, metadata: MetaData, payments: Table) -> Table:
         Column("reason", Text),
         Column("request_body", LargeBinary, nullable=False),
         Column("created_at", Moment, nullable=False),
-        Column("next_call_at", Moment, nullable=True, index=True),
+        Column("next_call_at", Moment, nullable=True),
         Column("changed_at", Moment, nullable=False),
         Column("refund_id", Text),
         Column("result", Text),
@@ -175,6 +182,7 @@ def _refunds(name: str, metadata: MetaData, payments: Table) -> Table:
         Column("claimed_until", Moment, nullable=True),
         UniqueConstraint("shop", "refund_request_id", name=f"uq_{name}_refund_request_id"),
         Index(f"ix_{name}_payment", "shop", "payment_request_id"),
+        Index(f"ix_{name}_due", "next_call_at"),
     )
 
 

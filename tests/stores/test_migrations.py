@@ -238,7 +238,7 @@ def test_flask_db_migrate_leaves_our_tables_alone(tmp_path, database):
     assert not [line for line in made if "aplus_" in line]
     assert [line for line in made if "create_table('order'" in line]
     flask_db(tmp_path, database, "upgrade")
-    assert flask_db(tmp_path, database, "migrate") == ["pass"]
+    assert not flask_db(tmp_path, database, "migrate")  # it writes no empty revision
     pay(store)
     store.close()
 
@@ -256,4 +256,4 @@ def test_flask_db_migrate_makes_our_tables_if_its_env_names_our_metadata(tmp_pat
     store = SQLStore(database)
     pay(store)
     store.close()
-    assert flask_db(tmp_path, database, "migrate") == ["pass"]
+    assert not flask_db(tmp_path, database, "migrate")  # it writes no empty revision

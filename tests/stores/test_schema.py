@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.orm import sessionmaker
 
-from aplus_adapters import ConfigurationError, SQLStore, State, StoreError
+from aplus_adapters import ConfigurationError, Outcome, SQLStore, State, StoreError
 from aplus_adapters.stores import Tables, metadata
 from aplus_adapters.stores.schema import TABLES
-from aplus_adapters.testing.store_contract import PaymentStoreContract
+from aplus_adapters.testing.store_contract import LATER, PaymentStoreContract, a_refund
 from aplus_adapters.testing.store_values import an_attempt, an_observation, nothing
 
 
@@ -131,21 +131,43 @@ def test_sql_for_a_database_in_which_payments_cannot_be_kept_is_refused(engine):
         SQLStore(engine).ddl("mssql")
 
 
-class TestChosenNames(PaymentStoreContract):
-    """The whole contract, with another prefix in a schema that is not the connection's own."""
+class TestChosenPrefix(PaymentStoreContract):
+    """The whole contract with another prefix; tables of the default names are never made."""
 
     @pytest.fixture
-    def store(self, postgres):
-        beside = create_engine(postgres.database())
-        run(beside, "CREATE SCHEMA billing")
-        store = SQLStore(
-            beside.url.render_as_string(hide_password=False),
-            tables=Tables(prefix="pay_", schema="billing"),
-        )
+    def store(self, tmp_path):
+        address = f"sqlite:///{tmp_path / 'payments.db'}"
+        store = SQLStore(address, tables=Tables(prefix="pay_"))
         yield store
-        assert inspect(beside).get_table_names() == []
+        names = inspect(store.engine).get_table_names()
+        assert not [name for name in names if not name.startswith("pay_")]
         store.close()
-        beside.dispose()
+
+
+def test_tables_in_another_schema_are_read_and_written_there_alone(postgres):
+    address = postgres.database()
+    engine = create_engine(address)
+    run(engine, "CREATE SCHEMA billing")
+    store = SQLStore(address, tables=Tables(prefix="pay_", schema="billing"))
+    pay(store)
+    assert store.add(an_attempt(2, "A-1")).payment_request_id == "pay1"  # its order is occupied
+    store.add(an_attempt(2, "A-2"))
+    assert store.claim("pay2", 0, LATER)
+    assert store.release("pay2", 1, LATER)
+    store.record("pay1", an_observation(outcome=Outcome.FAILED), nothing)
+    (conflict,) = store.unreported_conflicts(9, ["C"])
+    store.conflict_reported(conflict)
+    store.add_refund(a_refund())
+    assert store.claim_refund("refund1", 0, LATER)
+    assert store.release_refund("refund1", 1, LATER)
+    assert [one.payment_request_id for one in store.due(LATER, 9, ["C"])] == ["pay2"]
+    assert store.due_refunds(LATER, 9, ["C"]) == store.refunds("pay1")
+    assert len(store.history("pay1")) == 2
+    assert store.missing() == []
+    assert inspect(engine).get_table_names() == []
+    assert len(inspect(engine).get_table_names(schema="billing")) == 5
+    store.close()
+    engine.dispose()
 
 
 def test_stores_with_other_prefixes_in_one_database_do_not_see_each_other(engine):
