@@ -1,5 +1,6 @@
 """Several on one database: shops, accounts, and two versions of the library in two processes."""
 
+import json
 import subprocess
 import sys
 from datetime import timedelta
@@ -9,25 +10,28 @@ from attrs import evolve
 from sqlalchemy import create_engine, text
 
 from aplus_adapters import AplusPay, SQLStore, State
-from aplus_adapters.stores import migrations
+from aplus_adapters.stores import migrations, sql
 from aplus_adapters.testing.store_values import an_attempt, an_observation, nothing
 from support.gateway import CLOSED, PAID, Gateway
 from support.shop import NOON, Clock, Shop
 
 MANY = 130  # more than are read at once
 
-# Each line that comes is the number of one more payment.
+# Each line that comes is what to do, and the number of a payment.
 OLDER = """
 import sys
 from aplus_adapters import SQLStore
 from aplus_adapters.testing.store_values import an_attempt, an_observation, nothing
 store = SQLStore(sys.argv[1])
 for line in sys.stdin:
-    number = int(line)
+    word, number = line.split()
+    payment = f"pay{number}"
     try:
-        store.add(an_attempt(number, f"A-{number}"))
-        store.record(f"pay{number}", an_observation(), nothing)
-        print(store.get(f"pay{number}").state.value, flush=True)
+        if word in ("add", "pay"):
+            store.add(an_attempt(number, f"A-{number}"))
+        if word in ("record", "pay"):
+            store.record(payment, an_observation(), nothing)
+        print(store.get(payment).state.value, len(store.history(payment)), flush=True)
     except Exception as error:
         print(error, flush=True)
 """
@@ -42,10 +46,14 @@ class OlderWorker:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def pay(self, number):
-        self.process.stdin.write(f"{number}\n")
+    def ask(self, word, number):
+        """Return the payment's state and how many observations the worker reads, or its error."""
+        self.process.stdin.write(f"{word} {number}\n")
         self.process.stdin.flush()
         return self.process.stdout.readline().strip()
+
+    def pay(self, number):
+        return self.ask("pay", number).removesuffix(" 1")
 
     def end(self):
         self.process.communicate(timeout=10)
@@ -75,6 +83,30 @@ def test_an_older_worker_goes_on_while_a_newer_one_adds_a_column_and_a_late_one_
     assert newer.get("pay4") is None
     running.end()
     late.end()
+    newer.close()
+
+
+@pytest.mark.process
+def test_two_versions_with_one_schema_version_continue_each_others_payments(database, monkeypatch):
+    """The next version notes something more of each observation; the tables are the same."""
+    older, newer = OlderWorker(database), SQLStore(database)
+    dump = sql.dump_observation
+
+    def dump_more(observation):
+        return json.dumps({**json.loads(dump(observation)), "heardBy": {"version": "0.2.0"}})
+
+    monkeypatch.setattr(sql, "dump_observation", dump_more)
+    assert older.ask("add", 1) == "created 0"
+    assert newer.record("pay1", an_observation(), nothing).became_final
+    assert older.ask("look", 1) == "succeeded 1"
+    newer.add(an_attempt(2, "A-2"))
+    assert older.ask("record", 2) == "succeeded 1"
+    assert newer.get("pay2").state is State.SUCCEEDED
+    assert not newer.record("pay2", an_observation(), nothing).became_final
+    assert older.ask("record", 2) == "succeeded 3"
+    assert len(newer.history("pay2")) == 3
+    assert newer.add(an_attempt(3, "A-1")).payment_request_id == "pay1"
+    older.end()
     newer.close()
 
 

@@ -93,8 +93,12 @@ def test_tables_without_the_key_that_keeps_an_order_from_two_codes_are_refused(p
     engine.dispose()
 
 
-def test_older_tables_are_refused_by_a_store_that_may_alter_nothing(engine):
+def test_older_tables_are_refused_by_a_store_that_may_alter_nothing_and_newer_ones_by_any(engine):
     SQLStore(engine).set_up()
+    run(engine, "UPDATE aplus_schema SET version = 2")
+    for create in (True, False):
+        with pytest.raises(StoreError, match="found version 2, expected at most 1; a newer"):
+            SQLStore(engine, create=create).get("pay1")
     run(engine, "UPDATE aplus_schema SET version = 0")
     expected = r"found version 0, expected 1; let a role that may make tables run `aplus schema`"
     with pytest.raises(StoreError, match=expected):
