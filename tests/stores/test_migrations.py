@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ alembic = pytest.importorskip("alembic")  # rows of old versions have none
 from alembic import command  # noqa: E402
 from alembic.config import Config  # noqa: E402
 
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 OURS = {"payments", "observations", "conflicts", "refunds", "schema"}
 MODELS = """
 from sqlalchemy import MetaData, String
@@ -182,12 +184,11 @@ from flask import Flask
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from aplus_adapters.stores import include_object
 
 class Base(DeclarativeBase): ...
 
 db = SQLAlchemy(model_class=Base)
-migrate = Migrate({option})
+migrate = Migrate()
 
 class Order(db.Model):
     ref: Mapped[str] = mapped_column(primary_key=True)
@@ -205,12 +206,12 @@ WITH_OURS = (
 )
 
 
-def flask_db(folder, database, *words):
+def flask_db(folder, environ, *words, app="shop"):
     """Run one of Flask-Migrate's commands; return what a new revision does, if it made one."""
     before = set((folder / "migrations" / "versions").glob("*.py"))
     done = subprocess.run(
-        [sys.executable, "-m", "flask", "--app", "shop", "db", *words],
-        env={**os.environ, "DATABASE": database},
+        [sys.executable, "-m", "flask", "--app", app, "db", *words],
+        env={**os.environ, **environ},
         cwd=folder,
         capture_output=True,
         text=True,
@@ -227,18 +228,18 @@ def body_of_flask_upgrade(path):
 
 
 @pytest.mark.process
-def test_flask_db_migrate_leaves_our_tables_alone(tmp_path, database):
+def test_flask_db_migrate_of_the_example_leaves_our_tables_alone(tmp_path, database, simulator):
     pytest.importorskip("flask_migrate")
-    source = FLASK_SHOP.replace("{option}", "include_object=include_object")
-    (tmp_path / "shop.py").write_text(source)
+    environ = {**simulator.environ, "DATABASE": database, "PYTHONPATH": str(EXAMPLES)}
+    run = partial(flask_db, tmp_path, environ, app="flask_sqlalchemy_shop")
     store = SQLStore(database)
     store.set_up()
-    flask_db(tmp_path, database, "init")
-    made = flask_db(tmp_path, database, "migrate")
+    run("init")
+    made = run("migrate")
     assert not [line for line in made if "aplus_" in line]
-    assert [line for line in made if "create_table('order'" in line]
-    flask_db(tmp_path, database, "upgrade")
-    assert not flask_db(tmp_path, database, "migrate")  # it writes no empty revision
+    assert [line for line in made if "create_table('orders'" in line]
+    run("upgrade")
+    assert not run("migrate")  # it writes no empty revision
     pay(store)
     store.close()
 
@@ -246,14 +247,15 @@ def test_flask_db_migrate_leaves_our_tables_alone(tmp_path, database):
 @pytest.mark.process
 def test_flask_db_migrate_makes_our_tables_if_its_env_names_our_metadata(tmp_path, database):
     pytest.importorskip("flask_migrate")
-    (tmp_path / "shop.py").write_text(FLASK_SHOP.replace("{option}", ""))
-    flask_db(tmp_path, database, "init")
+    (tmp_path / "shop.py").write_text(FLASK_SHOP)
+    run = partial(flask_db, tmp_path, {"DATABASE": database})
+    run("init")
     env = tmp_path / "migrations" / "env.py"
     assert GET_METADATA in env.read_text()
     env.write_text(env.read_text().replace(GET_METADATA, WITH_OURS))
-    flask_db(tmp_path, database, "migrate")
-    flask_db(tmp_path, database, "upgrade")
+    run("migrate")
+    run("upgrade")
     store = SQLStore(database)
     pay(store)
     store.close()
-    assert not flask_db(tmp_path, database, "migrate")  # it writes no empty revision
+    assert not run("migrate")  # it writes no empty revision
