@@ -69,10 +69,11 @@ def migrate(connection: Connection, tables: Tables, *, create: bool) -> None:
     if stored is not None:
         _upgrade(connection, tables, stored, create=create)
         return
+    # A table that is there already may be another's, or of an older version.
+    is_certain = create and not _any_table(connection, tables)
     if create:
         tables.metadata.create_all(connection)
-    # A table that was there before may be another's, or of an older version.
-    if lacks := missing(connection, tables):
+    if not is_certain and (lacks := missing(connection, tables)):
         reason = f"database schema: found no {', no '.join(lacks)}"[:300]
         raise StoreError(f"{reason}; expected the tables of version {SCHEMA_VERSION}; {_REMEDY}")
     connection.execute(insert(tables.version).values(version=SCHEMA_VERSION))
@@ -119,6 +120,11 @@ def missing(connection: Connection, tables: Tables) -> list[str]:
                 if wanted not in keys:
                     lacks.append(f"unique key {table.name} ({', '.join(wanted)})")
     return lacks
+
+
+def _any_table(connection: Connection, tables: Tables) -> bool:
+    schema, inspector = _schema(connection, tables), inspect(connection)
+    return any(inspector.has_table(t.name, schema=schema) for t in tables.metadata.sorted_tables)
 
 
 def _schema(connection: Connection, tables: Tables) -> str | None:
