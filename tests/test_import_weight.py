@@ -39,19 +39,21 @@ def test_every_public_name_exists():
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    import aplus_adapters
+    import aplus_adapters.stores
 
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = aplus_adapters.nothing
+    for module in (aplus_adapters, aplus_adapters.stores):
+        with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+            _ = module.nothing
 
 
-def test_without_sqlalchemy_the_store_says_what_to_install():
-    script = """
+@pytest.mark.parametrize("name", ["SQLStore", "stores.Tables", "stores.include_object"])
+def test_without_sqlalchemy_the_store_says_what_to_install(name):
+    script = f"""
 import sys
 sys.modules["sqlalchemy"] = None
-import aplus_adapters
+import aplus_adapters, aplus_adapters.stores
 try:
-    aplus_adapters.SQLStore
+    aplus_adapters.{name}
 except aplus_adapters.ConfigurationError as error:
     print(error)
 """
