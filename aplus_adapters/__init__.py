@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from aplus_adapters.protocol.signed_messages import acknowledge, verify_notification
     from aplus_adapters.runtime.client import AsyncClient, Client
     from aplus_adapters.runtime.settings import Account
+    from aplus_adapters.stores.async_sql import AsyncSQLStore
     from aplus_adapters.stores.memory import MemoryStore
     from aplus_adapters.stores.sql import SQLStore
     from aplus_adapters.web.page import PageDesign
@@ -80,6 +81,7 @@ __all__ = [
     "AsyncClient",
     "AsyncHooks",
     "AsyncPaymentStore",
+    "AsyncSQLStore",
     "Attempt",
     "AuthorizeDetails",
     "Buyer",
@@ -166,6 +168,7 @@ if not TYPE_CHECKING:  # so that a misspelt name is an error of every type check
         "protocol.results": ("Rejected"),
         "protocol.signed_messages": ("acknowledge verify_notification"),
         "runtime.client": ("AsyncClient Client"),
+        "stores.async_sql": ("AsyncSQLStore"),
         "stores.memory": ("MemoryStore"),
         "stores.sql": ("SQLStore"),
         "web.page": ("PageDesign"),

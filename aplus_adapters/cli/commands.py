@@ -136,7 +136,10 @@ def schema_command(
                 f"found {type(store).__name__}, expected a store with tables, such as SQLStore"
             )
         with context_of(click.get_current_context())():
-            store.set_up()
+            if inspect.iscoroutinefunction(store.set_up):
+                asyncio.run(_set_up(store))
+            else:
+                store.set_up()
         click.echo("the tables are there, in their newest version")
 
     return command
@@ -205,6 +208,13 @@ def _flow_runner(pay: AplusPay) -> Iterator[Callable[[Flow[Any]], Any]]:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
+
+
+async def _set_up(store: Any) -> None:
+    try:
+        await store.set_up()
+    finally:
+        await store.aclose()
 
 
 @contextmanager

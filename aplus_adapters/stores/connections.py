@@ -7,6 +7,7 @@ connections inherited by a fork are set aside unused, also those of the shop's o
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 import weakref
 from functools import partial
@@ -16,21 +17,19 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DisconnectionError, NoSuchModuleError
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from aplus_adapters.errors import ConfigurationError
-from aplus_adapters.stores.drivers import (
-    CONNECT,
-    INFO_OPEN,
-    check_dialect,
-    check_engine,
-    has_transaction,
-    prepare_postgresql,
-    restore,
-)
-from aplus_adapters.stores.sqlite_lock import SQLITE_LOCK
-from aplus_adapters.stores.watchdog import Watchdog
+from aplus_adapters.stores import postgresql, sqlite
+from aplus_adapters.stores.connection_info import INFO_OPEN, INFO_RESTORE
+from aplus_adapters.stores.drivers import check_dialect, check_engine, kind_of
+from aplus_adapters.stores.waiting import pause
+from aplus_adapters.stores.watchdog import LoopWatchdog, Watchdog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Dialect
     from sqlalchemy.engine import URL
 
 __all__ = ["keep_to_this_process", "open_engine"]
@@ -46,8 +45,11 @@ _LOCKS: dict[int, Lock] = {}
 _INHERITED: list[object] = []
 
 
-def open_engine(address: str) -> Engine:
-    """Return an engine for an address; raise ConfigurationError if it cannot be used."""
+def open_engine(address: str, *, is_async: bool) -> Engine:
+    """Return an engine for an address; raise ConfigurationError if it cannot be used.
+
+    With `is_async` it is the `sync_engine` of an AsyncEngine, which works in its greenlets.
+    """
     try:
         url = make_url(address)
     except (ArgumentError, ValueError):  # its text may hold the password
@@ -56,8 +58,9 @@ def open_engine(address: str) -> Engine:
             "expected one such as sqlite:///payments.db or postgresql+psycopg://user@host/shop"
         ) from None
     try:
-        check_dialect(_dialect_by_name(url))
-        engine = create_engine(
+        check_dialect(_dialect_by_name(url, is_async=is_async), is_async=is_async)
+        create = create_async_engine if is_async else create_engine
+        made: Any = create(
             url,
             pool_timeout=_POOL_TIMEOUT,
             # Threads that wait for SQLite's write lock hold a connection, and others need one too.
@@ -65,6 +68,7 @@ def open_engine(address: str) -> Engine:
             connect_args=_connect_args(url),
             hide_parameters=True,
         )
+        engine: Engine = made.sync_engine if is_async else made
         check_engine(engine)
     except (ArgumentError, ImportError, ValueError) as error:
         # Only the error about a missing module is sure not to hold the address and its password.
@@ -76,9 +80,9 @@ def open_engine(address: str) -> Engine:
             "driver installed"
         ) from None
     if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", partial(_prepare_sqlite, engine.dialect))
     else:
-        watchdog = Watchdog()
+        watchdog = LoopWatchdog() if is_async else Watchdog()
         prepare = partial(_prepare_postgresql, watchdog, str(url.query.get("options", "")))
         event.listen(engine, "connect", prepare)
         keep_to_this_process(engine)  # its check comes before the watchdog's SELECT 1
@@ -87,7 +91,7 @@ def open_engine(address: str) -> Engine:
     return engine
 
 
-def _dialect_by_name(url: URL) -> Any:
+def _dialect_by_name(url: URL, *, is_async: bool) -> Any:
     """Return the dialect, or only its name if it is refused anyway, installed or not."""
     name = url.get_backend_name()
     if name == "sqlite":
@@ -99,7 +103,9 @@ def _dialect_by_name(url: URL) -> Any:
             )
     elif name in {"mysql", "mariadb", "oracle", "mssql"}:
         return _Named(name)
-    return url.get_dialect()
+    dialect = url.get_dialect()
+    # One driver's name may mean a blocking and an awaiting one.
+    return dialect.get_async_dialect_cls(url) if is_async else dialect
 
 
 class _Named:
@@ -113,22 +119,23 @@ class _Named:
 
 def _connect_args(url: URL) -> dict[str, Any]:
     """Return our time-outs for connecting, without those that the address sets itself."""
-    timeouts = {"timeout": SQLITE_LOCK}
+    timeouts: dict[str, float] = {"timeout": sqlite.LOCK}
     if url.get_backend_name() != "sqlite":
-        timeouts = {"connect_timeout": CONNECT}
+        name = "timeout" if url.get_driver_name() == "asyncpg" else "connect_timeout"
+        timeouts = {name: postgresql.CONNECT}
     return {name: value for name, value in timeouts.items() if name not in url.query}
 
 
-def _prepare_sqlite(driver: Any, _record: Any) -> None:
+def _prepare_sqlite(dialect: Dialect, driver: Any, _record: Any) -> None:
     # WAL: readers do not wait for writers. FULL: a commit survives a crash of the machine.
-    deadline = time.monotonic() + SQLITE_LOCK
+    deadline = time.monotonic() + sqlite.LOCK
     while True:
         try:
             driver.execute("PRAGMA journal_mode=WAL")
-        except driver.OperationalError:  # another process is switching, and SQLite does not wait
+        except sqlite3.OperationalError:  # another process is switching, and SQLite does not wait
             if time.monotonic() > deadline:
                 raise
-            time.sleep(0.01)
+            pause(0.01, is_async=dialect.is_async)
         else:
             break
     driver.execute("PRAGMA synchronous=FULL")
@@ -138,7 +145,7 @@ def _prepare_sqlite(driver: Any, _record: Any) -> None:
 def _prepare_postgresql(watchdog: Watchdog, options: str, driver: Any, record: Any) -> None:
     watchdog.watch(driver, _SETTINGS_TIMEOUT)
     try:
-        prepare_postgresql(driver, record.info, options)
+        postgresql.prepare(driver, record.info, options)
     finally:
         watchdog.leave(driver)
 
@@ -162,9 +169,10 @@ def keep_to_this_process(engine: Engine) -> None:
 
 
 def _listen(engine: Engine) -> None:
+    kind = kind_of(engine.dialect)
     event.listen(engine, "connect", _connected)
-    event.listen(engine, "checkout", _checked_out)
-    event.listen(engine, "checkin", _checked_in)
+    event.listen(engine, "checkout", partial(_checked_out, kind.has_transaction))
+    event.listen(engine, "checkin", partial(_checked_in, kind.restore))
     if hasattr(os, "register_at_fork"):  # uWSGI does not call it
         os.register_at_fork(after_in_child=partial(_forked, weakref.ref(engine)))
 
@@ -184,7 +192,9 @@ def _connected(_driver: Any, record: Any) -> None:
     record.info[_PROCESS] = os.getpid()
 
 
-def _checked_out(driver: Any, record: Any, proxy: Any) -> None:
+def _checked_out(
+    has_transaction: Callable[[Any], bool], driver: Any, record: Any, proxy: Any
+) -> None:
     pid = os.getpid()
     owner = record.info.get(_PROCESS)
     if owner is None and pid == _IMPORT_PID and record.starttime >= _IMPORT_TIME:
@@ -197,5 +207,8 @@ def _checked_out(driver: Any, record: Any, proxy: Any) -> None:
     record.info[INFO_OPEN] = has_transaction(driver)
 
 
-def _checked_in(driver: Any, record: Any) -> None:
-    restore(driver, record.info)
+def _checked_in(restore: Callable[[Any, dict[str, Any]], None], driver: Any, record: Any) -> None:
+    """Restore the settings that the connection had before our transaction."""
+    before = record.info.pop(INFO_RESTORE, None)
+    if before is not None and driver is not None:
+        restore(driver, before)

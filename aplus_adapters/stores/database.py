@@ -13,31 +13,44 @@ from contextlib import closing, contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection, Engine, insert, select, update
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, UnboundExecutionError
-from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from aplus_adapters.errors import ConfigurationError, HookError, StoreError, hide_values
 from aplus_adapters.payments.store import STORE_METHODS, STORE_READS
 from aplus_adapters.stores.connections import keep_to_this_process, open_engine
+from aplus_adapters.stores.database_arguments import (
+    ASYNC_SESSIONS,
+    SESSIONS,
+    bad_database,
+    checked_engine,
+    engine_of,
+    new_session,
+    session_factory,
+)
 from aplus_adapters.stores.drivers import (
     begin,
     check_before_commit,
-    check_engine,
     gave_up_waiting,
     long_statements,
     may_be_repeated,
     refuse_blocking_gevent,
-    sqlstate,
 )
+from aplus_adapters.stores.loop_engines import LoopEngines
+from aplus_adapters.stores.postgresql import sqlstate
 from aplus_adapters.stores.schema import is_current, metadata, migrate, payments
+from aplus_adapters.stores.waiting import pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Database", "DatabaseArgument", "repeating"]
+    from sqlalchemy.orm import Session
 
-DatabaseArgument = str | Engine | sessionmaker[Any] | scoped_session[Any]
+    from aplus_adapters.stores.database_arguments import AsyncDatabaseArgument, DatabaseArgument
+
+__all__ = ["Database", "repeating"]
+
 C = TypeVar("C", bound=type)
 
 _REPEAT_FOR = 2.0  # seconds; the last repetition may wait longer, for a lock
@@ -74,40 +87,51 @@ def _repeated(method: Callable[..., Any]) -> Callable[..., Any]:
             except _Repeat as error:
                 if time.monotonic() - started > _REPEAT_FOR:
                     raise StoreError(str(error)) from error.__cause__
-            time.sleep(random.uniform(0.001, 0.02))  # noqa: S311  # no secret
+            is_async = arguments[0]._database.is_async  # noqa: SLF001  # of the store
+            pause(random.uniform(0.001, 0.02), is_async=is_async)  # noqa: S311  # no secret
 
     return call
 
 
 class Database:
-    """Opens transactions; `argument` is the `database` that SQLStore was given."""
+    """Opens transactions; `argument` is the `database` that the store was given.
 
-    def __init__(self, argument: DatabaseArgument) -> None:
+    With `is_async` it works in SQLAlchemy's greenlets, with an engine whose driver awaits.
+    """
+
+    def __init__(
+        self, argument: DatabaseArgument | AsyncDatabaseArgument, *, is_async: bool = False
+    ) -> None:
+        self.is_async = is_async
         self._engine: Engine | None = None
-        self._sessions: sessionmaker[Any] | None = None
+        self._engines: LoopEngines | None = None
+        self._sessions: Callable[[], Any] | None = None
         # Engines with complete tables; sessions of several applications may use several engines.
-        self._ready: weakref.WeakSet[Engine] = weakref.WeakSet()
+        self._ready: weakref.WeakSet[Engine | Database] = weakref.WeakSet()
         self._is_own_engine = isinstance(argument, str)
-        if isinstance(argument, str):
-            self._engine = open_engine(argument)
-        elif isinstance(argument, Engine):
-            self._engine = _checked(argument)
-        elif isinstance(argument, sessionmaker | scoped_session):
-            self._sessions = _factory(argument)
+        if isinstance(argument, str) and is_async:
+            self._engines = LoopEngines(argument)
+        elif isinstance(argument, str):
+            self._engine = open_engine(argument, is_async=False)
+        elif isinstance(argument, AsyncEngine if is_async else Engine):
+            self._engine = checked_engine(argument, is_async=is_async)
+        elif isinstance(argument, ASYNC_SESSIONS if is_async else SESSIONS):
+            self._sessions = session_factory(argument, is_async=is_async)
         else:
-            raise ConfigurationError(_bad_database(argument))
+            raise ConfigurationError(bad_database(argument, is_async=is_async))
 
     @property
     def engine(self) -> Engine:
         """Return the engine; raise ConfigurationError if the shop has passed sessions."""
-        if self._engine is None:
+        engine = self._engines.current() if self._engines else self._engine
+        if engine is None:
             raise ConfigurationError(
                 "SQLStore.engine: found the shop's own sessions, expected an address or an Engine; "
                 "use the engine that the sessions are bound to"
             )
-        refuse_blocking_gevent(self._engine)
-        keep_to_this_process(self._engine)
-        return self._engine
+        refuse_blocking_gevent(engine)
+        keep_to_this_process(engine)
+        return engine
 
     @contextmanager
     def transaction(self, method: str) -> Iterator[Connection | Session]:
@@ -124,8 +148,8 @@ class Database:
                 with _on_engine(engine, writes=method not in STORE_READS) as connection:
                     yield connection
                 return
-            with closing(_new_session(self._sessions)) as session:
-                self._set_up(_engine_of(session))
+            with closing(new_session(self._sessions)) as session:
+                self._set_up(engine_of(session, is_async=self.is_async))
                 with _on_session(session, writes=method not in STORE_READS):
                     yield session
 
@@ -135,18 +159,21 @@ class Database:
             if self._sessions is None:
                 self._set_up(self.engine)
             else:
-                with closing(_new_session(self._sessions)) as session:
-                    self._set_up(_engine_of(session))
+                with closing(new_session(self._sessions)) as session:
+                    self._set_up(engine_of(session, is_async=self.is_async))
 
     def close(self) -> None:
         """Close the pooled connections, unless they are the shop's own."""
-        if self._engine is not None and self._is_own_engine:
+        if self._engines is not None:
+            self._engines.close()
+        elif self._engine is not None and self._is_own_engine:
             self.engine.dispose()
 
     def _set_up(self, engine: Engine) -> None:
-        if engine not in self._ready:
+        known = engine if self._engines is None else self  # the engines of loops have one database
+        if known not in self._ready:
             _make_tables(engine)
-            self._ready.add(engine)
+            self._ready.add(known)
 
 
 def _make_tables(engine: Engine) -> None:
@@ -172,7 +199,7 @@ def _make_tables(engine: Engine) -> None:
                 raise
             if time.monotonic() > deadline:
                 raise
-        time.sleep(random.uniform(0.1, 0.3))  # noqa: S311  # no secret
+        pause(random.uniform(0.1, 0.3), is_async=engine.dialect.is_async)  # noqa: S311  # no secret
 
 
 @contextmanager
@@ -201,71 +228,6 @@ _ENDED = (
     "found the payment's transaction ended by the hook, expected it open; nothing was stored. A "
     "hook must not commit or roll back details.connection, the store does"
 )
-
-
-def _factory(argument: sessionmaker[Any] | scoped_session[Any]) -> sessionmaker[Any]:
-    """Return the session factory, because the current session may hold work of the shop."""
-    factory: Any = argument.session_factory if isinstance(argument, scoped_session) else argument
-    kind = getattr(factory, "class_", Session)
-    if not issubclass(kind, Session):
-        raise ConfigurationError(_bad_database(factory, f"sessionmaker of {kind.__name__}"))
-    bind = getattr(factory, "kw", {}).get("bind")
-    if bind is not None:
-        _checked(bind)
-    return factory  # type: ignore[no-any-return]
-
-
-def _new_session(factory: sessionmaker[Any]) -> Session:
-    session: Session = factory()
-    if session.in_transaction() or session.new or session.dirty or session.deleted:
-        raise ConfigurationError(
-            "SQLStore: the session factory returned a session with work in it, expected a new one "
-            "at each call; pass a sessionmaker, or the scoped_session around one"
-        )
-    return session
-
-
-def _engine_of(session: Session) -> Engine:
-    """Return the one engine of a session for our tables; raise ConfigurationError if none."""
-    try:
-        binds = {
-            session.get_bind(clause=clause)
-            for clause in (payments, select(payments), insert(payments), update(payments))
-        }
-    except UnboundExecutionError:
-        raise ConfigurationError(
-            "SQLStore: found sessions that have an engine for the shop's tables only, expected "
-            "sessionmaker(engine); or bind aplus_adapters' tables too"
-        ) from None
-    if len(binds) != 1:
-        raise ConfigurationError(
-            "SQLStore: found sessions that read from another engine than they write to, expected "
-            "one engine, in which a payment can be locked; pass the engine that writes"
-        )
-    return _checked(binds.pop())
-
-
-def _checked(bind: object) -> Engine:
-    if not isinstance(bind, Engine):
-        raise ConfigurationError(_bad_database(bind, f"sessions bound to {type(bind).__name__}"))
-    check_engine(bind)
-    keep_to_this_process(bind)
-    return bind
-
-
-def _bad_database(argument: object, found: str = "") -> str:
-    name = type(argument).__name__
-    hint = ""
-    if "sync" in name.lower() or "Async" in found:
-        hint = "; async sessions and engines cannot be used yet, pass a blocking one"
-    elif isinstance(argument, Session | Connection):
-        hint = "; an open one belongs to the code that opened it, pass its Engine or sessionmaker"
-    elif hasattr(argument, "session"):
-        hint = "; pass db.session"
-    return (
-        f"SQLStore: found {found or name}, expected an address such as "
-        f"sqlite:///payments.db, a SQLAlchemy Engine, a sessionmaker or a scoped_session{hint}"
-    )
 
 
 @contextmanager

@@ -36,7 +36,7 @@ from aplus_adapters.stores.rows import (
     refund_row,
 )
 from aplus_adapters.stores.schema import conflicts, observations, payments, refunds
-from aplus_adapters.stores.statements import insert_attempt, select_due
+from aplus_adapters.stores.statements import insert_attempt, select_due, select_unreported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
         Refund,
         Transition,
     )
-    from aplus_adapters.stores.database import DatabaseArgument
+    from aplus_adapters.stores.database_arguments import AsyncDatabaseArgument, DatabaseArgument
 
 __all__ = ["SQLStore"]
 
@@ -87,13 +87,23 @@ class SQLStore(Generic[C]):
         shop: str = "shop",
     ) -> None: ...
     def __init__(self, database: DatabaseArgument, *, shop: str = "shop") -> None:
+        self._open(Database(database), shop)
+
+    @classmethod
+    def in_greenlets(cls, database: AsyncDatabaseArgument, shop: str) -> SQLStore[Any]:
+        """Return a store whose methods run in SQLAlchemy's greenlets, where drivers can await."""
+        store: SQLStore[Any] = cls.__new__(cls)
+        store._open(Database(database, is_async=True), shop)
+        return store
+
+    def _open(self, database: Database, shop: str) -> None:
         if not isinstance(shop, str) or not 1 <= len(shop) <= 64:
             raise ConfigurationError(
                 f"SQLStore shop: found {str(shop)[:80]!r}, expected a name of 1 to 64 characters"
             )
         self._shop = shop
-        self._database = Database(database)
-        self._transaction = self._database.transaction
+        self._database = database
+        self._transaction = database.transaction
 
     def set_up(self) -> None:
         """Make the tables or migrate older ones now instead of at first use.
@@ -258,17 +268,7 @@ class SQLStore(Generic[C]):
 
     def unreported_conflicts(self, limit: int, client_ids: Collection[str], /) -> list[Conflict]:
         """Return up to `limit` conflicts not yet reported to the shop, oldest first."""
-        query = (
-            select(payments, conflicts.c.reason, conflicts.c.details)
-            .join(
-                conflicts,
-                (conflicts.c.payment_request_id == payments.c.payment_request_id)
-                & (conflicts.c.shop == payments.c.shop),
-            )
-            .where(self._ours(conflicts), conflicts.c.unreported == "y")
-            .where(payments.c.client_id.in_(client_ids))
-            .order_by(conflicts.c.id)
-        )
+        query = select_unreported(self._shop, client_ids)
         return self._search("unreported_conflicts", query, conflict_of, limit)
 
     @property

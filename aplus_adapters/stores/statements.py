@@ -8,7 +8,7 @@ from sqlalchemy import and_, func, insert, literal, or_, select
 
 from aplus_adapters.payments.policy import FAR, FARTHEST
 from aplus_adapters.stores.rows import attempt_row
-from aplus_adapters.stores.schema import payments
+from aplus_adapters.stores.schema import conflicts, payments
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from aplus_adapters.payments.model import Attempt
 
-__all__ = ["insert_attempt", "select_due"]
+__all__ = ["insert_attempt", "select_due", "select_unreported"]
 
 
 def insert_attempt(shop: str, attempt: Attempt, most: int | None, since: datetime | None) -> Insert:
@@ -50,3 +50,13 @@ def select_due(shop: str, table: Table, now: datetime, client_ids: Collection[st
         has_come = or_(has_come, and_(when > now + FAR, payments.c.disputed.is_(None)))
     query = select(table).where(has_come, table.c.shop == shop, table.c.client_id.in_(client_ids))
     return query.order_by(when)
+
+
+def select_unreported(shop: str, client_ids: Collection[str]) -> Select[Any]:
+    """Return the query for conflicts that the shop does not know of, with their payments."""
+    is_of = (conflicts.c.payment_request_id == payments.c.payment_request_id) & (
+        conflicts.c.shop == payments.c.shop
+    )
+    query = select(payments, conflicts.c.reason, conflicts.c.details).join(conflicts, is_of)
+    query = query.where(conflicts.c.shop == shop, conflicts.c.unreported == "y")
+    return query.where(payments.c.client_id.in_(client_ids)).order_by(conflicts.c.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 
-from aplus_adapters.stores.drivers import INFO_TIME_LIMIT, STATEMENT
+from aplus_adapters.stores.connection_info import INFO_TIME_LIMIT
+from aplus_adapters.stores.postgresql import STATEMENT
+from aplus_adapters.stores.waiting import native
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-__all__ = ["Watchdog"]
+__all__ = ["LoopWatchdog", "Watchdog"]
 
 _GRACE = 0.5  # seconds after the server's own time-out, whose error says what it waited for
 _PING = 1.0  # seconds for a connection from the pool to prove that it is alive
@@ -96,6 +99,25 @@ class Watchdog:
             self.leave(driver)
 
 
+class LoopWatchdog(Watchdog):
+    """Watches the connections of drivers that await, by timers of the event loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._timers: dict[Any, asyncio.TimerHandle] = {}
+
+    def watch(self, driver: Any, seconds: float) -> None:
+        """Cut a driver's connection after `seconds`, unless `leave` is called before."""
+        self.leave(driver)
+        self._timers[driver] = asyncio.get_running_loop().call_later(seconds, _cut, native(driver))
+
+    def leave(self, driver: Any) -> None:
+        """Stop watching a connection."""
+        timer = self._timers.pop(driver, None)
+        if timer is not None:
+            timer.cancel()
+
+
 class _Watch:
     """The deadlines of one process, and the thread that checks them."""
 
@@ -135,5 +157,8 @@ class _Watch:
 
 def _cut(driver: Any) -> None:
     """Shut the socket; the driver that waits for it then raises."""
+    if hasattr(driver, "terminate"):  # asyncpg, which shows no socket
+        driver.terminate()
+        return
     with contextlib.suppress(Exception), socket.socket(fileno=os.dup(driver.fileno())) as copy:
         copy.shutdown(socket.SHUT_RDWR)

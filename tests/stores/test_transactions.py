@@ -484,7 +484,7 @@ REFUSED = {
 if find_spec("greenlet"):  # without it SQLAlchemy 2.1 has nothing that awaits
     from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
-    AWAITING = "async sessions and engines"
+    AWAITING = "AsyncSQLStore takes the async ones"
     REFUSED["awaiting sessions"] = (lambda engine: async_sessionmaker(), AWAITING)
     REFUSED["an awaiting engine"] = (
         lambda engine: create_async_engine("postgresql+psycopg://x/y"),

@@ -6,6 +6,8 @@ from importlib.util import find_spec
 
 DATABASES = ["sqlite", "postgresql"] if find_spec("sqlalchemy") else []
 STORES = ["memory", *DATABASES]
+# Those of them that can be reached by a driver that awaits.
+AWAITING = ["aiosqlite", "psycopg", "asyncpg"] if DATABASES else []
 
 
 def new_database(kind, tmp_path, request):
@@ -13,3 +15,10 @@ def new_database(kind, tmp_path, request):
     if kind == "sqlite":
         return f"sqlite:///{tmp_path / 'payments.db'}"
     return request.getfixturevalue("postgres").database()
+
+
+def new_awaiting_database(driver, tmp_path, request):
+    """Give the address of a new, empty database by a driver that awaits."""
+    if driver == "aiosqlite":
+        return f"sqlite+aiosqlite:///{tmp_path / 'payments.db'}"
+    return request.getfixturevalue("postgres").database().replace("+psycopg", f"+{driver}")

@@ -1,0 +1,125 @@
+"""What a shop may pass as the `database` of a store, and what is taken from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy.exc import UnboundExecutionError
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    async_scoped_session,
+    async_sessionmaker,
+)
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
+
+from aplus_adapters.errors import ConfigurationError
+from aplus_adapters.stores.connection_info import INFO_SHOWN
+from aplus_adapters.stores.connections import keep_to_this_process
+from aplus_adapters.stores.drivers import check_dialect, check_engine
+from aplus_adapters.stores.schema import payments
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "ASYNC_SESSIONS",
+    "SESSIONS",
+    "AsyncDatabaseArgument",
+    "DatabaseArgument",
+    "bad_database",
+    "checked_engine",
+    "engine_of",
+    "new_session",
+    "session_factory",
+]
+
+SESSIONS = (sessionmaker, scoped_session)
+ASYNC_SESSIONS = (async_sessionmaker, async_scoped_session)
+DatabaseArgument = str | Engine | sessionmaker[Any] | scoped_session[Any]
+AsyncDatabaseArgument = str | AsyncEngine | async_sessionmaker[Any] | async_scoped_session[Any]
+
+
+def session_factory(argument: Any, *, is_async: bool) -> Callable[[], Any]:
+    """Return what makes sessions, because the current session may hold work of the shop."""
+    is_scoped = isinstance(argument, scoped_session | async_scoped_session)
+    factory: Any = argument.session_factory if is_scoped else argument
+    kind = getattr(factory, "class_", Session)
+    if not issubclass(kind, AsyncSession if is_async else Session):
+        found = f"sessionmaker of {kind.__name__}"
+        raise ConfigurationError(bad_database(factory, found, is_async=is_async))
+    bind = getattr(factory, "kw", {}).get("bind")
+    if bind is not None:
+        checked_engine(bind, is_async=is_async)
+    return factory  # type: ignore[no-any-return]
+
+
+def new_session(factory: Callable[[], Any]) -> Session:
+    """Return a new session, in its blocking form; raise ConfigurationError if it has work in it."""
+    made = factory()
+    session: Session = made.sync_session if isinstance(made, AsyncSession) else made
+    session.info[INFO_SHOWN] = made  # its blocking form alone would not keep an AsyncSession
+    if session.in_transaction() or session.new or session.dirty or session.deleted:
+        raise ConfigurationError(
+            "SQLStore: the session factory returned a session with work in it, expected a new one "
+            "at each call; pass a sessionmaker, or the scoped_session around one"
+        )
+    return session
+
+
+def engine_of(session: Session, *, is_async: bool) -> Engine:
+    """Return the one engine of a session for our tables; raise ConfigurationError if none."""
+    try:
+        binds = {
+            session.get_bind(clause=clause)
+            for clause in (payments, select(payments), insert(payments), update(payments))
+        }
+    except UnboundExecutionError:
+        raise ConfigurationError(
+            "SQLStore: found sessions that have an engine for the shop's tables only, expected "
+            "sessionmaker(engine); or bind aplus_adapters' tables too"
+        ) from None
+    if len(binds) != 1:
+        raise ConfigurationError(
+            "SQLStore: found sessions that read from another engine than they write to, expected "
+            "one engine, in which a payment can be locked; pass the engine that writes"
+        )
+    return checked_engine(binds.pop(), is_async=is_async)
+
+
+def checked_engine(bind: object, *, is_async: bool) -> Engine:
+    """Return an engine of the shop, in its blocking form, if the store can work with it."""
+    engine = bind.sync_engine if isinstance(bind, AsyncEngine) else bind
+    if not isinstance(engine, Engine):
+        found = f"sessions bound to {type(bind).__name__}"
+        raise ConfigurationError(bad_database(bind, found, is_async=is_async))
+    check_dialect(engine.dialect, is_async=is_async)
+    check_engine(engine)
+    keep_to_this_process(engine)
+    return engine
+
+
+def bad_database(argument: object, found: str = "", *, is_async: bool) -> str:
+    """Return the message for a `database` that the store cannot use."""
+    name = type(argument).__name__
+    hint = ""
+    if isinstance(argument, Session | Connection | AsyncSession | AsyncConnection):
+        hint = "; an open one belongs to the code that opened it, pass its engine or sessionmaker"
+    elif hasattr(argument, "session"):
+        hint = "; pass db.session"
+    elif not is_async and "async" in (name + found).lower():
+        hint = "; AsyncSQLStore takes the async ones"
+    elif is_async and isinstance(argument, Engine | sessionmaker | scoped_session):
+        hint = "; SQLStore takes the blocking ones"
+    if is_async:
+        return (
+            f"AsyncSQLStore: found {found or name}, expected an address such as "
+            "postgresql+asyncpg://..., an AsyncEngine, an async_sessionmaker or an "
+            f"async_scoped_session{hint}"
+        )
+    return (
+        f"SQLStore: found {found or name}, expected an address such as "
+        f"sqlite:///payments.db, a SQLAlchemy Engine, a sessionmaker or a scoped_session{hint}"
+    )
