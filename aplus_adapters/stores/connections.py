@@ -18,6 +18,7 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DisconnectionError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
 from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.stores import postgresql, sqlite
@@ -63,8 +64,7 @@ def open_engine(address: str, *, is_async: bool) -> Engine:
         made: Any = create(
             url,
             pool_timeout=_POOL_TIMEOUT,
-            # Threads that wait for SQLite's write lock hold a connection, and others need one too.
-            **({"max_overflow": -1} if url.get_backend_name() == "sqlite" else {}),
+            **_sqlite_pool(is_async=is_async) if url.get_backend_name() == "sqlite" else {},
             connect_args=_connect_args(url),
             hide_parameters=True,
         )
@@ -115,6 +115,12 @@ class _Named:
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+
+def _sqlite_pool(*, is_async: bool) -> dict[str, Any]:
+    """Return the pool's options: those who wait for the write lock hold a connection each."""
+    pool = AsyncAdaptedQueuePool if is_async else QueuePool  # older SQLAlchemy took others
+    return {"poolclass": pool, "max_overflow": -1}
 
 
 def _connect_args(url: URL) -> dict[str, Any]:

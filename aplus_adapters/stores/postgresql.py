@@ -98,7 +98,7 @@ def has_failed(driver: Any) -> bool:
     if not hasattr(own, _ASYNCPG):
         return bool(own.info.transaction_status == _FAILED)
     try:  # asyncpg does not show it, and a COMMIT would be answered as if it had stored all
-        driver.execute("SELECT 1")
+        driver.cursor().execute("SELECT 1")
     except driver.dbapi.Error:
         return True
     return False

@@ -79,9 +79,7 @@ def begin(connection: Connection, *, writes: bool) -> None:
         return
     driver: Any = connection.connection.dbapi_connection
     own = _own(driver)
-    before = {"busy_timeout": 0, "synchronous": 0}
-    for pragma in before:
-        before[pragma] = driver.execute(f"PRAGMA {pragma}").fetchone()[0]
+    before = {pragma: _read(driver, pragma) for pragma in ("busy_timeout", "synchronous")}
     if own.in_transaction:  # an event listener of the shop has begun it just old
         driver.rollback()
     if getattr(own, "autocommit", -1) != -1:  # Python 3.12: True or False
@@ -95,6 +93,14 @@ def begin(connection: Connection, *, writes: bool) -> None:
     time_limit = min(before["busy_timeout"] / 1000, LOCK)
     _take_write_lock(connection, time_limit)
     driver.execute(f"PRAGMA busy_timeout={int(time_limit * 1000)}")
+
+
+def _read(driver: Any, pragma: str) -> int:
+    cursor = driver.cursor()
+    cursor.execute(f"PRAGMA {pragma}")
+    (value,) = cursor.fetchone()
+    cursor.close()
+    return int(value)
 
 
 def restore(driver: Any, before: dict[str, Any]) -> None:
