@@ -1,4 +1,4 @@
-"""Keep payments in SQLite or PostgreSQL through a driver that awaits.
+"""Keep payments in a SQL database through a driver that awaits.
 
 The SQL and its rules are those of `SQLStore`: its methods run in SQLAlchemy's greenlets, where each
 call of the driver is awaited. No thread is started.
@@ -53,10 +53,10 @@ class AsyncSQLStore(Generic[C]):
     """Keeps attempts as `SQLStore` does, for programs that await.
 
     `database` is an address with a driver that awaits (`postgresql+asyncpg://...`,
-    `postgresql+psycopg://...`, `sqlite+aiosqlite:///payments.db`), or the shop's own AsyncEngine,
-    async_sessionmaker or async_scoped_session. With sessions `details.connection` of a hook is the
-    AsyncSession that commits the payment, a new one of the same kind; otherwise an AsyncConnection.
-    `shop` is as in `SQLStore`.
+    `postgresql+psycopg://...`, `mysql+asyncmy://...`, `sqlite+aiosqlite:///payments.db`), or the
+    shop's own AsyncEngine, async_sessionmaker or async_scoped_session. With sessions
+    `details.connection` of a hook is the AsyncSession that commits the payment, a new one of the
+    same kind; otherwise an AsyncConnection. `shop` is as in `SQLStore`.
 
     Nothing connects here. The tables are made at the first use, or by `set_up`. Raises
     ConfigurationError for an unusable database or name.

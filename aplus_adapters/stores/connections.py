@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
 from aplus_adapters.errors import ConfigurationError
-from aplus_adapters.stores import postgresql, sqlite
+from aplus_adapters.stores import mysql, postgresql, sqlite
 from aplus_adapters.stores.connection_info import INFO_OPEN, INFO_RESTORE
 from aplus_adapters.stores.drivers import check_dialect, check_engine, kind_of
 from aplus_adapters.stores.waiting import pause
@@ -83,10 +83,15 @@ def open_engine(address: str, *, is_async: bool) -> Engine:
         event.listen(engine, "connect", partial(_prepare_sqlite, engine.dialect))
     else:
         watchdog = LoopWatchdog() if is_async else Watchdog()
-        prepare = partial(_prepare_postgresql, watchdog, str(url.query.get("options", "")))
-        event.listen(engine, "connect", prepare)
-        keep_to_this_process(engine)  # its check comes before the watchdog's SELECT 1
-        watchdog.guard(engine)
+        ping, prepare = mysql.ping, mysql.prepare
+        if engine.dialect.name == "postgresql":
+            ping = postgresql.ping
+            prepare = partial(postgresql.prepare, options=str(url.query.get("options", "")))
+        else:
+            event.listen(engine, "do_connect", partial(mysql.connect, watchdog))
+        event.listen(engine, "connect", partial(_prepare, watchdog, prepare))
+        keep_to_this_process(engine)  # its check comes before the watchdog's
+        watchdog.guard(engine, ping)
     keep_to_this_process(engine)
     return engine
 
@@ -101,7 +106,7 @@ def _dialect_by_name(url: URL, *, is_async: bool) -> Any:
                 "SQLStore: found an in-memory SQLite, expected a file such as "
                 "sqlite:///payments.db; use MemoryStore() to keep nothing"
             )
-    elif name in {"mysql", "mariadb", "oracle", "mssql"}:
+    elif name in {"oracle", "mssql"}:
         return _Named(name)
     dialect = url.get_dialect()
     # One driver's name may mean a blocking and an awaiting one.
@@ -126,9 +131,13 @@ def _sqlite_pool(*, is_async: bool) -> dict[str, Any]:
 def _connect_args(url: URL) -> dict[str, Any]:
     """Return our time-outs for connecting, without those that the address sets itself."""
     timeouts: dict[str, float] = {"timeout": sqlite.LOCK}
-    if url.get_backend_name() != "sqlite":
+    if url.get_backend_name() == "postgresql":
         name = "timeout" if url.get_driver_name() == "asyncpg" else "connect_timeout"
         timeouts = {name: postgresql.CONNECT}
+    elif url.get_backend_name() != "sqlite":
+        timeouts = {"connect_timeout": mysql.CONNECT}
+        if url.get_driver_name() == "pymysql":
+            timeouts |= {"read_timeout": mysql.READ, "write_timeout": mysql.READ}
     return {name: value for name, value in timeouts.items() if name not in url.query}
 
 
@@ -148,10 +157,12 @@ def _prepare_sqlite(dialect: Dialect, driver: Any, _record: Any) -> None:
     driver.execute("PRAGMA foreign_keys=ON")
 
 
-def _prepare_postgresql(watchdog: Watchdog, options: str, driver: Any, record: Any) -> None:
+def _prepare(
+    watchdog: Watchdog, prepare: Callable[[Any, dict[Any, Any]], None], driver: Any, record: Any
+) -> None:
     watchdog.watch(driver, _SETTINGS_TIMEOUT)
     try:
-        postgresql.prepare(driver, record.info, options)
+        prepare(driver, record.info)
     finally:
         watchdog.leave(driver)
 
@@ -217,4 +228,7 @@ def _checked_in(restore: Callable[[Any, dict[str, Any]], None], driver: Any, rec
     """Restore the settings that the connection had before our transaction."""
     before = record.info.pop(INFO_RESTORE, None)
     if before is not None and driver is not None:
-        restore(driver, before)
+        try:
+            restore(driver, before)
+        except Exception as error:  # a lost connection, which nobody shall get from the pool
+            record.invalidate(error)

@@ -30,15 +30,17 @@ from aplus_adapters.stores.database_arguments import (
     session_factory,
 )
 from aplus_adapters.stores.drivers import (
+    before_hook,
     begin,
     check_before_commit,
+    check_server,
     gave_up_waiting,
+    lacks_permission,
     long_statements,
     may_be_repeated,
     refuse_blocking_gevent,
 )
 from aplus_adapters.stores.loop_engines import LoopEngines
-from aplus_adapters.stores.postgresql import sqlstate
 from aplus_adapters.stores.schema import is_current, metadata, migrate, payments
 from aplus_adapters.stores.waiting import pause
 
@@ -153,6 +155,10 @@ class Database:
                 with _on_session(session, writes=method not in STORE_READS):
                     yield session
 
+    def before_hook(self, connection: Connection | Session) -> None:
+        """Prepare a transaction for the shop's hook; call it just before."""
+        before_hook(connection if isinstance(connection, Connection) else connection.connection())
+
     def set_up(self) -> None:
         """Make or migrate the tables; raise StoreError or ConfigurationError if it fails."""
         with _translated("set-up"):
@@ -186,6 +192,7 @@ def _make_tables(engine: Engine) -> None:
     while True:
         try:
             with _on_engine(engine, writes=False) as connection:
+                check_server(connection)
                 if is_current(connection):
                     return
             with (
@@ -275,7 +282,7 @@ def _store_error(method: str, error: SQLAlchemyError) -> StoreError:
             return _Repeat(f"{problem} each time for {_REPEAT_FOR:g} s; nothing was stored")
         if gave_up_waiting(error):
             return StoreError(f"store {method}: {_LOCK_TIMEOUT}; nothing was stored")
-        if sqlstate(error) == "42501":
+        if lacks_permission(error):
             return StoreError(
                 f"{problem}: this role lacks the permission; let a role that may make tables call "
                 "SQLStore(...).set_up() once, and grant this one SELECT, INSERT and UPDATE on them"

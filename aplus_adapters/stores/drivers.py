@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from aplus_adapters.errors import ConfigurationError, StoreError
-from aplus_adapters.stores import postgresql, sqlite
+from aplus_adapters.stores import mysql, postgresql, sqlite
 from aplus_adapters.stores.connection_info import INFO_OPEN
 
 if TYPE_CHECKING:
@@ -24,12 +24,15 @@ if TYPE_CHECKING:
     from sqlalchemy.exc import DBAPIError
 
 __all__ = [
+    "before_hook",
     "begin",
     "check_before_commit",
     "check_dialect",
     "check_engine",
+    "check_server",
     "gave_up_waiting",
     "kind_of",
+    "lacks_permission",
     "long_statements",
     "may_be_repeated",
     "refuse_blocking_gevent",
@@ -43,16 +46,24 @@ class _Kind(Protocol):
     ASYNC_DRIVERS: tuple[str, ...]
 
     def has_transaction(self, driver: Any) -> bool: ...
-    def has_ended(self, driver: Any, *, writes: bool) -> bool: ...
+    def before_hook(self, connection: Connection) -> None: ...
+    def has_ended(self, connection: Connection, *, writes: bool) -> bool: ...
     def has_failed(self, driver: Any) -> bool: ...
     def begin(self, connection: Connection, *, writes: bool) -> None: ...
     def restore(self, driver: Any, before: dict[str, Any]) -> None: ...
     def long_statements(self, connection: Connection) -> AbstractContextManager[None]: ...
     def gave_up_waiting(self, error: DBAPIError) -> bool: ...
     def may_be_repeated(self, error: DBAPIError) -> bool: ...
+    def lacks_permission(self, error: DBAPIError) -> bool: ...
+    def check_server(self, connection: Connection) -> None: ...
 
 
-_KINDS: dict[str, _Kind] = {"sqlite": sqlite, "postgresql": postgresql}
+_KINDS: dict[str, _Kind] = {
+    "sqlite": sqlite,
+    "postgresql": postgresql,
+    "mysql": mysql,
+    "mariadb": mysql,
+}
 
 
 def kind_of(dialect: Dialect) -> _Kind:
@@ -65,8 +76,8 @@ def check_dialect(dialect: Dialect, *, is_async: bool) -> None:
     name, driver = dialect.name, dialect.driver
     if name not in _KINDS:
         raise ConfigurationError(
-            f"SQLStore: found a database of the kind {name}, expected sqlite or postgresql; its "
-            "locks and transactions differ, so keep the payments in one of these two"
+            f"SQLStore: found a database of the kind {name}, expected sqlite, postgresql, mysql or "
+            "mariadb; its locks and transactions differ, so keep the payments in one of these"
         )
     drivers = _KINDS[name].ASYNC_DRIVERS if is_async else _KINDS[name].DRIVERS
     if dialect.is_async is not is_async or driver not in drivers:
@@ -132,13 +143,19 @@ def begin(connection: Connection, *, writes: bool) -> None:
     kind_of(connection.dialect).begin(connection, writes=writes)
 
 
+def before_hook(connection: Connection) -> None:
+    """Prepare to notice whether the hook ends the transaction."""
+    kind_of(connection.dialect).before_hook(connection)
+
+
 def check_before_commit(connection: Connection, *, writes: bool) -> None:
     """Raise StoreError unless a commit would store the whole transaction."""
     kind, driver = kind_of(connection.dialect), connection.connection.dbapi_connection
-    if kind.has_ended(driver, writes=writes):
+    if kind.has_ended(connection, writes=writes):
         raise StoreError(
             "found the payment's transaction ended by the hook, expected it open; nothing was "
-            "stored. A hook must not commit or roll back details.connection, the store does"
+            "stored. A hook must not commit or roll back details.connection, the store does; on "
+            "MySQL CREATE and ALTER commit as well, and a deadlock rolls back, also if it is caught"
         )
     if writes and kind.has_failed(driver):
         raise StoreError(
@@ -151,6 +168,14 @@ def check_before_commit(connection: Connection, *, writes: bool) -> None:
 def long_statements(connection: Connection) -> AbstractContextManager[None]:
     """Allow each statement a minute, such as to index all payments in a migration."""
     return kind_of(connection.dialect).long_statements(connection)
+
+
+def check_server(connection: Connection) -> None:
+    """Log a warning if a server's own settings may lose payments.
+
+    Raises ConfigurationError if the store cannot work with them.
+    """
+    kind_of(connection.dialect).check_server(connection)
 
 
 def gave_up_waiting(error: DBAPIError) -> bool:
@@ -167,3 +192,8 @@ def may_be_repeated(error: DBAPIError) -> bool:
     # Without a statement it was the COMMIT that failed, and that may have been done.
     lost = error.connection_invalidated and error.statement is not None
     return lost or any(kind.may_be_repeated(error) for kind in _KINDS.values())
+
+
+def lacks_permission(error: DBAPIError) -> bool:
+    """Return whether the database's user may not do this."""
+    return any(kind.lacks_permission(error) for kind in _KINDS.values())

@@ -91,5 +91,7 @@ def _drop(connection: Any) -> None:
             stopping = threading.Thread(target=connection.stop)
             stopping.start()
             stopping.join()
-        else:  # asyncpg
+        elif hasattr(connection, "terminate"):  # asyncpg
             connection.terminate()
+        else:  # asyncmy
+            connection.close()

@@ -25,16 +25,19 @@ __all__ = [
     "DRIVERS",
     "LOCK",
     "STATEMENT",
+    "before_hook",
     "begin",
+    "check_server",
     "gave_up_waiting",
     "has_ended",
     "has_failed",
     "has_transaction",
+    "lacks_permission",
     "long_statements",
     "may_be_repeated",
+    "ping",
     "prepare",
     "restore",
-    "sqlstate",
 ]
 
 DRIVERS: tuple[str, ...] = ("psycopg", "psycopg2")
@@ -86,10 +89,15 @@ def has_transaction(driver: Any) -> bool:
     return bool(own.info.transaction_status != _IDLE)
 
 
-def has_ended(driver: Any, *, writes: bool) -> bool:
+def before_hook(connection: Connection) -> None:
+    """Do nothing: the driver shows whether the transaction is open."""
+    _ = connection
+
+
+def has_ended(connection: Connection, *, writes: bool) -> bool:
     """Return whether our transaction is over before its commit."""
     _ = writes  # readers and writers begin alike
-    return not has_transaction(driver)
+    return not has_transaction(connection.connection.dbapi_connection)
 
 
 def has_failed(driver: Any) -> bool:
@@ -130,6 +138,20 @@ def restore(driver: Any, before: dict[str, Any]) -> None:
     """Restore the settings that a connection had before our transaction."""
     if "autocommit" in before:
         driver.autocommit = before["autocommit"]
+
+
+def check_server(connection: Connection) -> None:
+    """Do nothing: each transaction makes its commit durable itself."""
+    _ = connection
+
+
+def ping(driver: Any) -> None:
+    """Raise the driver's error if the server does not answer."""
+    driver.autocommit = True  # the check leaves no transaction open
+    cursor = driver.cursor()
+    cursor.execute("SELECT 1")
+    cursor.close()
+    driver.autocommit = False
 
 
 def prepare(driver: Any, info: dict[Any, Any], options: str) -> None:
@@ -174,7 +196,7 @@ def long_statements(connection: Connection) -> Iterator[None]:
             connection.info[INFO_TIME_LIMIT] = time_limit
 
 
-def sqlstate(error: DBAPIError) -> str | None:
+def _sqlstate(error: DBAPIError) -> str | None:
     """Return PostgreSQL's SQLSTATE of an error, or None."""
     state: str | None = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
     return state
@@ -182,9 +204,14 @@ def sqlstate(error: DBAPIError) -> str | None:
 
 def gave_up_waiting(error: DBAPIError) -> bool:
     """Return whether the wait for another transaction's lock timed out."""
-    return sqlstate(error) in {"55P03", "57014"}
+    return _sqlstate(error) in {"55P03", "57014"}
 
 
 def may_be_repeated(error: DBAPIError) -> bool:
     """Return whether it was a serialization failure (40001) or a deadlock (40P01)."""
-    return sqlstate(error) in {"40001", "40P01"}
+    return _sqlstate(error) in {"40001", "40P01"}
+
+
+def lacks_permission(error: DBAPIError) -> bool:
+    """Return whether the database's role may not do this."""
+    return _sqlstate(error) == "42501"

@@ -9,23 +9,18 @@ for due rows sees open attempts only.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    DateTime,
     ForeignKeyConstraint,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
-    String,
     Table,
-    Text,
-    TypeDecorator,
     UniqueConstraint,
     func,
     insert,
@@ -36,11 +31,12 @@ from sqlalchemy import (
 )
 
 from aplus_adapters.errors import StoreError
+from aplus_adapters.stores.columns import MYSQL, Body, Moment, Name, Words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from sqlalchemy import Connection, Dialect
+    from sqlalchemy import Connection
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -56,37 +52,18 @@ __all__ = [
 SCHEMA_VERSION = 1
 
 
-class Moment(TypeDecorator[datetime]):
-    """An aware datetime, kept in UTC with microseconds on every database."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the value in UTC; SQLite compares it as text, so the form must not vary."""
-        if value is None:
-            return None
-        utc = value.astimezone(UTC)
-        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the stored value as an aware datetime."""
-        _ = dialect
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
 metadata = MetaData()
 
+# Other engines have no transactions.
+_ENGINE: dict[str, Any] = {f"{name}_engine": "InnoDB" for name in MYSQL}
 _ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER keys itself
 
 
 def _of_payment() -> list[Column[Any] | ForeignKeyConstraint]:
     """Return the columns that refer a row to a payment of a shop."""
     return [
-        Column("shop", String(64), nullable=False),
-        Column("payment_request_id", String(64), nullable=False),
+        Column("shop", Name(64), nullable=False),
+        Column("payment_request_id", Name(64), nullable=False),
         ForeignKeyConstraint(
             ["shop", "payment_request_id"],
             ["aplus_payments.shop", "aplus_payments.payment_request_id"],
@@ -97,32 +74,33 @@ def _of_payment() -> list[Column[Any] | ForeignKeyConstraint]:
 payments = Table(
     "aplus_payments",
     metadata,
-    Column("shop", String(64), primary_key=True),
-    Column("payment_request_id", String(64), primary_key=True),
-    Column("order_ref", String(64), nullable=False),
-    Column("occupied_order", String(64), nullable=True),
-    Column("client_id", String(128), nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("currency", String(3), nullable=False),
+    Column("shop", Name(64), primary_key=True),
+    Column("payment_request_id", Name(64), primary_key=True),
+    Column("order_ref", Name(64), nullable=False),
+    Column("occupied_order", Name(64), nullable=True),
+    Column("client_id", Name(128), nullable=False),
+    Column("state", Name(16), nullable=False),
+    Column("currency", Name(3), nullable=False),
     Column("amount_value", BigInteger, nullable=False),
-    Column("request_body", LargeBinary, nullable=False),
+    Column("request_body", Body, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("expires_at", Moment, nullable=False),
     Column("next_call_at", Moment, nullable=True),
     Column("changed_at", Moment, nullable=False),
-    Column("payment_id", Text),
-    Column("order_code", Text),
-    Column("result", Text),
-    Column("payment_time", Text),
-    Column("wallet", Text),
+    Column("payment_id", Words),
+    Column("order_code", Words),
+    Column("result", Words),
+    Column("payment_time", Words),
+    Column("wallet", Words),
     Column("claim", Integer, nullable=False),
     Column("claimed_until", Moment, nullable=True),
     Column("success_reported", Boolean, nullable=False),
-    Column("disputed", Text),
+    Column("disputed", Words),
     Column("refunded", BigInteger, nullable=False),
     UniqueConstraint("shop", "occupied_order"),
     Index("ix_aplus_payments_order", "shop", "order_ref", "created_at"),
     Index("ix_aplus_payments_due", "next_call_at"),
+    **_ENGINE,
 )
 
 observations = Table(
@@ -130,8 +108,9 @@ observations = Table(
     metadata,
     Column("id", _ID, primary_key=True, autoincrement=True),
     *_of_payment(),
-    Column("details", Text, nullable=False),
+    Column("details", Words, nullable=False),
     Index("ix_aplus_observations_payment", "shop", "payment_request_id"),
+    **_ENGINE,
 )
 
 conflicts = Table(
@@ -139,12 +118,13 @@ conflicts = Table(
     metadata,
     Column("id", _ID, primary_key=True, autoincrement=True),
     *_of_payment(),
-    Column("key", String(32), nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("details", Text, nullable=False),
-    Column("unreported", String(1), nullable=True, index=True),  # "y" until the shop was told
+    Column("key", Name(32), nullable=False),
+    Column("reason", Words, nullable=False),
+    Column("details", Words, nullable=False),
+    Column("unreported", Name(1), nullable=True, index=True),  # "y" until the shop was told
     UniqueConstraint("shop", "key"),
     Index("ix_aplus_conflicts_payment", "shop", "payment_request_id"),
+    **_ENGINE,
 )
 
 refunds = Table(
@@ -152,30 +132,35 @@ refunds = Table(
     metadata,
     Column("id", _ID, primary_key=True, autoincrement=True),
     *_of_payment(),
-    Column("refund_request_id", String(64), nullable=False),
-    Column("client_id", String(128), nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("currency", String(3), nullable=False),
+    Column("refund_request_id", Name(64), nullable=False),
+    Column("client_id", Name(128), nullable=False),
+    Column("state", Name(16), nullable=False),
+    Column("currency", Name(3), nullable=False),
     Column("amount_value", BigInteger, nullable=False),
-    Column("reason", Text),
-    Column("request_body", LargeBinary, nullable=False),
+    Column("reason", Words),
+    Column("request_body", Body, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("next_call_at", Moment, nullable=True, index=True),
     Column("changed_at", Moment, nullable=False),
-    Column("refund_id", Text),
-    Column("result", Text),
+    Column("refund_id", Words),
+    Column("result", Words),
     Column("claim", Integer, nullable=False),
     Column("claimed_until", Moment, nullable=True),
     UniqueConstraint("shop", "refund_request_id"),
     Index("ix_aplus_refunds_payment", "shop", "payment_request_id"),
+    **_ENGINE,
 )
 
 _LOCK = 0x61706C7573  # "aplus", for PostgreSQL's advisory lock
+_WAIT = 15  # seconds for MySQL's named lock, behind which no buyer waits
 
-version = Table("aplus_schema", metadata, Column("version", Integer, nullable=False))
+version = Table("aplus_schema", metadata, Column("version", Integer, nullable=False), **_ENGINE)
 
 _MIGRATIONS: dict[int, Callable[[Connection], Any]] = {}
-"""Statements from each older version to the next; they run on a database with data."""
+"""Statements from each older version to the next; they run on a database with data.
+
+MySQL commits each of them by itself: a step must do no harm if a part of it was done before.
+"""
 
 
 def is_current(connection: Connection) -> bool:
@@ -203,23 +188,53 @@ def migrate(connection: Connection) -> None:
     a lock is short, because buyers of older workers wait behind it; the caller tries again. Raises
     StoreError if the database was made by a newer version of this library.
     """
-    _lock(connection)
-    # Another worker may have made them while this one waited for the lock.
-    if is_current(connection):
-        return
-    metadata.create_all(connection, tables=[version])
-    stored = connection.execute(select(func.max(version.c.version))).scalar_one()
-    if stored is None:
-        metadata.create_all(connection)
-        connection.execute(insert(version).values(version=SCHEMA_VERSION))
-        return
-    for step in range(stored, SCHEMA_VERSION):
-        _MIGRATIONS[step](connection)
-        connection.execute(update(version).values(version=step + 1))
+    with _locked(connection):
+        # Another worker may have made them while this one waited for the lock.
+        if is_current(connection):
+            return
+        metadata.create_all(connection, tables=[version])
+        stored = connection.execute(select(func.max(version.c.version))).scalar_one()
+        if stored is None:
+            _make_all(connection)
+            connection.execute(insert(version).values(version=SCHEMA_VERSION))
+            return
+        for step in range(stored, SCHEMA_VERSION):
+            _MIGRATIONS[step](connection)
+            connection.execute(update(version).values(version=step + 1))
 
 
-def _lock(connection: Connection) -> None:
+def _make_all(connection: Connection) -> None:
+    """Make the tables that are missing, and the indexes that are.
+
+    MySQL commits each statement, so a worker that died may have made a part of them.
+    """
+    metadata.create_all(connection)
+    if connection.dialect.name in MYSQL:
+        for table in metadata.tables.values():
+            for index in table.indexes:
+                index.create(connection, checkfirst=True)
+
+
+@contextmanager
+def _locked(connection: Connection) -> Iterator[None]:
     """Keep other workers from making or migrating tables until this transaction ends."""
     if connection.dialect.name == "postgresql":  # on SQLite the transaction is the lock
         connection.execute(text("SET LOCAL lock_timeout = 500"))
         connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    if connection.dialect.name not in MYSQL:
+        yield
+        return
+    # Its DDL ends the transaction, and with it every lock but one that has a name. It is taken for
+    # the block, and the server frees it if the worker dies.
+    name = func.left(func.concat("aplus_schema.", func.database()), 64)
+    if not connection.execute(select(func.get_lock(name, _WAIT))).scalar_one():
+        raise StoreError(
+            f"database schema: found another worker that has been making the tables for {_WAIT} s, "
+            "expected it to be ready; try again, and see what that worker does"
+        )
+    try:
+        yield
+        connection.exec_driver_sql("COMMIT")  # the next worker has to see the version
+    finally:
+        if not connection.invalidated:
+            connection.execute(select(func.release_lock(name)))

@@ -1,4 +1,4 @@
-"""Keep payments in SQLite or PostgreSQL, through SQLAlchemy Core.
+"""Keep payments in a SQL database, through SQLAlchemy Core.
 
 The database decides every race: a unique index allows one attempt per order, a conditional UPDATE
 takes a claim, and a transition holds the row's lock.
@@ -65,8 +65,8 @@ _TRIES = 5  # the attempt that occupies an order may end between our INSERT and 
 class SQLStore(Generic[C]):
     """Keeps attempts in a database that all workers and machines of the shop share.
 
-    `database` is a SQLAlchemy address such as `sqlite:///payments.db` or
-    `postgresql+psycopg://...`, or the shop's own Engine, sessionmaker or scoped_session (Flask-
+    `database` is a SQLAlchemy address such as `sqlite:///payments.db`, `postgresql+psycopg://...`
+    or `mysql+pymysql://...`, or the shop's own Engine, sessionmaker or scoped_session (Flask-
     SQLAlchemy's `db.session`). With sessions `payment_changed` gets the Session that commits the
     payment: a new one of the same kind, never the one that a view uses. `shop` (1 to 64 characters)
     names the payments of this store: shops that share a database never see each other's.
@@ -195,6 +195,7 @@ class SQLStore(Generic[C]):
             transition = self._keep_conflict(connection, transition)
             # Last, so that the shop's own writes commit with all of this or not at all.
             if transition.calls_hooks:
+                self._database.before_hook(connection)
                 inside(transition, cast("C", connection))
         return transition
 

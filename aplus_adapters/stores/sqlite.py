@@ -31,11 +31,14 @@ __all__ = [
     "ASYNC_DRIVERS",
     "DRIVERS",
     "LOCK",
+    "before_hook",
     "begin",
+    "check_server",
     "gave_up_waiting",
     "has_ended",
     "has_failed",
     "has_transaction",
+    "lacks_permission",
     "long_statements",
     "may_be_repeated",
     "restore",
@@ -62,9 +65,14 @@ def has_transaction(driver: Any) -> bool:
     return bool(own.in_transaction and getattr(own, "autocommit", None) is not False)
 
 
-def has_ended(driver: Any, *, writes: bool) -> bool:
+def before_hook(connection: Connection) -> None:
+    """Do nothing: the driver shows whether the transaction is open."""
+    _ = connection
+
+
+def has_ended(connection: Connection, *, writes: bool) -> bool:
     """Return whether a transaction that we began is over; one that only reads was not begun."""
-    return writes and not _own(driver).in_transaction
+    return writes and not _own(connection.connection.dbapi_connection).in_transaction
 
 
 def has_failed(driver: Any) -> bool:
@@ -128,6 +136,17 @@ def gave_up_waiting(error: DBAPIError) -> bool:
 def may_be_repeated(error: DBAPIError) -> bool:
     """Return whether the transaction had a stale snapshot, which a new one has not."""
     return getattr(error.orig, "sqlite_errorcode", None) == _STALE
+
+
+def lacks_permission(error: DBAPIError) -> bool:
+    """Return False: SQLite has no users."""
+    _ = error
+    return False
+
+
+def check_server(connection: Connection) -> None:
+    """Do nothing: SQLite has no server."""
+    _ = connection
 
 
 class _Queue:

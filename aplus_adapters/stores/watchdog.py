@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
@@ -18,6 +19,8 @@ from aplus_adapters.stores.postgresql import STATEMENT
 from aplus_adapters.stores.waiting import native
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Engine
 
 __all__ = ["LoopWatchdog", "Watchdog"]
@@ -35,8 +38,11 @@ class Watchdog:
     def __init__(self) -> None:
         self._watches: dict[int, _Watch] = {}
 
-    def guard(self, engine: Engine) -> None:
-        """Watch every statement, commit and rollback of an engine, and each pooled connection."""
+    def guard(self, engine: Engine, ping: Callable[[Any], None]) -> None:
+        """Watch every statement, commit and rollback of an engine, and each pooled connection.
+
+        `ping` raises if the server does not answer a driver's connection.
+        """
 
         def begin(connection: Any, *_: Any) -> None:
             if connection.invalidated:  # the connection is lost already
@@ -58,7 +64,7 @@ class Watchdog:
         event.listen(engine, "commit", begin)
         event.listen(engine, "rollback", begin)
         event.listen(engine, "checkin", self._checked_in)
-        event.listen(engine, "checkout", self._checked_out)
+        event.listen(engine, "checkout", partial(self._checked_out, ping))
 
     def watch(self, driver: Any, seconds: float) -> None:
         """Cut a driver's connection after `seconds`, unless `leave` is called before."""
@@ -77,8 +83,10 @@ class Watchdog:
         self.leave(driver)
         record.info[_INFO_RESTING] = time.monotonic()
 
-    def _checked_out(self, driver: Any, record: Any, _proxy: Any) -> None:
-        """Check a pooled connection with SELECT 1; if it is dead, the pool makes a new one.
+    def _checked_out(
+        self, ping: Callable[[Any], None], driver: Any, record: Any, _proxy: Any
+    ) -> None:
+        """Check a pooled connection; if it is dead, the pool makes a new one.
 
         A connection that was used within the last second is not checked. If it is dead, its first
         statement fails and the transaction is repeated on a new one.
@@ -88,11 +96,7 @@ class Watchdog:
             return
         self.watch(driver, _PING)
         try:
-            driver.autocommit = True  # the check leaves no transaction open
-            cursor = driver.cursor()
-            cursor.execute("SELECT 1")
-            cursor.close()
-            driver.autocommit = False
+            ping(driver)
         except Exception as error:
             raise DisconnectionError(str(error)) from error
         finally:
@@ -159,6 +163,11 @@ def _cut(driver: Any) -> None:
     """Shut the socket; the driver that waits for it then raises."""
     if hasattr(driver, "terminate"):  # asyncpg, which shows no socket
         driver.terminate()
-        return
-    with contextlib.suppress(Exception), socket.socket(fileno=os.dup(driver.fileno())) as copy:
-        copy.shutdown(socket.SHUT_RDWR)
+    elif hasattr(driver, "ensure_closed"):  # asyncmy
+        driver.close()
+    else:
+        # PyMySQL's close() would not wake a thread that reads, and no public name has its socket.
+        # Without it, the driver's own `read_timeout` ends the wait later.
+        shown = getattr(driver, "_sock", driver)
+        with contextlib.suppress(Exception), socket.socket(fileno=os.dup(shown.fileno())) as copy:
+            copy.shutdown(socket.SHUT_RDWR)

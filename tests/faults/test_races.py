@@ -209,9 +209,11 @@ def attempt_due(pay, request_id):
     return pay.store.get(request_id)
 
 
-def test_four_reconcilers_ask_about_each_open_payment_once(postgres, simulator, simulated_account):
+def test_four_reconcilers_ask_about_each_open_payment_once(
+    server_database, simulator, simulated_account
+):
     count = 1000 if LONG else 200
-    database = postgres.database()
+    database = server_database
     pay = make_pay(simulated_account, database)
     with ThreadPoolExecutor(4) as threads:
         refs = [f"reconcile-{os.getpid()}-{number}" for number in range(count)]

@@ -251,9 +251,11 @@ def test_eight_workers_migrate_while_a_payments_transaction_is_open(postgres, mo
 
 
 ADDRESSES = {
-    "mysql+pymysql://x:secret@host/y": "kind mysql, expected sqlite or postgresql",
-    "mariadb+mysqlconnector://x:secret@host/y": "kind mariadb",
-    "oracle+oracledb://x:secret@host/y": "kind oracle",
+    "oracle+oracledb://x:secret@host/y": "kind oracle, expected sqlite, postgresql, mysql or mariadb",
+    "mysql+mysqldb://x:secret@host/y": "the driver mysql.mysqldb, expected mysql.pymysql",
+    "mariadb+mysqlconnector://x:secret@host/y": "the driver mariadb.mysqlconnector",
+    "mysql+asyncmy://x:secret@host/y": "async driver mysql.asyncmy.*AsyncSQLStore takes this kind",
+    "mysql+aiomysql://x:secret@host/y": "async driver mysql.aiomysql",
     "mssql+pyodbc://x:secret@host/y": "kind mssql",
     "postgresql+asyncpg://x:secret@host/y": "async driver postgresql.asyncpg",
     "sqlite+aiosqlite:///y.db": "async driver sqlite.aiosqlite",
@@ -263,18 +265,18 @@ ADDRESSES = {
 }
 
 
-class MySQL(types.ModuleType):
+class MicrosoftSQL(types.ModuleType):
     """As much of a driver as an engine asks for when it is made."""
 
-    paramstyle, Error = "format", RuntimeError
+    paramstyle, Error, version, Cursor = "qmark", RuntimeError, "5.0", object
 
 
 @pytest.mark.parametrize("wrap", [lambda engine: engine, sessionmaker])
 def test_the_shops_own_engine_of_another_database_is_refused_by_name(wrap):
-    engine = create_engine("mysql+pymysql://x:secret@host/y", module=MySQL("pymysql"))
-    with pytest.raises(ConfigurationError, match="kind mysql, expected sqlite or postgresql"):
+    engine = create_engine("mssql+pyodbc://x:secret@dsn", module=MicrosoftSQL("pyodbc"))
+    with pytest.raises(ConfigurationError, match="kind mssql, expected sqlite, postgresql, mysql"):
         SQLStore(wrap(engine))
-    with pytest.raises(ConfigurationError, match="kind mysql, expected sqlite or postgresql"):
+    with pytest.raises(ConfigurationError, match="kind mssql, expected sqlite, postgresql, mysql"):
         SQLStore(sessionmaker(binds={schema.payments: engine})).get("pay1")
 
 

@@ -47,9 +47,9 @@ GIVEN = {
 
 
 @pytest.mark.parametrize("given", GIVEN)
-def test_a_fork_at_any_moment_of_other_threads_leaves_a_child_that_sells(postgres, given):
+def test_a_fork_at_any_moment_of_other_threads_leaves_a_child_that_sells(server_database, given):
     """SQLite is not asked for this: its own locks do not survive a fork of a busy process."""
-    address = postgres.database()
+    address = server_database
     engine = create_engine(address)
     store = SQLStore(GIVEN[given](address, engine))
     store.add(attempt())
@@ -78,7 +78,7 @@ def test_a_fork_at_any_moment_of_other_threads_leaves_a_child_that_sells(postgre
 
 
 def test_no_lock_of_a_parents_thread_is_waited_for_in_the_child(
-    postgres, account, shop, monkeypatch
+    server_database, account, shop, monkeypatch
 ):
     """Each of them is held here for the whole fork, which a test by chance would rarely hit."""
     watchdogs = []
@@ -89,7 +89,7 @@ def test_no_lock_of_a_parents_thread_is_waited_for_in_the_child(
             watchdogs.append(self)
 
     monkeypatch.setattr(connections, "Watchdog", Noted)
-    store = SQLStore(postgres.database())
+    store = SQLStore(server_database)
     pay = AplusPay(account=account, store=store, hooks=shop)
     store.add(attempt())
     _ = pay.performer
