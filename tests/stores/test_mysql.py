@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -306,6 +307,31 @@ def test_a_server_that_may_lose_what_it_has_committed_is_warned_of_once(mysql, c
         mysql.run("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
     (line,) = caplog.messages
     assert "innodb_flush_log_at_trx_commit=2, expected 1" in line
+
+
+SECRET = "Pat O'Neill for key x"
+BREAKING = {
+    "a duplicate": "INSERT INTO names VALUES (:name)",
+    "a wrong type": "INSERT INTO mine SELECT 9, :name + 1",
+    "no SQL": "INSERT INTO mine :name",
+    "over two lines": "INSERT INTO mine\n:name",
+}
+
+
+@pytest.mark.parametrize("statement", BREAKING.values(), ids=BREAKING)
+def test_no_error_of_a_statement_shows_what_it_wrote(database, statement):
+    engine = engine_of(database)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE names (name VARCHAR(64) PRIMARY KEY)"))
+        connection.execute(text("INSERT INTO names VALUES (:name)"), {"name": SECRET})
+    store = SQLStore(engine)
+    store.add(attempt())
+    with pytest.raises(StoreError) as refused:
+        store.record("pay1", said(), lambda _, c: c.execute(text(statement), {"name": SECRET}))
+    shown = "".join(traceback.format_exception(refused.value))
+    assert "Pat" not in shown
+    assert "Neill" not in shown
+    engine.dispose()
 
 
 @pytest.mark.parametrize("moment", ["at the first connection", "in the pool", "at work"])
