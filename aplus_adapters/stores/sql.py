@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Engine, Select, Table
+    from sqlalchemy import ColumnElement, Connection, Engine, Table
     from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
     from aplus_adapters.payments.model import (
@@ -292,9 +292,7 @@ class SQLStore(Generic[C]):
     def _payment(self, payment_request_id: str) -> tuple[ColumnElement[bool], ...]:
         return self._ours(payments), payments.c.payment_request_id == payment_request_id
 
-    def _search(
-        self, method: str, query: Select[Any], item_of: Callable[[Any], T], limit: int
-    ) -> list[T]:
+    def _search(self, method: str, query: Any, item_of: Callable[[Any], T], limit: int) -> list[T]:
         """Return up to `limit` items of a query; rows that cannot be read do not count."""
         items: list[T] = []
         offset = 0
