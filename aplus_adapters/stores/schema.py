@@ -5,6 +5,11 @@ paid payment from being stored. `shop` separates the shops in one database. `occ
 order's reference while the attempt is open or its money is here, and NULL afterwards; its unique
 index allows one attempt per order. `next_call_at` is NULL once the attempt is final, so the search
 for due rows sees open attempts only.
+
+Every page of a search reads an index in its order. `ix_aplus_payments_list` serves all filters by
+state and account: where one of the two is left open, `stores/queries.py` asks for each of its few
+values. `attention` is "y" while the payment has a conflict that nobody resolved. `wallet_key` is
+the wallet's name as far as an index can hold it.
 """
 
 from __future__ import annotations
@@ -48,6 +53,7 @@ __all__ = [
     "is_current",
     "metadata",
     "migrate",
+    "moments",
     "observations",
     "payments",
     "refunds",
@@ -94,6 +100,14 @@ def _of_payment() -> list[Column[Any] | ForeignKeyConstraint]:
     ]
 
 
+_BY_CREATION = ("created_at", "payment_request_id")  # the order of pages
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """Return what keeps most rows out of an index, where the database can; so they cost nothing."""
+    return {f"{dialect}_where": text(condition) for dialect in ("sqlite", "postgresql")}
+
+
 payments = Table(
     "aplus_payments",
     metadata,
@@ -120,9 +134,22 @@ payments = Table(
     Column("success_reported", Boolean, nullable=False),
     Column("disputed", Text),
     Column("refunded", BigInteger, nullable=False),
+    Column("wallet_key", String(128), nullable=True),
+    Column("attention", String(1), nullable=True),
     UniqueConstraint("shop", "occupied_order"),
     Index("ix_aplus_payments_order", "shop", "order_ref", "created_at"),
     Index("ix_aplus_payments_due", "next_call_at"),
+    Index("ix_aplus_payments_list", "shop", "client_id", "state", *_BY_CREATION),
+    Index(
+        "ix_aplus_payments_wallet",
+        *("shop", "wallet_key", "client_id", "state", *_BY_CREATION),
+        **_where("wallet_key IS NOT NULL"),
+    ),
+    Index(
+        "ix_aplus_payments_attention",
+        *("shop", "attention", *_BY_CREATION),
+        **_where("attention IS NOT NULL"),
+    ),
 )
 
 observations = Table(
@@ -130,8 +157,10 @@ observations = Table(
     metadata,
     Column("id", _ID, primary_key=True, autoincrement=True),
     *_of_payment(),
+    Column("source", String(16), nullable=False),
     Column("details", Text, nullable=False),
     Index("ix_aplus_observations_payment", "shop", "payment_request_id"),
+    Index("ix_aplus_observations_source", "shop", "source", "id"),
 )
 
 conflicts = Table(
@@ -143,8 +172,17 @@ conflicts = Table(
     Column("reason", Text, nullable=False),
     Column("details", Text, nullable=False),
     Column("unreported", String(1), nullable=True, index=True),  # "y" until the shop was told
+    Column("unresolved", String(1), nullable=True),  # "y" until somebody has settled it
+    Column("resolved_at", Moment, nullable=True),
+    Column("resolved_by", Text),
+    Column("note", Text),
     UniqueConstraint("shop", "key"),
     Index("ix_aplus_conflicts_payment", "shop", "payment_request_id"),
+    Index(
+        "ix_aplus_conflicts_unresolved",
+        *("shop", "unresolved", "id"),
+        **_where("unresolved IS NOT NULL"),
+    ),
 )
 
 refunds = Table(
@@ -168,6 +206,14 @@ refunds = Table(
     Column("claimed_until", Moment, nullable=True),
     UniqueConstraint("shop", "refund_request_id"),
     Index("ix_aplus_refunds_payment", "shop", "payment_request_id"),
+)
+
+moments = Table(
+    "aplus_moments",
+    metadata,
+    Column("shop", String(64), primary_key=True),
+    Column("name", String(32), primary_key=True),
+    Column("at", Moment, nullable=False),
 )
 
 _LOCK = 0x61706C7573  # "aplus", for PostgreSQL's advisory lock

@@ -24,6 +24,7 @@ from aplus_adapters.errors import InconsistentRetry
 from aplus_adapters.payments.model import RefundObservation, RefundTransition
 from aplus_adapters.payments.states import admit_refund, advance, too_many
 from aplus_adapters.stores.database import Database, repeating
+from aplus_adapters.stores.queries import SQLQueries
 from aplus_adapters.stores.rows import (
     attempt_changes,
     attempt_of,
@@ -62,7 +63,7 @@ _TRIES = 5  # the attempt that occupies an order may end between our INSERT and 
 
 
 @repeating
-class SQLStore(Generic[C]):
+class SQLStore(SQLQueries, Generic[C]):
     """Keeps attempts in a database that all workers and machines of the shop share.
 
     `database` is a SQLAlchemy address such as `sqlite:///payments.db` or
@@ -179,6 +180,7 @@ class SQLStore(Generic[C]):
                 insert(observations).values(
                     shop=self._shop,
                     payment_request_id=payment_request_id,
+                    source=observation.source.value,
                     details=dump_observation(observation),
                 )
             )
@@ -385,8 +387,11 @@ class SQLStore(Generic[C]):
                     reason=conflict.reason,
                     details=dump_observation(conflict.observation),
                     unreported="y",
+                    unresolved="y",
                 )
             )
+            is_attempt = self._payment(conflict.attempt.payment_request_id)
+            connection.execute(update(payments).where(*is_attempt).values(attention="y"))
         elif row.unreported is None:
             return evolve(transition, conflict=None)
         return transition
