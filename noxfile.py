@@ -228,12 +228,13 @@ def bench(session: nox.Session) -> None:
     """Compare with hand-written code doing the same, interleaved in one run; a table and JSON."""
     session.install(".[all]", "pytest>=9", "gunicorn", "httptools", "uvloop")
     missed = []  # every table is wanted, whatever an earlier one says
-    for name, more in (("core", []), ("web", []), ("store", session.posargs)):
+    rows = session.posargs
+    for name, more in (("core", []), ("web", []), ("store", rows), ("asking", rows)):
         report = Path(f"{name}.json")
         report.unlink(missing_ok=True)
         script = f"tests/benchmarks/{name}.py"
         session.run("python", script, str(report), *more, success_codes=[0, 1])
-        rows = json.loads(report.read_text())["results"]
-        missed += [row["name"] for row in rows if row["verdict"] == "MISSED"]
+        results = json.loads(report.read_text())["results"]
+        missed += [row["name"] for row in results if row["verdict"] == "MISSED"]
     if missed:
         session.error(f"missed: {'; '.join(missed)}")

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         Transition,
     )
     from aplus_adapters.payments.policy import Retry, Timing
+    from aplus_adapters.payments.search import ConflictRecord, Health, Page, PaymentFilter
     from aplus_adapters.payments.store import AsyncPaymentStore, PaymentStore
     from aplus_adapters.protocol.account import Environment
     from aplus_adapters.protocol.amounts import Amount
@@ -89,8 +90,10 @@ __all__ = [
     "ConfigurationError",
     "Conflict",
     "ConflictDetails",
+    "ConflictRecord",
     "Environment",
     "Goods",
+    "Health",
     "HookError",
     "Hooks",
     "InconsistentRetry",
@@ -108,8 +111,10 @@ __all__ = [
     "OrderToPay",
     "Outcome",
     "OutcomeUnknown",
+    "Page",
     "PageDesign",
     "PaymentDetails",
+    "PaymentFilter",
     "PaymentStore",
     "PrivateKey",
     "PublicKey",
@@ -159,6 +164,7 @@ if not TYPE_CHECKING:  # so that a misspelt name is an error of every type check
             "RefundTransition Source State Transition"
         ),
         "payments.policy": ("Retry Timing"),
+        "payments.search": ("ConflictRecord Health Page PaymentFilter"),
         "payments.store": ("AsyncPaymentStore PaymentStore"),
         "protocol.account": ("Environment"),
         "runtime.settings": ("Account"),

@@ -39,8 +39,10 @@ if TYPE_CHECKING:
         Observation,
         Refund,
         RefundObservation,
+        Source,
         Transition,
     )
+    from aplus_adapters.payments.search import ConflictRecord, Page, PaymentFilter
     from aplus_adapters.stores.database_arguments import AsyncDatabaseArgument
 
 __all__ = ["AsyncSQLStore"]
@@ -155,6 +157,34 @@ class AsyncSQLStore(Generic[C]):
     ) -> list[Conflict]:
         """Do what `PaymentStore.unreported_conflicts` does."""
         return await greenlet_spawn(self._store.unreported_conflicts, limit, client_ids)
+
+    async def find_page(self, wanted: PaymentFilter, limit: int, /) -> Page:
+        """Do what `PaymentStore.find_page` does."""
+        return await greenlet_spawn(self._store.find_page, wanted, limit)
+
+    async def conflicts(
+        self, payment_request_id: str | None, limit: int, after: str | None, /
+    ) -> list[ConflictRecord]:
+        """Do what `PaymentStore.conflicts` does."""
+        return await greenlet_spawn(self._store.conflicts, payment_request_id, limit, after)
+
+    async def resolve_conflict(
+        self, key: str, at: datetime, by: str, note: str, /
+    ) -> ConflictRecord | None:
+        """Do what `PaymentStore.resolve_conflict` does."""
+        return await greenlet_spawn(self._store.resolve_conflict, key, at, by, note)
+
+    async def recent(self, source: Source, limit: int, /) -> list[Observation | RefundObservation]:
+        """Do what `PaymentStore.recent` does."""
+        return await greenlet_spawn(self._store.recent, source, limit)
+
+    async def note(self, name: str, at: datetime, /) -> None:
+        """Do what `PaymentStore.note` does."""
+        await greenlet_spawn(self._store.note, name, at)
+
+    async def noted(self, name: str, /) -> datetime | None:
+        """Do what `PaymentStore.noted` does."""
+        return await greenlet_spawn(self._store.noted, name)
 
     @property
     def engine(self) -> AsyncEngine:

@@ -5,6 +5,11 @@ paid payment from being stored. `shop` separates the shops in one database. `occ
 order's reference while the attempt is open or its money is here, and NULL afterwards; its unique
 index allows one attempt per order. `next_call_at` is NULL once the attempt is final, so the search
 for due rows sees open attempts only.
+
+Every page of a search reads an index in its order. `ix_aplus_payments_list` serves all filters by
+state and account: where one of the two is left open, `stores/queries.py` asks for each of its few
+values. `attention` is "y" while the payment has a conflict that nobody resolved. `wallet_key` is
+the wallet's name as far as an index can hold it.
 """
 
 from __future__ import annotations
@@ -44,6 +49,7 @@ __all__ = [
     "is_current",
     "metadata",
     "migrate",
+    "moments",
     "observations",
     "payments",
     "refunds",
@@ -69,6 +75,14 @@ def _of_payment() -> list[Column[Any] | ForeignKeyConstraint]:
             ["aplus_payments.shop", "aplus_payments.payment_request_id"],
         ),
     ]
+
+
+_BY_CREATION = ("created_at", "payment_request_id")  # the order of pages
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """Return what keeps most rows out of an index, where the database can; so they cost nothing."""
+    return {f"{dialect}_where": text(condition) for dialect in ("sqlite", "postgresql")}
 
 
 payments = Table(
@@ -97,9 +111,22 @@ payments = Table(
     Column("success_reported", Boolean, nullable=False),
     Column("disputed", Words),
     Column("refunded", BigInteger, nullable=False),
+    Column("wallet_key", Name(128), nullable=True),
+    Column("attention", Name(1), nullable=True),
     UniqueConstraint("shop", "occupied_order"),
     Index("ix_aplus_payments_order", "shop", "order_ref", "created_at"),
     Index("ix_aplus_payments_due", "next_call_at"),
+    Index("ix_aplus_payments_list", "shop", "client_id", "state", *_BY_CREATION),
+    Index(
+        "ix_aplus_payments_wallet",
+        *("shop", "wallet_key", "client_id", "state", *_BY_CREATION),
+        **_where("wallet_key IS NOT NULL"),
+    ),
+    Index(
+        "ix_aplus_payments_attention",
+        *("shop", "attention", *_BY_CREATION),
+        **_where("attention IS NOT NULL"),
+    ),
     **_ENGINE,
 )
 
@@ -108,8 +135,10 @@ observations = Table(
     metadata,
     Column("id", _ID, primary_key=True, autoincrement=True),
     *_of_payment(),
+    Column("source", Name(16), nullable=False),
     Column("details", Words, nullable=False),
     Index("ix_aplus_observations_payment", "shop", "payment_request_id"),
+    Index("ix_aplus_observations_source", "shop", "source", "id"),
     **_ENGINE,
 )
 
@@ -122,8 +151,17 @@ conflicts = Table(
     Column("reason", Words, nullable=False),
     Column("details", Words, nullable=False),
     Column("unreported", Name(1), nullable=True, index=True),  # "y" until the shop was told
+    Column("unresolved", Name(1), nullable=True),  # "y" until somebody has settled it
+    Column("resolved_at", Moment, nullable=True),
+    Column("resolved_by", Words),
+    Column("note", Words),
     UniqueConstraint("shop", "key"),
     Index("ix_aplus_conflicts_payment", "shop", "payment_request_id"),
+    Index(
+        "ix_aplus_conflicts_unresolved",
+        *("shop", "unresolved", "id"),
+        **_where("unresolved IS NOT NULL"),
+    ),
     **_ENGINE,
 )
 
@@ -148,6 +186,15 @@ refunds = Table(
     Column("claimed_until", Moment, nullable=True),
     UniqueConstraint("shop", "refund_request_id"),
     Index("ix_aplus_refunds_payment", "shop", "payment_request_id"),
+    **_ENGINE,
+)
+
+moments = Table(
+    "aplus_moments",
+    metadata,
+    Column("shop", Name(64), primary_key=True),
+    Column("name", Name(32), primary_key=True),
+    Column("at", Moment, nullable=False),
     **_ENGINE,
 )
 

@@ -24,6 +24,7 @@ from aplus_adapters.errors import InconsistentRetry
 from aplus_adapters.payments.model import RefundObservation, RefundTransition
 from aplus_adapters.payments.states import admit_refund, advance, too_many
 from aplus_adapters.stores.database import Database, repeating
+from aplus_adapters.stores.queries import SQLQueries
 from aplus_adapters.stores.rows import (
     attempt_changes,
     attempt_of,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Engine, Select, Table
+    from sqlalchemy import ColumnElement, Connection, Engine, Table
     from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
     from aplus_adapters.payments.model import (
@@ -62,7 +63,7 @@ _TRIES = 5  # the attempt that occupies an order may end between our INSERT and 
 
 
 @repeating
-class SQLStore(Generic[C]):
+class SQLStore(SQLQueries, Generic[C]):
     """Keeps attempts in a database that all workers and machines of the shop share.
 
     `database` is a SQLAlchemy address such as `sqlite:///payments.db`, `postgresql+psycopg://...`
@@ -189,6 +190,7 @@ class SQLStore(Generic[C]):
                 insert(observations).values(
                     shop=self._shop,
                     payment_request_id=payment_request_id,
+                    source=observation.source.value,
                     details=dump_observation(observation),
                 )
             )
@@ -293,9 +295,7 @@ class SQLStore(Generic[C]):
     def _payment(self, payment_request_id: str) -> tuple[ColumnElement[bool], ...]:
         return self._ours(payments), payments.c.payment_request_id == payment_request_id
 
-    def _search(
-        self, method: str, query: Select[Any], item_of: Callable[[Any], T], limit: int
-    ) -> list[T]:
+    def _search(self, method: str, query: Any, item_of: Callable[[Any], T], limit: int) -> list[T]:
         """Return up to `limit` items of a query; rows that cannot be read do not count."""
         items: list[T] = []
         offset = 0
@@ -388,8 +388,11 @@ class SQLStore(Generic[C]):
                     reason=conflict.reason,
                     details=dump_observation(conflict.observation),
                     unreported="y",
+                    unresolved="y",
                 )
             )
+            is_attempt = self._payment(conflict.attempt.payment_request_id)
+            connection.execute(update(payments).where(*is_attempt).values(attention="y"))
         elif row.unreported is None:
             return evolve(transition, conflict=None)
         return transition

@@ -11,7 +11,16 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Session, scoped_session, sessionmaker
 from sqlalchemy.pool import StaticPool
 
-from aplus_adapters import ConfigurationError, HookError, Outcome, SQLStore, State, StoreError
+from aplus_adapters import (
+    ConfigurationError,
+    HookError,
+    Outcome,
+    PaymentFilter,
+    Source,
+    SQLStore,
+    State,
+    StoreError,
+)
 from aplus_adapters.payments.store import STORE_METHODS, STORE_READS
 from aplus_adapters.testing.store_contract import LATER, a_refund, nothing
 from aplus_adapters.testing.store_contract import an_attempt as attempt
@@ -101,12 +110,17 @@ def every_call(store):
     reads = {
         "get": ("pay1",), "latest": ("A-1",), "due": (LATER, 9, ["C"]), "history": ("pay1",),
         "refunds": ("pay1",), "due_refunds": (LATER, 9, ["C"]), "unreported_conflicts": (9, ["C"]),
+        "find_page": (PaymentFilter(), 9), "conflicts": (None, 9, None),
+        "recent": (Source.NOTIFICATION, 9), "noted": ("round",),
     }  # fmt: skip
     for name, arguments in reads.items():
         getattr(store, name)(*arguments)
     (conflict,) = store.unreported_conflicts(9, ["C"])
     store.conflict_reported(conflict)
+    assert store.resolve_conflict(conflict.key, LATER, "Mei", "refunded").is_resolved
+    store.note("round", LATER)
     writes = {"add", "claim", "release", "record", "add_refund", "claim_refund", "release_refund"}
+    writes |= {"resolve_conflict", "note"}
     assert {*reads} == STORE_READS
     assert {*reads, *writes, "conflict_reported"} == {*STORE_METHODS}
 
