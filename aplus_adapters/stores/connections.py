@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DisconnectionError, NoSuchModuleError
-from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
 from aplus_adapters.errors import ConfigurationError
@@ -60,8 +59,7 @@ def open_engine(address: str, *, is_async: bool) -> Engine:
         ) from None
     try:
         check_dialect(_dialect_by_name(url, is_async=is_async), is_async=is_async)
-        create = create_async_engine if is_async else create_engine
-        made: Any = create(
+        made: Any = (_create_async_engine() if is_async else create_engine)(
             url,
             pool_timeout=_POOL_TIMEOUT,
             **_sqlite_pool(is_async=is_async) if url.get_backend_name() == "sqlite" else {},
@@ -120,6 +118,13 @@ class _Named:
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+
+def _create_async_engine() -> Callable[..., Any]:
+    """Return SQLAlchemy's function, which cannot be imported without greenlet."""
+    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
+
+    return create_async_engine
 
 
 def _sqlite_pool(*, is_async: bool) -> dict[str, Any]:

@@ -13,19 +13,18 @@ from contextlib import closing, contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from aplus_adapters.errors import ConfigurationError, HookError, StoreError, hide_values
 from aplus_adapters.payments.store import STORE_METHODS, STORE_READS
 from aplus_adapters.stores.connections import keep_to_this_process, open_engine
 from aplus_adapters.stores.database_arguments import (
-    ASYNC_SESSIONS,
-    SESSIONS,
     bad_database,
     checked_engine,
     engine_of,
+    is_engine,
+    is_factory,
     new_session,
     session_factory,
 )
@@ -47,6 +46,7 @@ from aplus_adapters.stores.waiting import pause
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from sqlalchemy import Engine
     from sqlalchemy.orm import Session
 
     from aplus_adapters.stores.database_arguments import AsyncDatabaseArgument, DatabaseArgument
@@ -115,9 +115,9 @@ class Database:
             self._engines = LoopEngines(argument)
         elif isinstance(argument, str):
             self._engine = open_engine(argument, is_async=False)
-        elif isinstance(argument, AsyncEngine if is_async else Engine):
+        elif is_engine(argument, is_async=is_async):
             self._engine = checked_engine(argument, is_async=is_async)
-        elif isinstance(argument, ASYNC_SESSIONS if is_async else SESSIONS):
+        elif is_factory(argument, is_async=is_async):
             self._sessions = session_factory(argument, is_async=is_async)
         else:
             raise ConfigurationError(bad_database(argument, is_async=is_async))

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import UnboundExecutionError
-from sqlalchemy.ext.asyncio import (
-    AsyncConnection,
-    AsyncEngine,
-    AsyncSession,
-    async_scoped_session,
-    async_sessionmaker,
-)
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from aplus_adapters.errors import ConfigurationError
@@ -24,30 +18,52 @@ from aplus_adapters.stores.schema import payments
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sqlalchemy.ext.asyncio import AsyncEngine, async_scoped_session, async_sessionmaker
+
+    AsyncDatabaseArgument = str | AsyncEngine | async_sessionmaker[Any] | async_scoped_session[Any]
+
 __all__ = [
-    "ASYNC_SESSIONS",
-    "SESSIONS",
     "AsyncDatabaseArgument",
     "DatabaseArgument",
     "bad_database",
     "checked_engine",
     "engine_of",
+    "is_engine",
+    "is_factory",
     "new_session",
     "session_factory",
 ]
 
-SESSIONS = (sessionmaker, scoped_session)
-ASYNC_SESSIONS = (async_sessionmaker, async_scoped_session)
 DatabaseArgument = str | Engine | sessionmaker[Any] | scoped_session[Any]
-AsyncDatabaseArgument = str | AsyncEngine | async_sessionmaker[Any] | async_scoped_session[Any]
+
+
+def is_engine(argument: object, *, is_async: bool) -> bool:
+    """Return whether a shop has passed an engine of the wanted kind."""
+    return _awaits(argument, "AsyncEngine") if is_async else isinstance(argument, Engine)
+
+
+def is_factory(argument: object, *, is_async: bool) -> bool:
+    """Return whether a shop has passed sessions of the wanted kind."""
+    if is_async:
+        return _awaits(argument, "async_sessionmaker", "async_scoped_session")
+    return isinstance(argument, sessionmaker | scoped_session)
+
+
+def _awaits(value: object, *names: str) -> bool:
+    """Return whether a value is of one of these classes of sqlalchemy.ext.asyncio.
+
+    That module cannot be loaded without greenlet. If nobody has loaded it, nobody has such a value.
+    """
+    module = sys.modules.get("sqlalchemy.ext.asyncio")
+    return module is not None and isinstance(value, tuple(getattr(module, name) for name in names))
 
 
 def session_factory(argument: Any, *, is_async: bool) -> Callable[[], Any]:
     """Return what makes sessions, because the current session may hold work of the shop."""
-    is_scoped = isinstance(argument, scoped_session | async_scoped_session)
+    is_scoped = isinstance(argument, scoped_session) or _awaits(argument, "async_scoped_session")
     factory: Any = argument.session_factory if is_scoped else argument
     kind = getattr(factory, "class_", Session)
-    if not issubclass(kind, AsyncSession if is_async else Session):
+    if issubclass(kind, Session) is is_async:
         found = f"sessionmaker of {kind.__name__}"
         raise ConfigurationError(bad_database(factory, found, is_async=is_async))
     bind = getattr(factory, "kw", {}).get("bind")
@@ -59,7 +75,7 @@ def session_factory(argument: Any, *, is_async: bool) -> Callable[[], Any]:
 def new_session(factory: Callable[[], Any]) -> Session:
     """Return a new session, in its blocking form; raise ConfigurationError if it has work in it."""
     made = factory()
-    session: Session = made.sync_session if isinstance(made, AsyncSession) else made
+    session: Session = made.sync_session if _awaits(made, "AsyncSession") else made
     session.info[INFO_SHOWN] = made  # its blocking form alone would not keep an AsyncSession
     if session.in_transaction() or session.new or session.dirty or session.deleted:
         raise ConfigurationError(
@@ -91,7 +107,9 @@ def engine_of(session: Session, *, is_async: bool) -> Engine:
 
 def checked_engine(bind: object, *, is_async: bool) -> Engine:
     """Return an engine of the shop, in its blocking form, if the store can work with it."""
-    engine = bind.sync_engine if isinstance(bind, AsyncEngine) else bind
+    engine: Any = bind
+    if _awaits(bind, "AsyncEngine"):
+        engine = engine.sync_engine
     if not isinstance(engine, Engine):
         found = f"sessions bound to {type(bind).__name__}"
         raise ConfigurationError(bad_database(bind, found, is_async=is_async))
@@ -105,7 +123,8 @@ def bad_database(argument: object, found: str = "", *, is_async: bool) -> str:
     """Return the message for a `database` that the store cannot use."""
     name = type(argument).__name__
     hint = ""
-    if isinstance(argument, Session | Connection | AsyncSession | AsyncConnection):
+    is_open = _awaits(argument, "AsyncSession", "AsyncConnection")
+    if is_open or isinstance(argument, Session | Connection):
         hint = "; an open one belongs to the code that opened it, pass its engine or sessionmaker"
     elif hasattr(argument, "session"):
         hint = "; pass db.session"

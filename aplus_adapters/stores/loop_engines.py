@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from sqlalchemy import Engine, event
-from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.util import await_only
+from sqlalchemy.util import await_only, greenlet_spawn
 
 from aplus_adapters.stores.connections import open_engine
 from aplus_adapters.stores.waiting import native
@@ -79,7 +78,7 @@ async def _closing(engine: Engine) -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        await AsyncEngine(engine).dispose()
+        await greenlet_spawn(engine.dispose)
 
 
 def _drop(connection: Any) -> None:

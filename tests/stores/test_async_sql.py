@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import os
+import subprocess
+import sys
 import threading
 import time
 from datetime import timedelta
@@ -388,3 +390,28 @@ def test_attempts_expire_and_are_due_as_in_the_blocking_store(address):
         await store.aclose()
 
     asyncio.run(main())
+
+
+WITHOUT_GREENLET = """
+import sys
+sys.modules["greenlet"] = None
+from aplus_adapters import ConfigurationError, SQLStore
+from aplus_adapters.testing.store_values import an_attempt
+from sqlalchemy import create_engine
+from sqlalchemy.orm import sessionmaker
+engine = create_engine(sys.argv[1])
+for number, given in enumerate((sys.argv[1], engine, sessionmaker(engine))):
+    print(SQLStore(given).add(an_attempt(number, f"A-{number}")).order_ref)
+try:
+    from aplus_adapters import AsyncSQLStore
+except ConfigurationError as error:
+    print(error)
+"""
+
+
+def test_the_blocking_store_does_not_need_greenlet(tmp_path):
+    """SQLAlchemy does not install it, and its asyncio module cannot be loaded without it."""
+    command = [sys.executable, "-c", WITHOUT_GREENLET, f"sqlite:///{tmp_path / 'payments.db'}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.split("\n")[:3] == ["A-0", "A-1", "A-2"], done.stderr
+    assert "its greenlet is not installed; run pip install 'aplus_adapters[asyncpg]'" in done.stdout
