@@ -11,8 +11,10 @@ import json
 import sys
 import tempfile
 from datetime import UTC, datetime
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -32,7 +34,7 @@ def operations(side, account):
     """Give each operation by its name."""
     pay = AplusPay(account=account, store=side.store, hooks=Shop(), clock=Clock(side.now))
     wanted = dict(filters(side.rows))
-    made = {
+    made: dict[str, Callable[[], Any]] = {
         f"list: {name}": partial(side.store.find_page, asked, LIMIT)
         for name, asked in wanted.items()
     }
