@@ -10,8 +10,8 @@ over 1.2.
 import json
 import sys
 import tempfile
-from datetime import UTC, datetime
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
