@@ -125,7 +125,7 @@ class Database:
         engine = self._engines.current() if self._engines else self._engine
         if engine is None:
             raise ConfigurationError(
-                "SQLStore.engine: found the shop's own sessions, expected an address or an Engine; "
+                "store.engine: found the shop's own sessions, expected an address or an engine; "
                 "use the engine that the sessions are bound to"
             )
         refuse_blocking_gevent(engine)
