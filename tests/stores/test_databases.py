@@ -1,5 +1,6 @@
 """Databases as they are found: poolers, schemas, roles, settings, and those that are refused."""
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.orm import sessionmaker
 
-from aplus_adapters import ConfigurationError, SQLStore, State, StoreError
+from aplus_adapters import AsyncSQLStore, ConfigurationError, SQLStore, State, StoreError
 from aplus_adapters.simulator.ports import ReservedPort
 from aplus_adapters.stores import schema
 from aplus_adapters.testing.store_contract import an_attempt as attempt
@@ -94,6 +95,36 @@ def test_behind_pgbouncer_in_transaction_mode_payments_are_right(postgres, drive
     shown = ask(bouncer.address, "SELECT current_setting('statement_timeout')")
     assert shown == [("0",)]
     store.engine.dispose()
+    bouncer.close()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+def test_behind_pgbouncer_an_awaiting_store_is_right_or_says_which_driver_is(postgres, driver):
+    bouncer = PgBouncer(postgres.database())
+    store = AsyncSQLStore(bouncer.address.replace("+psycopg", f"+{driver}"))
+
+    async def pay_one(number):
+        async def hook(_transition, _connection):
+            await asyncio.sleep(0)
+
+        await store.add(attempt(number, f"A-{number}"))
+        await store.record(f"pay{number}", said(), hook)
+        return (await store.get(f"pay{number}")).state
+
+    async def main():
+        try:
+            return set(await asyncio.gather(*map(pay_one, range(40))))
+        finally:
+            await store.aclose()
+
+    if driver == "psycopg":
+        assert asyncio.run(main()) == {State.SUCCEEDED}
+    else:  # its statements are prepared on one server and executed on another
+        with pytest.raises(ConfigurationError, match=r"use postgresql\+psycopg"):
+            asyncio.run(main())
+    # What was set for a payment is not left behind for whoever gets the connection next.
+    assert ask(bouncer.address, "SELECT current_setting('statement_timeout')") == [("0",)]
     bouncer.close()
 
 
