@@ -18,7 +18,8 @@ from sqlalchemy.orm import sessionmaker
 
 from aplus_adapters import AsyncSQLStore, ConfigurationError, SQLStore, State, StoreError
 from aplus_adapters.simulator.ports import ReservedPort
-from aplus_adapters.stores import schema
+from aplus_adapters.stores import connections, database, schema
+from aplus_adapters.stores.waiting import pause
 from aplus_adapters.testing.store_contract import an_attempt as attempt
 from aplus_adapters.testing.store_contract import an_observation as said
 from aplus_adapters.testing.store_contract import nothing
@@ -279,6 +280,59 @@ def test_eight_workers_migrate_while_a_payments_transaction_is_open(postgres, mo
     for worker in workers:
         worker.close()
     engine.dispose()
+
+
+@pytest.fixture
+def slow_tables(monkeypatch):
+    """Make the tables for longer than anybody waits for a connection of the pool."""
+
+    def migrate(connection):
+        schema.migrate(connection)
+        pause(2.5, is_async=connection.dialect.is_async)
+
+    monkeypatch.setattr(connections, "_POOL_TIMEOUT", 1)
+    monkeypatch.setattr(database, "migrate", migrate)
+
+
+def test_threads_that_wait_for_the_first_to_make_the_tables_keep_no_connection(
+    postgres, slow_tables
+):
+    store = SQLStore(postgres.database())
+    with ThreadPoolExecutor(40) as threads:
+        added = threads.map(lambda number: store.add(attempt(number, f"A-{number}")), range(40))
+        assert len({one.order_ref for one in added}) == 40
+    store.close()
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+def test_tasks_that_wait_for_the_first_to_make_the_tables_keep_no_connection(
+    postgres, slow_tables, driver
+):
+    async def main():
+        store = AsyncSQLStore(postgres.database().replace("+psycopg", f"+{driver}"))
+        tasks = (store.add(attempt(number, f"A-{number}")) for number in range(40))
+        added = {one.order_ref for one in await asyncio.gather(*tasks)}
+        await store.aclose()
+        return added
+
+    assert len(asyncio.run(main())) == 40
+
+
+def test_a_thread_that_waits_for_tables_in_vain_says_who_makes_them(
+    postgres, slow_tables, monkeypatch
+):
+    monkeypatch.setattr(database, "_MIGRATE_WITHIN", 0.1)
+    store = SQLStore(postgres.database())
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(store.add, attempt())
+        while not store._database._migrating or not store.engine.pool.checkedout():
+            time.sleep(0.01)
+        time.sleep(0.3)
+        with pytest.raises(StoreError, match=r"another thread or task makes.*within 0\.1 s"):
+            store.get("pay1")
+        assert first.result().order_ref == "A-1"
+    assert store.get("pay1").order_ref == "A-1"
+    store.close()
 
 
 ADDRESSES = {
