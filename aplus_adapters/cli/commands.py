@@ -137,7 +137,7 @@ def schema_command(
             )
         with context_of(click.get_current_context())():
             if inspect.iscoroutinefunction(store.set_up):
-                asyncio.run(_set_up(store))
+                asyncio.run(store.set_up())
             else:
                 store.set_up()
         click.echo("the tables are there, in their newest version")
@@ -208,13 +208,6 @@ def _flow_runner(pay: AplusPay) -> Iterator[Callable[[Flow[Any]], Any]]:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
-
-
-async def _set_up(store: Any) -> None:
-    try:
-        await store.set_up()
-    finally:
-        await store.aclose()
 
 
 @contextmanager

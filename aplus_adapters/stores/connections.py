@@ -7,7 +7,6 @@ connections inherited by a fork are set aside unused, also those of the shop's o
 from __future__ import annotations
 
 import os
-import sqlite3
 import time
 import weakref
 from functools import partial
@@ -38,6 +37,14 @@ _POOL_TIMEOUT = 3  # seconds for a connection of the pool to become free
 _SETTINGS_TIMEOUT = 1.0  # seconds for a new connection's settings
 _PROCESS = "aplus_process"  # id of the process that made the connection
 
+_EXAMPLES = {
+    False: ("SQLStore", "sqlite:///payments.db or postgresql+psycopg://user@host/shop"),
+    True: (
+        "AsyncSQLStore",
+        "sqlite+aiosqlite:///payments.db or postgresql+asyncpg://user@host/shop",
+    ),
+}
+
 _IMPORT_PID, _IMPORT_TIME = os.getpid(), time.time()
 _OWNERS: weakref.WeakKeyDictionary[Engine, int] = weakref.WeakKeyDictionary()
 _LOCKS: dict[int, Lock] = {}
@@ -50,12 +57,13 @@ def open_engine(address: str, *, is_async: bool) -> Engine:
 
     With `is_async` it is the `sync_engine` of an AsyncEngine, which works in its greenlets.
     """
+    store, example = _EXAMPLES[is_async]
     try:
         url = make_url(address)
     except (ArgumentError, ValueError):  # its text may hold the password
         raise ConfigurationError(
-            "SQLStore: cannot use the database address: found text that is not one, "
-            "expected one such as sqlite:///payments.db or postgresql+psycopg://user@host/shop"
+            f"{store}: cannot use the database address: found text that is not one, expected one "
+            f"such as {example}"
         ) from None
     try:
         check_dialect(_dialect_by_name(url, is_async=is_async), is_async=is_async)
@@ -73,9 +81,8 @@ def open_engine(address: str, *, is_async: bool) -> Engine:
         shown = isinstance(error, ImportError | NoSuchModuleError)
         reason = f": {error}"[:200] if shown else ""
         raise ConfigurationError(
-            f"SQLStore: cannot use the database address ({type(error).__name__}{reason}), expected "
-            "one such as sqlite:///payments.db or postgresql+psycopg://user@host/shop with its "
-            "driver installed"
+            f"{store}: cannot use the database address ({type(error).__name__}{reason}), expected "
+            f"one such as {example} with its driver installed"
         ) from None
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", partial(_prepare_sqlite, engine.dialect))
@@ -122,7 +129,7 @@ class _Named:
 
 def _create_async_engine() -> Callable[..., Any]:
     """Return SQLAlchemy's function, which cannot be imported without greenlet."""
-    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
+    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415  # an extra
 
     return create_async_engine
 
@@ -152,7 +159,9 @@ def _prepare_sqlite(dialect: Dialect, driver: Any, _record: Any) -> None:
     while True:
         try:
             driver.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError:  # another process is switching, and SQLite does not wait
+        except (
+            dialect.loaded_dbapi.OperationalError
+        ):  # another process is switching, and SQLite does not wait
             if time.monotonic() > deadline:
                 raise
             pause(0.01, is_async=dialect.is_async)

@@ -6,11 +6,13 @@ work of other code. If the database asks for it, a transaction is repeated.
 
 from __future__ import annotations
 
+import os
 import random
 import time
 import weakref
 from contextlib import closing, contextmanager
 from functools import wraps
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection
@@ -110,6 +112,7 @@ class Database:
         self._sessions: Callable[[], Any] | None = None
         # Engines with complete tables; sessions of several applications may use several engines.
         self._ready: weakref.WeakSet[Engine | Database] = weakref.WeakSet()
+        self._migrating: dict[int, Lock] = {}
         self._is_own_engine = isinstance(argument, str)
         if isinstance(argument, str) and is_async:
             self._engines = LoopEngines(argument)
@@ -128,7 +131,7 @@ class Database:
         engine = self._engines.current() if self._engines else self._engine
         if engine is None:
             raise ConfigurationError(
-                "SQLStore.engine: found the shop's own sessions, expected an address or an Engine; "
+                "store.engine: found the shop's own sessions, expected an address or an engine; "
                 "use the engine that the sessions are bound to"
             )
         refuse_blocking_gevent(engine)
@@ -178,15 +181,18 @@ class Database:
     def _set_up(self, engine: Engine) -> None:
         known = engine if self._engines is None else self  # the engines of loops have one database
         if known not in self._ready:
-            _make_tables(engine)
+            # By process: a lock that the parent holds at a fork is never released in the child.
+            _make_tables(engine, self._migrating.setdefault(os.getpid(), Lock()))
             self._ready.add(known)
 
 
-def _make_tables(engine: Engine) -> None:
+def _make_tables(engine: Engine, migrating: Lock) -> None:
     """Make or migrate the tables; if they are current, take no lock and need no permission.
 
     A migration waits until no transaction uses the tables, and later transactions wait for it. So
-    it gives up soon, lets the others through and tries again within the time limit.
+    it gives up soon, lets the others through and tries again within the time limit. Of one process
+    one thread or task migrates; the others look again from time to time, and hold no connection
+    of the pool meanwhile.
     """
     deadline = time.monotonic() + _MIGRATE_WITHIN
     while True:
@@ -195,12 +201,21 @@ def _make_tables(engine: Engine) -> None:
                 check_server(connection)
                 if is_current(connection):
                     return
-            with (
-                _on_engine(engine, writes=True) as connection,
-                long_statements(connection),
-            ):
-                migrate(connection)
-                return
+            if migrating.acquire(blocking=False):
+                try:
+                    with (
+                        _on_engine(engine, writes=True) as connection,
+                        long_statements(connection),
+                    ):
+                        migrate(connection)
+                        return
+                finally:
+                    migrating.release()
+            elif time.monotonic() > deadline:
+                raise StoreError(
+                    f"store set-up: another thread or task makes or migrates the tables, and they "
+                    f"were not complete within {_MIGRATE_WITHIN:g} s; try again later"
+                )
         except DBAPIError as error:
             if not (gave_up_waiting(error) or may_be_repeated(error)):
                 raise

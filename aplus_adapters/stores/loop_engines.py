@@ -17,6 +17,7 @@ from attrs import frozen
 from sqlalchemy import Engine, event
 from sqlalchemy.util import await_only, greenlet_spawn
 
+from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.stores.connections import open_engine
 from aplus_adapters.stores.waiting import native
 
@@ -36,10 +37,7 @@ class _OfLoop:
 
 
 class LoopEngines:
-    """The engines of one address; raises ConfigurationError if the address cannot be used.
-
-    Its methods run in SQLAlchemy's greenlets.
-    """
+    """The engines of one address; raises ConfigurationError if the address cannot be used."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -47,31 +45,44 @@ class LoopEngines:
         self._of_loop: dict[asyncio.AbstractEventLoop, _OfLoop] = {}
 
     def current(self) -> Engine:
-        """Return the engine of the running event loop."""
-        loop = asyncio.get_running_loop()
+        """Return the engine of the running event loop; raise ConfigurationError without one."""
+        loop = _running_loop()
         if loop not in self._of_loop:
             self._drop_ended()
             engine = open_engine(self._address, is_async=True)
             connections: weakref.WeakSet[Any] = weakref.WeakSet()
             event.listen(engine, "connect", lambda driver, _: connections.add(native(driver)))
             closing = _closing(engine)
+            # It awaits nothing before its end. From its first step on the loop knows it.
+            with contextlib.suppress(StopIteration):
+                anext(closing).__await__().send(None)
             self._of_loop[loop] = _OfLoop(engine, closing, connections)
-            await_only(anext(closing))  # from now on the loop knows it
         return self._of_loop[loop].engine
 
     def close(self) -> None:
-        """Close the connections of the running event loop."""
+        """Close the connections of the running event loop, in one of SQLAlchemy's greenlets."""
         self._drop_ended()
-        used = self._of_loop.pop(asyncio.get_running_loop(), None)
+        used = self._of_loop.pop(_running_loop(), None)
         if used is not None:
             await_only(used.closing.aclose())
 
     def _drop_ended(self) -> None:
         """Forget the loops that have ended, and what one left open that ended without order."""
-        for loop in [loop for loop in self._of_loop if loop.is_closed()]:
+        # A copy: another thread may add its loop meanwhile.
+        for loop in [loop for loop in list(self._of_loop) if loop.is_closed()]:
             used = self._of_loop.pop(loop, None)
             for connection in used.connections if used else ():
                 _drop(connection)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise ConfigurationError(
+            "AsyncSQLStore: found no running event loop of asyncio, expected to be used inside "
+            "one; call it in an async function"
+        ) from None
 
 
 async def _closing(engine: Engine) -> AsyncGenerator[None]:

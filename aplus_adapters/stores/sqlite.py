@@ -197,6 +197,6 @@ def _take_write_lock(connection: Connection, time_limit: float) -> None:
                 if not (is_first and gave_up_waiting(error) and waited < time_limit):
                     raise
                 longest = max(_SHORTEST_PAUSE, _LONGEST_PAUSE * (1 - waited / time_limit) ** 6)
-                pause(longest * random.uniform(0.1, 1.0), is_async=is_async)  # noqa: S311
+                pause(longest * random.uniform(0.1, 1.0), is_async=is_async)  # noqa: S311  # no secret
             else:
                 return

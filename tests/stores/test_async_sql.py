@@ -392,6 +392,37 @@ def test_attempts_expire_and_are_due_as_in_the_blocking_store(address):
     asyncio.run(main())
 
 
+def test_its_engine_can_be_had_before_anything_else(address):
+    store = AsyncSQLStore(address)
+
+    async def main():
+        async with store.engine.connect() as connection:
+            assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1
+        await store.aclose()
+
+    asyncio.run(main())
+
+
+def test_outside_of_an_event_loop_the_error_is_ours(address):
+    store = AsyncSQLStore(address)
+    with pytest.raises(ConfigurationError, match="found no running event loop"):
+        _ = store.engine
+
+
+def test_a_wrong_address_is_answered_with_one_that_fits(tmp_path):
+    for wrong in ("nonsense", "postgresql+nodriver://x/y"):
+        with pytest.raises(ConfigurationError, match=r"AsyncSQLStore: .*postgresql\+asyncpg://"):
+            AsyncSQLStore(wrong)
+
+
+def test_no_shop_has_to_have_sqlite():
+    """A Python may be built without it; a shop on PostgreSQL does not care."""
+    program = "import sys; sys.modules['sqlite3'] = None; from aplus_adapters import SQLStore"
+    command = [sys.executable, "-c", f"{program}, AsyncSQLStore"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 WITHOUT_GREENLET = """
 import sys
 sys.modules["greenlet"] = None

@@ -1,6 +1,5 @@
 """What was made before a fork: nothing of it is used after it, and no lock of it is waited for."""
 
-import gc
 import os
 import signal
 import threading
@@ -127,15 +126,18 @@ def test_a_constructor_opens_nothing(tmp_path, account, shop, given):
     """No file, no connection and no thread; a database that is not there is no error either."""
     port = ReservedPort()
     nowhere = f"postgresql+psycopg://shop@127.0.0.1:{port.number}/shop"
-    for address in (f"sqlite:///{tmp_path / 'shop.db'}", nowhere):
-        engine = create_engine(address)
-        gc.collect()  # what earlier tests left open
-        threads, files = {*threading.enumerate()}, len([*FILES.iterdir()])
-        store = SQLStore(GIVEN[given](address, engine))
-        AplusPay(account=account, store=store, hooks=shop)
-        assert {*threading.enumerate()} <= threads
-        assert len([*FILES.iterdir()]) <= files
-    assert list(tmp_path.iterdir()) == []
-    with pytest.raises(StoreError, match="OperationalError"):
-        store.get("pay1")
+
+    def construct():
+        for address in (f"sqlite:///{tmp_path / 'shop.db'}", nowhere):
+            engine = create_engine(address)
+            threads, files = {*threading.enumerate()}, len([*FILES.iterdir()])
+            store = SQLStore(GIVEN[given](address, engine))
+            AplusPay(account=account, store=store, hooks=shop)
+            assert {*threading.enumerate()} == threads
+            assert len([*FILES.iterdir()]) == files
+        assert list(tmp_path.iterdir()) == []
+        with pytest.raises(StoreError, match="OperationalError"):
+            store.get("pay1")
+
+    assert in_child(construct) == 0  # where no thread of an earlier test opens or ends anything
     port.release()
