@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         WouldDeadlock,
     )
     from aplus_adapters.payments.flows.reconcile import ReconcileReport
+    from aplus_adapters.payments.health import Health
     from aplus_adapters.payments.hooks import (
         AsyncHooks,
         AuthorizeDetails,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
         Transition,
     )
     from aplus_adapters.payments.policy import Retry, Timing
+    from aplus_adapters.payments.search import ConflictRecord, Page, PaymentFilter
     from aplus_adapters.payments.store import AsyncPaymentStore, PaymentStore
     from aplus_adapters.protocol.account import Environment
     from aplus_adapters.protocol.amounts import Amount
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     from aplus_adapters.protocol.signed_messages import acknowledge, verify_notification
     from aplus_adapters.runtime.client import AsyncClient, Client
     from aplus_adapters.runtime.settings import Account
+    from aplus_adapters.stores.async_sql import AsyncSQLStore
     from aplus_adapters.stores.memory import MemoryStore
     from aplus_adapters.stores.sql import SQLStore
     from aplus_adapters.web.page import PageDesign
@@ -80,6 +83,7 @@ __all__ = [
     "AsyncClient",
     "AsyncHooks",
     "AsyncPaymentStore",
+    "AsyncSQLStore",
     "Attempt",
     "AuthorizeDetails",
     "Buyer",
@@ -87,8 +91,10 @@ __all__ = [
     "ConfigurationError",
     "Conflict",
     "ConflictDetails",
+    "ConflictRecord",
     "Environment",
     "Goods",
+    "Health",
     "HookError",
     "Hooks",
     "InconsistentRetry",
@@ -106,8 +112,10 @@ __all__ = [
     "OrderToPay",
     "Outcome",
     "OutcomeUnknown",
+    "Page",
     "PageDesign",
     "PaymentDetails",
+    "PaymentFilter",
     "PaymentStore",
     "PrivateKey",
     "PublicKey",
@@ -157,6 +165,8 @@ if not TYPE_CHECKING:  # so that a misspelt name is an error of every type check
             "RefundTransition Source State Transition"
         ),
         "payments.policy": ("Retry Timing"),
+        "payments.health": ("Health"),
+        "payments.search": ("ConflictRecord Page PaymentFilter"),
         "payments.store": ("AsyncPaymentStore PaymentStore"),
         "protocol.account": ("Environment"),
         "runtime.settings": ("Account"),
@@ -166,6 +176,7 @@ if not TYPE_CHECKING:  # so that a misspelt name is an error of every type check
         "protocol.results": ("Rejected"),
         "protocol.signed_messages": ("acknowledge verify_notification"),
         "runtime.client": ("AsyncClient Client"),
+        "stores.async_sql": ("AsyncSQLStore"),
         "stores.memory": ("MemoryStore"),
         "stores.sql": ("SQLStore"),
         "web.page": ("PageDesign"),

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aplus_adapters.errors import ConfigurationError
+from aplus_adapters.operations import Operations
 from aplus_adapters.payments import effects
 from aplus_adapters.payments.flows.follow_up import close_order
 from aplus_adapters.payments.flows.initiate import initiate
@@ -57,7 +58,7 @@ NOBODY = Visitor()
 _CLOCK_METHODS = ("now", "sleep", "sleep_async", "draw", "new_request_id")
 
 
-class AplusPay:
+class AplusPay(Operations):
     """The payments of one shop: create it once, mount it by an adapter, and call its methods.
 
     `account` is one Account or several (the first is the default). `store` is a `PaymentStore` or

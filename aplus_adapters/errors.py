@@ -188,6 +188,12 @@ def _shorten(error: BaseException) -> None:
             setattr(error, "detail", "")  # noqa: B010  # a type checker knows no such attribute
 
 
+# MySQL shows values in errors of every kind, and a part of the statement with them.
+_MYSQL_VALUES = re.compile(
+    r"(Duplicate entry|to use near|value:) (?:.*(?= for key | for column | at line )|.*)"
+)
+
+
 def _first_line(text: str, quoted: bool) -> str:
-    line = text.partition("\n")[0]
+    line = _MYSQL_VALUES.sub(r"\1 '...'", text.partition("\n")[0])
     return re.sub(r"\"[^\"]*(\"|$)|'[^']*('|$)", "'...'", line) if quoted else line

@@ -10,6 +10,7 @@ import secrets
 from flask import Flask, abort, redirect, render_template_string, request
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from aplus_adapters import Account, Amount, AplusPay, OrderToPay, SQLStore, State
@@ -36,9 +37,9 @@ store = SQLStore(db)  # of whichever application is the current one
 
 class Order(Base):
     __tablename__ = "orders"
-    ref: Mapped[str] = mapped_column(primary_key=True)
-    item: Mapped[str]
-    status: Mapped[str] = mapped_column(default="new")
+    ref: Mapped[str] = mapped_column(String(64), primary_key=True)
+    item: Mapped[str] = mapped_column(String(64))
+    status: Mapped[str] = mapped_column(String(16), default="new")
 
 
 class Shop:

@@ -26,7 +26,7 @@ store = SQLStore(sessionmaker(engine, class_=Session))  # hooks get SQLModel's S
 
 class Order(SQLModel, table=True):
     __tablename__ = "orders"
-    ref: str = Field(primary_key=True)
+    ref: str = Field(primary_key=True, max_length=64)
     item: str = "Ticket"
     status: str = "new"
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from aplus_adapters import Account, MemoryStore, PrivateKey
 from aplus_adapters.testing.signer import AlipayPlus
-from support.databases import DATABASES, STORES, new_database
+from support.databases import DATABASES, SERVERS, STORES, new_database
 from support.leaks import LEAKS
 from support.shop import NOTIFY_URL, Clock, Shop
 
@@ -91,11 +91,27 @@ def postgres():
     cluster.remove()
 
 
+@pytest.fixture(scope="session")
+def mysql():
+    from support.mysql import Cluster, require
+
+    require()
+    cluster = Cluster()
+    yield cluster
+    cluster.remove()
+
+
 # The bare session has nothing installed but what the package declares.
 
 
 @pytest.fixture(params=DATABASES)
 def database(request, tmp_path):
+    return new_database(request.param, tmp_path, request)
+
+
+@pytest.fixture(params=SERVERS)
+def server_database(request, tmp_path):
+    """The address of a new database on a server, which connects and locks otherwise than a file."""
     return new_database(request.param, tmp_path, request)
 
 

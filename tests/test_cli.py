@@ -207,9 +207,7 @@ def test_schema_checks_the_tables_and_prints_their_sql_without_making_them(shop_
 def test_schema_prints_for_a_dialect_without_any_shop():
     printed = aplus("schema", "--print", "--dialect", "postgresql")
     assert printed.returncode == 0, printed.stderr
-    assert printed.stdout.startswith(
-        "CREATE TABLE aplus_payments (\n    shop VARCHAR(64) NOT NULL,"
-    )
+    assert "CREATE TABLE aplus_payments (\n    shop VARCHAR(64) NOT NULL," in printed.stdout
     refused = aplus("schema", "--print", "--dialect", "oracle")
     assert refused.returncode == 2
     assert "found 'oracle', expected sqlite or postgresql" in refused.stderr

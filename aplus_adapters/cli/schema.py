@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -46,11 +48,11 @@ def schema_command(
             store = _store_of(find_pay())
             with context_of(context)():
                 if prints:
-                    click.echo(store.ddl(dialect))
+                    click.echo(_answer(store.ddl, dialect))
                 elif check:
-                    _check(store)
+                    _check(_answer(store.missing))
                 else:
-                    store.set_up()
+                    _answer(store.set_up)
                     click.echo("the tables are there, in their newest version")
         except AplusError as error:
             raise click.UsageError(str(error)) from None
@@ -81,8 +83,13 @@ def _store_of(pay: AplusPay) -> Any:
     return pay.store
 
 
-def _check(store: Any) -> None:
-    lacks = store.missing()
+def _answer(method: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a store's method returns, of a blocking store or of one that awaits."""
+    answer = method(*arguments)
+    return asyncio.run(answer) if inspect.iscoroutine(answer) else answer
+
+
+def _check(lacks: list[str]) -> None:
     for lack in lacks:
         click.echo(f"missing: {lack}")
     if lacks:

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
         Observation,
         Refund,
         RefundObservation,
+        Source,
         Transition,
     )
+    from aplus_adapters.payments.search import ConflictRecord, Page, PaymentFilter
     from aplus_adapters.protocol.signed_messages import Answer, SignedRequest
 
 __all__ = [
@@ -41,19 +43,25 @@ __all__ = [
     "claim",
     "claim_refund",
     "conflict_reported",
+    "conflicts",
     "draw",
     "due",
     "due_refunds",
+    "find_page",
     "get",
     "history",
     "latest",
     "new_request_id",
+    "note",
+    "noted",
     "now",
+    "recent",
     "record",
     "refunds",
     "release",
     "release_refund",
     "reread",
+    "resolve_conflict",
     "send",
     "sleep",
     "unreported_conflicts",
@@ -206,6 +214,47 @@ def unreported_conflicts(limit: int, client_ids: Sequence[str]) -> Flow[Sequence
 def conflict_reported(conflict: Conflict) -> Flow[None]:
     """Ask the store to mark a conflict as reported to the shop."""
     yield CallStore("conflict_reported", (conflict,))
+
+
+def find_page(wanted: PaymentFilter, limit: int) -> Flow[Page]:
+    """Ask the store for a page of payments that meet a filter."""
+    page: Page = yield CallStore("find_page", (wanted, limit))
+    return page
+
+
+def conflicts(
+    payment_request_id: str | None, limit: int, after: str | None = None
+) -> Flow[Sequence[ConflictRecord]]:
+    """Ask the store for conflicts that nobody has resolved, or for all of one payment."""
+    records: Sequence[ConflictRecord] = yield CallStore(
+        "conflicts", (payment_request_id, limit, after)
+    )
+    return records
+
+
+def resolve_conflict(key: str, at: datetime, by: str, note: str) -> Flow[ConflictRecord | None]:
+    """Ask the store to mark a conflict as resolved; return it, None if it is not stored."""
+    record: ConflictRecord | None = yield CallStore("resolve_conflict", (key, at, by, note))
+    return record
+
+
+def recent(source: Source, limit: int) -> Flow[Sequence[Observation | RefundObservation]]:
+    """Ask the store for the last observations of one source, newest first."""
+    observations: Sequence[Observation | RefundObservation] = yield CallStore(
+        "recent", (source, limit)
+    )
+    return observations
+
+
+def note(name: str, at: datetime) -> Flow[None]:
+    """Ask the store to keep a moment under a name."""
+    yield CallStore("note", (name, at))
+
+
+def noted(name: str) -> Flow[datetime | None]:
+    """Ask the store for the moment under a name."""
+    moment: datetime | None = yield CallStore("noted", (name,))
+    return moment
 
 
 def refunds(payment_request_id: str) -> Flow[Sequence[Refund]]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aplus_adapters.protocol.timestamps import Timestamp
 
 __all__ = [
+    "WALLET_LENGTH",
     "Attempt",
     "Conflict",
     "Observation",
@@ -32,6 +33,8 @@ __all__ = [
     "State",
     "Transition",
 ]
+
+WALLET_LENGTH = 128
 
 
 class _Word(Enum):
@@ -191,6 +194,12 @@ class Attempt:
             return True
         # Refunded in full, the order may be paid anew. With disputed money a buyer might pay twice.
         return self.paid_amount is not None and not self.is_refunded
+
+    @property
+    def wallet_key(self) -> str | None:
+        """Return what a search compares of the wallet's name: its first 128 characters."""
+        # A name has no limit, but an index has one.
+        return self.wallet and self.wallet[:WALLET_LENGTH]
 
     @property
     def request(self) -> PayRequest:

@@ -16,6 +16,11 @@
 | `due_refunds`       | as `due`, for refunds                                                     |
 | `conflict_reported` | durable; the conflict is not handed out again                             |
 | `unreported_conflicts` | conflicts that were not reported to the shop yet, the oldest first     |
+| `find_page`         | payments that meet a filter, by creation; the cost does not grow with all |
+| `conflicts`         | conflicts that nobody resolved, or all of one payment, the oldest first   |
+| `resolve_conflict`  | of several calls the first one counts; nothing else changes               |
+| `recent`            | the observations of one source that were recorded last, the newest first  |
+| `note`, `noted`     | the latest moment that was noted under a name                             |
 
 `aplus_adapters.testing.store_contract` tests all of this against any store. `PaymentStore` blocks,
 `AsyncPaymentStore` awaits. The caller turns every error that is not ours into a StoreError.
@@ -35,8 +40,10 @@ if TYPE_CHECKING:
         Observation,
         Refund,
         RefundObservation,
+        Source,
         Transition,
     )
+    from aplus_adapters.payments.search import ConflictRecord, Page, PaymentFilter
 
 if TYPE_CHECKING:  # defaults of type variables are in `typing` since Python 3.13
     from typing_extensions import TypeVar
@@ -71,10 +78,28 @@ STORE_METHODS = (
     "due_refunds",
     "conflict_reported",
     "unreported_conflicts",
+    "find_page",
+    "conflicts",
+    "resolve_conflict",
+    "recent",
+    "note",
+    "noted",
 )
 # A hook may call these inside its own transaction, where a write would wait for itself.
 STORE_READS = frozenset(
-    ("get", "latest", "due", "history", "refunds", "due_refunds", "unreported_conflicts")
+    (
+        "get",
+        "latest",
+        "due",
+        "history",
+        "refunds",
+        "due_refunds",
+        "unreported_conflicts",
+        "find_page",
+        "conflicts",
+        "recent",
+        "noted",
+    )
 )
 """Those of STORE_METHODS that change nothing."""
 
@@ -180,6 +205,45 @@ class PaymentStore(Protocol[C_co]):
         """Return up to `limit` unreported conflicts of these accounts, oldest first."""
         ...
 
+    def find_page(self, wanted: PaymentFilter, limit: int, /) -> Page:
+        """Return up to `limit` attempts that meet a filter, newest first, and the next page's key.
+
+        Attempts that were created at the same moment come in the order of their ids. An attempt
+        needs attention while one of its conflicts is not resolved.
+        """
+        ...
+
+    def conflicts(
+        self, payment_request_id: str | None, limit: int, after: str | None, /
+    ) -> Sequence[ConflictRecord]:
+        """Return up to `limit` conflicts that nobody has resolved, oldest first.
+
+        With an id: all conflicts of that payment, resolved ones as well. `after` is the key of the
+        conflict after which to begin; a key that is not stored is followed by nothing.
+        """
+        ...
+
+    def resolve_conflict(
+        self, key: str, at: datetime, by: str, note: str, /
+    ) -> ConflictRecord | None:
+        """Mark a conflict as resolved and return it; None if there is none with this key.
+
+        A conflict that is resolved already is returned unchanged, however often it is seen again.
+        """
+        ...
+
+    def recent(self, source: Source, limit: int, /) -> Sequence[Observation | RefundObservation]:
+        """Return the last `limit` observations of one source, of all payments, newest first."""
+        ...
+
+    def note(self, name: str, at: datetime, /) -> None:
+        """Keep the moment under a name (1 to 32 characters) unless a later one is kept."""
+        ...
+
+    def noted(self, name: str, /) -> datetime | None:
+        """Return the moment under a name, None if there is none."""
+        ...
+
 
 class AsyncPaymentStore(Protocol[C_co]):
     """The promises of `PaymentStore`, awaited."""
@@ -258,6 +322,36 @@ class AsyncPaymentStore(Protocol[C_co]):
         self, limit: int, client_ids: Sequence[str], /
     ) -> Sequence[Conflict]:
         """Do what `PaymentStore.unreported_conflicts` does."""
+        ...
+
+    async def find_page(self, wanted: PaymentFilter, limit: int, /) -> Page:
+        """Do what `PaymentStore.find_page` does."""
+        ...
+
+    async def conflicts(
+        self, payment_request_id: str | None, limit: int, after: str | None, /
+    ) -> Sequence[ConflictRecord]:
+        """Do what `PaymentStore.conflicts` does."""
+        ...
+
+    async def resolve_conflict(
+        self, key: str, at: datetime, by: str, note: str, /
+    ) -> ConflictRecord | None:
+        """Do what `PaymentStore.resolve_conflict` does."""
+        ...
+
+    async def recent(
+        self, source: Source, limit: int, /
+    ) -> Sequence[Observation | RefundObservation]:
+        """Do what `PaymentStore.recent` does."""
+        ...
+
+    async def note(self, name: str, at: datetime, /) -> None:
+        """Do what `PaymentStore.note` does."""
+        ...
+
+    async def noted(self, name: str, /) -> datetime | None:
+        """Do what `PaymentStore.noted` does."""
         ...
 
 

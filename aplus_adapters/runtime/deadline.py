@@ -107,15 +107,15 @@ def _guard_pool(pool: Any) -> None:
     """Wrap the backend of a connection pool and its open connections."""
     if isinstance(pool._network_backend, _Backend):  # noqa: SLF001  # httpx offers no other way
         return
-    pool._network_backend = _Backend(pool._network_backend)  # noqa: SLF001
+    pool._network_backend = _Backend(pool._network_backend)  # noqa: SLF001  # likewise
     for connection in pool.connections:
         inner = connection
         while hasattr(inner, "_connection"):  # a tunnel holds a connection, which holds another
             if hasattr(inner, "_network_backend"):
-                inner._network_backend = pool._network_backend  # noqa: SLF001
-            inner = inner._connection  # noqa: SLF001
+                inner._network_backend = pool._network_backend  # noqa: SLF001  # likewise
+            inner = inner._connection  # noqa: SLF001  # likewise
         if hasattr(inner, "_network_stream"):
-            inner._network_stream = _Stream(inner._network_stream)  # noqa: SLF001
+            inner._network_stream = _Stream(inner._network_stream)  # noqa: SLF001  # likewise
 
 
 class _Backend:

@@ -127,6 +127,8 @@ class AsyncPerformer:
         inside = {
             name for name in ("payment_changed", "refund_changed") if getattr(hooks, name, None)
         }
+        if "record" in self._async:
+            _refuse_blocking(hooks, inside - self._async)
         # Where every hook is awaited, a store in memory needs no thread at all.
         self._hooks_await = inside <= self._async
         self._reading = ThreadPoolExecutor(_THREADS, thread_name_prefix="aplus-read")
@@ -299,6 +301,18 @@ def _refuse_async(owner: object, what: str, names: tuple[str, ...]) -> None:
                 f"{what} {type(owner).__name__}.{name}: found an async function, expected a plain "
                 "one where nothing can be awaited; make it plain or serve the shop by ASGI, and "
                 "await refund_async or reconcile_async there"
+            )
+
+
+def _refuse_blocking(hooks: object, names: set[str]) -> None:
+    """Raise ConfigurationError for a hook that cannot await what an awaiting store passes to it."""
+    for name in sorted(names):
+        # A plain decorator around an async hook returns what can be awaited.
+        if not inspect.iscoroutinefunction(inspect.unwrap(getattr(hooks, name))):
+            raise ConfigurationError(
+                f"hook {type(hooks).__name__}.{name}: found a plain function, expected an async "
+                "one, because the store awaits and details.connection can only be awaited; write "
+                f"async def {name}, or use a blocking store such as SQLStore"
             )
 
 

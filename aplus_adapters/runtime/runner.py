@@ -6,6 +6,7 @@ the master process alone.
 
 from __future__ import annotations
 
+import inspect
 import os
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -96,13 +97,18 @@ class Runner:
             blocking[1].close()
 
     async def aclose(self) -> None:
-        """Close the HTTP clients and threads of the awaiting side."""
+        """Close the HTTP clients and threads of the awaiting side, and what the store has open."""
         with self._lock():
             self._renew_after_fork()
             awaiting, self._awaiting = self._awaiting, None
         if awaiting is not None:
             awaiting[0].close()
-            await awaiting[1].aclose()
+            try:
+                await awaiting[1].aclose()
+            finally:
+                # A store's connections belong to the event loop, which may end now.
+                if inspect.iscoroutinefunction(close := getattr(self._store, "aclose", None)):
+                    await close()
 
     def _lock(self) -> Lock:
         return self._locks.setdefault(os.getpid(), Lock())

@@ -21,7 +21,7 @@ def forget_connections(client: Any) -> None:
             if hasattr(pool, name):
                 setattr(pool, name, [])
         if hasattr(pool, "_optional_thread_lock"):  # a thread of the other process may hold it
-            pool._optional_thread_lock = type(pool._optional_thread_lock)()  # noqa: SLF001
+            pool._optional_thread_lock = type(pool._optional_thread_lock)()  # noqa: SLF001  # httpx offers no other way
 
 
 def innermost_transports(client: Any) -> Iterator[Any]:

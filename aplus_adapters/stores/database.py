@@ -6,43 +6,60 @@ work of other code. If the database asks for it, a transaction is repeated.
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import time
 import weakref
 from contextlib import closing, contextmanager
 from functools import wraps
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection, Engine, insert, select, update
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, UnboundExecutionError
-from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from aplus_adapters.errors import ConfigurationError, HookError, StoreError, hide_values
 from aplus_adapters.payments.store import STORE_METHODS, STORE_READS
+from aplus_adapters.stores.columns import MYSQL
 from aplus_adapters.stores.connections import keep_to_this_process, open_engine
+from aplus_adapters.stores.database_arguments import (
+    bad_database,
+    checked_engine,
+    engine_of,
+    is_engine,
+    is_factory,
+    new_session,
+    session_factory,
+    sessions_of,
+    with_schema,
+)
 from aplus_adapters.stores.drivers import (
+    before_hook,
     begin,
     check_before_commit,
-    check_engine,
+    check_server,
     gave_up_waiting,
+    lacks_permission,
     long_statements,
     may_be_repeated,
     refuse_blocking_gevent,
-    sqlstate,
 )
+from aplus_adapters.stores.loop_engines import LoopEngines
 from aplus_adapters.stores.migrations import is_current, migrate, missing
+from aplus_adapters.stores.waiting import pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sqlalchemy import Table
+    from sqlalchemy import Engine, Table
+    from sqlalchemy.orm import Session
 
+    from aplus_adapters.stores.database_arguments import AsyncDatabaseArgument, DatabaseArgument
     from aplus_adapters.stores.schema import Tables
 
-__all__ = ["Database", "DatabaseArgument", "repeating"]
+__all__ = ["Database", "repeating"]
 
-DatabaseArgument = str | Engine | sessionmaker[Any] | scoped_session[Any]
 C = TypeVar("C", bound=type)
 
 _REPEAT_FOR = 2.0  # seconds; the last repetition may wait longer, for a lock
@@ -79,44 +96,60 @@ def _repeated(method: Callable[..., Any]) -> Callable[..., Any]:
             except _Repeat as error:
                 if time.monotonic() - started > _REPEAT_FOR:
                     raise StoreError(str(error)) from error.__cause__
-            time.sleep(random.uniform(0.001, 0.02))  # noqa: S311  # no secret
+            is_async = arguments[0]._database.is_async  # noqa: SLF001  # of the store
+            pause(random.uniform(0.001, 0.02), is_async=is_async)  # noqa: S311  # no secret
 
     return call
 
 
 class Database:
-    """Opens transactions; the arguments are those that SQLStore was given."""
+    """Opens transactions; `argument` is the `database` that the store was given.
 
-    def __init__(self, argument: DatabaseArgument, *, tables: Tables, create: bool) -> None:
+    With `is_async` it works in SQLAlchemy's greenlets, with an engine whose driver awaits. With
+    `create` False only `set_up` makes tables.
+    """
+
+    def __init__(
+        self,
+        argument: DatabaseArgument | AsyncDatabaseArgument,
+        tables: Tables,
+        *,
+        create: bool,
+        is_async: bool,
+    ) -> None:
+        self.is_async = is_async
         self._tables, self._create = tables, create
-        # Flask-SQLAlchemy's `db` has its sessions from its construction, before its init_app.
-        sessions = getattr(argument, "session", None)
-        argument = sessions if isinstance(sessions, scoped_session) else argument
+        argument = sessions_of(argument)
         self._engine: Engine | None = None
-        self._sessions: sessionmaker[Any] | None = None
+        self._engines: LoopEngines | None = None
+        self._sessions: Callable[[], Any] | None = None
         # Engines with complete tables; sessions of several applications may use several engines.
-        self._ready: weakref.WeakSet[Engine] = weakref.WeakSet()
+        self._ready: weakref.WeakSet[Engine | Database] = weakref.WeakSet()
+        self._migrating: dict[int, Lock] = {}
         self._is_own_engine = isinstance(argument, str)
-        if isinstance(argument, str):
-            self._engine = _with_schema(open_engine(argument), tables)
-        elif isinstance(argument, Engine):
-            self._engine = _with_schema(_checked(argument), tables)
-        elif isinstance(argument, sessionmaker | scoped_session):
-            self._sessions = _factory(argument)
+        if isinstance(argument, str) and is_async:
+            self._engines = LoopEngines(argument, tables)
+        elif isinstance(argument, str):
+            self._engine = with_schema(open_engine(argument, is_async=False), tables)
+        elif is_engine(argument, is_async=is_async):
+            self._engine = checked_engine(argument, tables, is_async=is_async)
+        elif is_factory(argument, is_async=is_async):
+            self._sessions = session_factory(argument, is_async=is_async)
         else:
-            raise ConfigurationError(_bad_database(argument))
+            raise ConfigurationError(bad_database(argument, is_async=is_async))
 
     @property
     def engine(self) -> Engine:
         """Return the engine; raise ConfigurationError if the shop has passed sessions."""
-        if self._engine is None:
+        engine = self._engines.current() if self._engines else self._engine
+        if engine is None:
             raise ConfigurationError(
-                "SQLStore.engine: found the shop's own sessions, expected an address or an Engine; "
+                "store.engine: found the shop's own sessions, expected an address or an engine; "
                 "use the engine that the sessions are bound to"
             )
-        refuse_blocking_gevent(self._engine)
-        keep_to_this_process(self._engine)
-        return self._engine
+        refuse_blocking_gevent(engine)
+        keep_to_this_process(engine)
+        return engine
 
     @contextmanager
     def transaction(self, method: str) -> Iterator[Connection | Session]:
@@ -133,18 +166,20 @@ class Database:
                 with _on_engine(engine, writes=method not in STORE_READS) as connection:
                     yield connection
                 return
-            with closing(_new_session(self._sessions)) as session:
-                self._set_up(_engine_of(session, self._tables))
-                with _on_session(session, self._tables.payments, writes=method not in STORE_READS):
+            with closing(new_session(self._sessions)) as session:
+                self._set_up(engine_of(session, self._tables, is_async=self.is_async))
+                payments = self._tables.payments
+                with _on_session(session, payments, writes=method not in STORE_READS):
                     yield session
+
+    def before_hook(self, connection: Connection | Session) -> None:
+        """Prepare a transaction for the shop's hook; call it just before."""
+        before_hook(connection if isinstance(connection, Connection) else connection.connection())
 
     def set_up(self) -> None:
         """Make or migrate the tables; raise StoreError or ConfigurationError if it fails."""
         with _translated("set-up", self._tables):
-            engine = self._any_engine()
-            if engine not in self._ready:
-                _make_tables(engine, self._tables, create=True)
-                self._ready.add(engine)
+            self._set_up(self._any_engine(), create=True)
 
     def missing(self) -> list[str]:
         """Return what the tables lack, and make nothing; raise as `set_up`."""
@@ -156,50 +191,74 @@ class Database:
 
     def dialect(self) -> str:
         """Return the database's name, such as postgresql; raise as `set_up`."""
-        return self._any_engine().dialect.name
+        engine = self._any_engine()
+        if engine.dialect.name not in MYSQL:
+            return engine.dialect.name
+        # Whether an address of the kind mysql+... leads to MariaDB, only the server knows.
+        with _translated("check", self._tables), _on_engine(engine, writes=False) as connection:
+            dialect: Any = connection.dialect
+            return "mariadb" if dialect.is_mariadb else "mysql"
 
     def close(self) -> None:
         """Close the pooled connections, unless they are the shop's own."""
-        if self._engine is not None and self._is_own_engine:
+        if self._engines is not None:
+            self._engines.close()
+        elif self._engine is not None and self._is_own_engine:
             self.engine.dispose()
 
     def _any_engine(self) -> Engine:
         """Return the engine, also that of the shop's own sessions."""
         if self._sessions is None:
             return self.engine
-        with closing(_new_session(self._sessions)) as session:
-            return _engine_of(session, self._tables)
+        with closing(new_session(self._sessions)) as session:
+            return engine_of(session, self._tables, is_async=self.is_async)
 
-    def _set_up(self, engine: Engine) -> None:
-        if engine not in self._ready:
-            _make_tables(engine, self._tables, create=self._create)
-            self._ready.add(engine)
+    def _set_up(self, engine: Engine, *, create: bool | None = None) -> None:
+        known = engine if self._engines is None else self  # the engines of loops have one database
+        if known not in self._ready:
+            # By process: a lock that the parent holds at a fork is never released in the child.
+            migrating = self._migrating.setdefault(os.getpid(), Lock())
+            create = self._create if create is None else create
+            _make_tables(engine, self._tables, migrating, create=create)
+            self._ready.add(known)
 
 
-def _make_tables(engine: Engine, tables: Tables, *, create: bool) -> None:
+def _make_tables(engine: Engine, tables: Tables, migrating: Lock, *, create: bool) -> None:
     """Make or migrate the tables; if they are current, take no lock and need no permission.
 
     A migration waits until no transaction uses the tables, and later transactions wait for it. So
-    it gives up soon, lets the others through and tries again within the time limit.
+    it gives up soon, lets the others through and tries again within the time limit. Of one process
+    one thread or task migrates; the others look again from time to time, and hold no connection
+    of the pool meanwhile.
     """
     deadline = time.monotonic() + _MIGRATE_WITHIN
     while True:
         try:
             with _on_engine(engine, writes=False) as connection:
+                check_server(connection)
                 if is_current(connection, tables):
                     return
-            with (
-                _on_engine(engine, writes=True) as connection,
-                long_statements(connection),
-            ):
-                migrate(connection, tables, create=create)
-                return
+            if migrating.acquire(blocking=False):
+                try:
+                    with (
+                        _on_engine(engine, writes=True) as connection,
+                        long_statements(connection),
+                    ):
+                        migrate(connection, tables, create=create)
+                        return
+                finally:
+                    migrating.release()
+            elif time.monotonic() > deadline:
+                raise StoreError(
+                    f"store set-up: another thread or task makes or migrates the tables, and they "
+                    f"were not complete within {_MIGRATE_WITHIN:g} s; try again later"
+                )
         except DBAPIError as error:
             if not (gave_up_waiting(error) or may_be_repeated(error)):
                 raise
             if time.monotonic() > deadline:
                 raise
-        time.sleep(random.uniform(0.1, 0.3))  # noqa: S311  # no secret
+        pause(random.uniform(0.1, 0.3), is_async=engine.dialect.is_async)  # noqa: S311  # no secret
 
 
 @contextmanager
@@ -228,87 +287,6 @@ _ENDED = (
     "found the payment's transaction ended by the hook, expected it open; nothing was stored. A "
     "hook must not commit or roll back details.connection, the store does"
 )
-
-
-def _factory(argument: sessionmaker[Any] | scoped_session[Any]) -> sessionmaker[Any]:
-    """Return the session factory, because the current session may hold work of the shop."""
-    factory: Any = argument.session_factory if isinstance(argument, scoped_session) else argument
-    kind = getattr(factory, "class_", Session)
-    if not issubclass(kind, Session):
-        raise ConfigurationError(_bad_database(factory, f"sessionmaker of {kind.__name__}"))
-    bind = getattr(factory, "kw", {}).get("bind")
-    if bind is not None:
-        _checked(bind)
-    return factory  # type: ignore[no-any-return]
-
-
-def _new_session(factory: sessionmaker[Any]) -> Session:
-    session: Session = factory()
-    if session.in_transaction() or session.new or session.dirty or session.deleted:
-        raise ConfigurationError(
-            "SQLStore: the session factory returned a session with work in it, expected a new one "
-            "at each call; pass a sessionmaker, or the scoped_session around one"
-        )
-    return session
-
-
-def _engine_of(session: Session, tables: Tables) -> Engine:
-    """Return the one engine of a session for our tables; raise ConfigurationError if none."""
-    payments = tables.payments
-    try:
-        binds = {
-            session.get_bind(clause=clause)
-            for clause in (payments, select(payments), insert(payments), update(payments))
-        }
-    except UnboundExecutionError:
-        raise ConfigurationError(
-            "SQLStore: found sessions that have an engine for the shop's tables only, expected "
-            "sessionmaker(engine); or bind aplus_adapters' tables too"
-        ) from None
-    except RuntimeError as error:  # Flask-SQLAlchemy asks for the current application
-        reason = str(error).strip().partition("\n")[0][:120]
-        raise ConfigurationError(
-            f"SQLStore: the shop's sessions have no engine here ({reason}), expected a context of "
-            "a Flask application that db.init_app(app) was called with; use "
-            "`with app.app_context():`, or `flask aplus` in place of `aplus`"
-        ) from error
-    if len(binds) != 1:
-        raise ConfigurationError(
-            "SQLStore: found sessions that read from another engine than they write to, expected "
-            "one engine, in which a payment can be locked; pass the engine that writes"
-        )
-    return _with_schema(_checked(binds.pop()), tables)
-
-
-def _with_schema(engine: Engine, tables: Tables) -> Engine:
-    """Return the engine; raise ConfigurationError if it cannot have the tables' schema."""
-    if tables.schema is not None and engine.dialect.name == "sqlite":
-        raise ConfigurationError(
-            f"SQLStore: found Tables(schema={tables.schema!r}) on SQLite, expected none, because "
-            "SQLite has no schemas; choose a prefix instead"
-        )
-    return engine
-
-
-def _checked(bind: object) -> Engine:
-    if not isinstance(bind, Engine):
-        raise ConfigurationError(_bad_database(bind, f"sessions bound to {type(bind).__name__}"))
-    check_engine(bind)
-    keep_to_this_process(bind)
-    return bind
-
-
-def _bad_database(argument: object, found: str = "") -> str:
-    name = type(argument).__name__
-    hint = ""
-    if "sync" in name.lower() or "Async" in found:
-        hint = "; async sessions and engines cannot be used yet, pass a blocking one"
-    elif isinstance(argument, Session | Connection):
-        hint = "; an open one belongs to the code that opened it, pass its Engine or sessionmaker"
-    return (
-        f"SQLStore: found {found or name}, expected an address such as sqlite:///payments.db, a "
-        f"SQLAlchemy Engine, a sessionmaker, a scoped_session or Flask-SQLAlchemy's db{hint}"
-    )
 
 
 @contextmanager
@@ -356,7 +334,7 @@ def _store_error(method: str, error: SQLAlchemyError) -> StoreError:
             return _Repeat(f"{problem} each time for {_REPEAT_FOR:g} s; nothing was stored")
         if gave_up_waiting(error):
             return StoreError(f"store {method}: {_LOCK_TIMEOUT}; nothing was stored")
-        if sqlstate(error) == "42501":
+        if lacks_permission(error):
             return StoreError(
                 f"{problem}: this role lacks the permission; let a role that may make tables call "
                 "SQLStore(...).set_up() once, and grant this one SELECT, INSERT and UPDATE on them"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.stores.database import Database
@@ -12,27 +12,27 @@ from aplus_adapters.stores.schema import Tables
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import Engine, Select
-    from sqlalchemy.orm import Session, scoped_session
+    from sqlalchemy import Engine
 
-    from aplus_adapters.stores.database import DatabaseArgument
+    from aplus_adapters.stores.database_arguments import AsyncDatabaseArgument, DatabaseArgument
 
-__all__ = ["DatabaseStore", "HasSession"]
+__all__ = ["DatabaseStore"]
 
 T = TypeVar("T")
-S = TypeVar("S", bound="Session")
-
-
-class HasSession(Protocol[S]):
-    """What Flask-SQLAlchemy's `db` is to us."""
-
-    session: scoped_session[S]
 
 
 class DatabaseStore:
     """The part of SQLStore that is about its database as a whole."""
 
-    def _open(self, database: DatabaseArgument, *, shop: str, tables: Tables, create: bool) -> None:
+    def _open(
+        self,
+        database: DatabaseArgument | AsyncDatabaseArgument,
+        *,
+        shop: str,
+        tables: Tables,
+        create: bool,
+        is_async: bool = False,
+    ) -> None:
         if not isinstance(shop, str) or not 1 <= len(shop) <= 64:
             raise ConfigurationError(
                 f"SQLStore shop: found {str(shop)[:80]!r}, expected a name of 1 to 64 characters"
@@ -43,7 +43,7 @@ class DatabaseStore:
                 "Tables(prefix='pay_', schema='billing') of aplus_adapters.stores"
             )
         self._shop, self._tables = shop, tables
-        self._database = Database(database, tables=tables, create=create)
+        self._database = Database(database, tables, create=create, is_async=is_async)
         self._transaction = self._database.transaction
 
     def set_up(self) -> None:
@@ -78,9 +78,7 @@ class DatabaseStore:
         """Close the pooled connections."""
         self._database.close()
 
-    def _search(
-        self, method: str, query: Select[Any], item_of: Callable[[Any], T], limit: int
-    ) -> list[T]:
+    def _search(self, method: str, query: Any, item_of: Callable[[Any], T], limit: int) -> list[T]:
         """Return up to `limit` items of a query; rows that cannot be read do not count."""
         items: list[T] = []
         offset = 0

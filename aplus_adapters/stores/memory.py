@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections import defaultdict
+from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
 from attrs import evolve
@@ -13,6 +14,7 @@ from attrs import evolve
 from aplus_adapters.errors import InconsistentRetry, StoreError, UnknownPayment
 from aplus_adapters.payments.model import RefundObservation, RefundTransition
 from aplus_adapters.payments.policy import has_come
+from aplus_adapters.payments.search import ConflictRecord, page_of
 from aplus_adapters.payments.states import admit_refund, advance, too_many
 
 if TYPE_CHECKING:
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
         Conflict,
         Observation,
         Refund,
+        Source,
         Transition,
     )
+    from aplus_adapters.payments.search import Page, PaymentFilter
 
 __all__ = ["MemoryStore"]
 
@@ -46,6 +50,8 @@ class MemoryStore:
         self._history: defaultdict[str, list[Observation | RefundObservation]] = defaultdict(list)
         self._conflicts: dict[str, Conflict] = {}
         self._reported: set[str] = set()
+        self._resolved: dict[str, tuple[datetime, str, str]] = {}  # when, who, what was done
+        self._noted: dict[str, datetime] = {}
         self._refunds: dict[str, Refund] = {}
 
     def add(
@@ -203,7 +209,75 @@ class MemoryStore:
                 for key, conflict in self._conflicts.items()
                 if key not in self._reported and conflict.attempt.client_id in client_ids
             )
-            return [conflict for conflict, _ in zip(unreported, range(limit), strict=False)]
+            return list(islice(unreported, limit))
+
+    def find_page(self, wanted: PaymentFilter, limit: int, /) -> Page:
+        """Return up to `limit` attempts that meet a filter, and the key of the next page."""
+        with self._mutex:
+            attempts: Iterable[Attempt] = self._attempts.values()
+            if wanted.needs_attention:
+                open_keys = self._conflicts.keys() - self._resolved
+                ids = {self._conflicts[key].attempt.payment_request_id for key in open_keys}
+                attempts = [self._attempts[request_id] for request_id in ids]
+            return page_of(attempts, wanted, limit)
+
+    def conflicts(
+        self, payment_request_id: str | None, limit: int, after: str | None, /
+    ) -> list[ConflictRecord]:
+        """Return up to `limit` unresolved conflicts, or all of one payment, oldest first."""
+        with self._mutex:
+            keys = list(self._conflicts)
+            if after is not None:
+                keys = keys[keys.index(after) + 1 :] if after in keys else []
+            records = (self._conflict_record(key) for key in keys)
+            if payment_request_id is None:
+                wanted = (record for record in records if not record.is_resolved)
+            else:
+                wanted = (
+                    record
+                    for record in records
+                    if record.conflict.attempt.payment_request_id == payment_request_id
+                )
+            return list(islice(wanted, limit))
+
+    def resolve_conflict(
+        self, key: str, at: datetime, by: str, note: str, /
+    ) -> ConflictRecord | None:
+        """Mark a conflict as resolved and return it; None if there is none with this key."""
+        with self._mutex:
+            if key not in self._conflicts:
+                return None
+            self._resolved.setdefault(key, (at, by, note))
+            return self._conflict_record(key)
+
+    def recent(self, source: Source, limit: int, /) -> list[Observation | RefundObservation]:
+        """Return the last `limit` observations of one source, newest first."""
+        with self._mutex:
+            everything = chain.from_iterable(self._history.values())
+            wanted = [item for item in everything if item.source is source]
+        wanted.reverse()  # of those of one moment, the last recorded comes first
+        return sorted(wanted, key=lambda item: item.at, reverse=True)[:limit]
+
+    def note(self, name: str, at: datetime, /) -> None:
+        """Keep the moment under a name unless a later one is kept."""
+        with self._mutex:
+            self._noted[name] = max(at, self._noted.get(name, at))
+
+    def noted(self, name: str, /) -> datetime | None:
+        """Return the moment under a name, None if there is none."""
+        return self._noted.get(name)
+
+    def _conflict_record(self, key: str) -> ConflictRecord:
+        conflict = self._conflicts[key]
+        at, by, note = self._resolved.get(key, (None, None, None))
+        present = self._attempts[conflict.attempt.payment_request_id]
+        return ConflictRecord(
+            conflict=evolve(conflict, attempt=present),
+            is_reported=key in self._reported,
+            resolved_at=at,
+            resolved_by=by,
+            note=note,
+        )
 
     def _lock_of(self, payment_request_id: str) -> threading.Lock:
         with self._mutex:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import UniqueConstraint, func, insert, inspect, select, text, update
 
 from aplus_adapters.errors import StoreError
+from aplus_adapters.stores.columns import MYSQL
 from aplus_adapters.stores.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Table
 
     from aplus_adapters.stores.schema import Tables
 
 __all__ = ["is_current", "migrate", "missing"]
 
 _LOCK = 0x61706C7573  # "aplus", for PostgreSQL's advisory lock
+_WAIT = 15  # seconds for MySQL's named lock, behind which no buyer waits
 
 _MIGRATIONS: dict[int, Callable[[Connection, Tables], Any]] = {}
-"""Statements from each older version to the next; they run on a database with data."""
+"""Statements from each older version to the next; they run on a database with data.
+
+MySQL commits each of them by itself: a step must do no harm if a part of it was done before.
+"""
 
 _REMEDY = (
     "let a role that may make tables run `aplus schema` (or call SQLStore(...).set_up()), or run "
@@ -61,18 +67,26 @@ def migrate(connection: Connection, tables: Tables, *, create: bool) -> None:
     StoreError if the database was made by a newer version of this library, or if something is
     missing that may not be made here.
     """
-    _lock(connection)
-    # Another worker may have made them while this one waited for the lock.
-    stored = _stored_version(connection, tables)
-    if stored == SCHEMA_VERSION:
-        return
-    if stored is not None:
-        _upgrade(connection, tables, stored, create=create)
-        return
+    with _locked(connection):
+        # Another worker may have made them while this one waited for the lock.
+        stored = _stored_version(connection, tables)
+        if stored is None:
+            _make_all(connection, tables, create=create)
+        elif stored != SCHEMA_VERSION:
+            _upgrade(connection, tables, stored, create=create)
+
+
+def _make_all(connection: Connection, tables: Tables, *, create: bool) -> None:
+    """Make what is missing, and note the version if everything is there."""
     # A table that is there already may be another's, or of an older version.
     is_certain = create and not _any_table(connection, tables)
     if create:
         tables.metadata.create_all(connection)
+    if create and connection.dialect.name in MYSQL:
+        # It commits each statement, so a worker that died may have made a part of them.
+        for table in tables.metadata.tables.values():
+            for index in table.indexes:
+                index.create(connection, checkfirst=True)
     if not is_certain and (lacks := missing(connection, tables)):
         reason = f"database schema: found no {', no '.join(lacks)}"[:300]
         raise StoreError(f"{reason}; expected the tables of version {SCHEMA_VERSION}; {_REMEDY}")
@@ -107,6 +121,8 @@ def missing(connection: Connection, tables: Tables) -> list[str]:
             continue
         columns = {column["name"] for column in inspector.get_columns(table.name, schema=schema)}
         lacks += (f"column {table.name}.{c.name}" for c in table.columns if c.name not in columns)
+        if connection.dialect.name in MYSQL:
+            lacks += _inexact(connection, table, schema)
         indexes = inspector.get_indexes(table.name, schema=schema)
         names = {index["name"] for index in indexes}
         lacks += (f"index {index.name}" for index in table.indexes if index.name not in names)
@@ -122,6 +138,33 @@ def missing(connection: Connection, tables: Tables) -> list[str]:
     return lacks
 
 
+_EXACTNESS = text(
+    "SELECT column_name AS name, collation_name AS collation, datetime_precision AS fsp "
+    "FROM information_schema.columns "
+    "WHERE table_schema = coalesce(:schema, database()) AND table_name = :table"
+)
+_EXACTNESS_NAMES = {"collation": "collation", "fsp": "fractional seconds of"}
+
+
+def _inexact(connection: Connection, table: Table, schema: str | None) -> Iterator[str]:
+    """Yield what keeps columns of MySQL from keeping and comparing values exactly.
+
+    A shop's own migration makes them with the database's collation, which takes the orders "a-1"
+    and "A-1" for the same one, and with times that are rounded to seconds.
+    """
+    rows = connection.execute(_EXACTNESS, {"schema": schema, "table": table.name}).mappings()
+    for row in rows:
+        column = table.columns.get(row["name"])
+        if column is None:
+            continue
+        kind: Any = column.type.dialect_impl(connection.dialect)
+        kind = getattr(kind, "impl_instance", kind)
+        for key, name in _EXACTNESS_NAMES.items():
+            value = getattr(kind, key, None)
+            if value not in (None, row[key]):
+                yield f"{name} {value} in column {table.name}.{column.name}"
+
+
 def _any_table(connection: Connection, tables: Tables) -> bool:
     schema, inspector = _schema(connection, tables), inspect(connection)
     return any(inspector.has_table(t.name, schema=schema) for t in tables.metadata.sorted_tables)
@@ -133,8 +176,26 @@ def _schema(connection: Connection, tables: Tables) -> str | None:
     return schemas.get(tables.schema, tables.schema)
 
 
-def _lock(connection: Connection) -> None:
+@contextmanager
+def _locked(connection: Connection) -> Iterator[None]:
     """Keep other workers from making or migrating tables until this transaction ends."""
     if connection.dialect.name == "postgresql":  # on SQLite the transaction is the lock
         connection.execute(text("SET LOCAL lock_timeout = 500"))
         connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    if connection.dialect.name not in MYSQL:
+        yield
+        return
+    # Its DDL ends the transaction, and with it every lock but one that has a name. It is taken for
+    # the block, and the server frees it if the worker dies.
+    name = func.left(func.concat("aplus_schema.", func.database()), 64)
+    if not connection.execute(select(func.get_lock(name, _WAIT))).scalar_one():
+        raise StoreError(
+            f"database schema: found another worker that has been making the tables for {_WAIT} s, "
+            "expected it to be ready; try again, and see what that worker does"
+        )
+    try:
+        yield
+        connection.exec_driver_sql("COMMIT")  # the next worker has to see the version
+    finally:
+        if not connection.invalidated:
+            connection.execute(select(func.release_lock(name)))

@@ -21,6 +21,7 @@ from aplus_adapters.payments.model import (
     Source,
     State,
 )
+from aplus_adapters.payments.search import ConflictRecord
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.messages.result import Result
 from aplus_adapters.protocol.timestamps import Timestamp
@@ -36,6 +37,7 @@ __all__ = [
     "dump_observation",
     "load_observation",
     "readable",
+    "record_of",
     "refund_changes",
     "refund_of",
     "refund_row",
@@ -79,6 +81,7 @@ def attempt_changes(attempt: Attempt) -> dict[str, Any]:
         "success_reported": attempt.success_reported,
         "disputed": _dump_amount(attempt.disputed),
         "refunded": attempt.refunded,
+        "wallet_key": attempt.wallet_key,
     }
 
 
@@ -222,6 +225,17 @@ def conflict_of(row: Mapping[Any, Any]) -> Conflict:
     """Return the conflict of a row of an attempt with the conflict's own columns."""
     observation = load_observation(row["details"])
     return Conflict(attempt=attempt_of(row), observation=observation, reason=row["reason"])
+
+
+def record_of(row: Mapping[Any, Any]) -> ConflictRecord:
+    """Return the conflict of such a row with what became of it."""
+    return ConflictRecord(
+        conflict=conflict_of(row),
+        is_reported=row["unreported"] is None,
+        resolved_at=row["resolved_at"],
+        resolved_by=row["resolved_by"],
+        note=row["note"],
+    )
 
 
 def readable(rows: Iterable[Mapping[Any, Any]], item_of: Callable[[Any], T]) -> Iterator[T]:

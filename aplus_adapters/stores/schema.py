@@ -5,12 +5,16 @@ paid payment from being stored. `shop` separates the shops in one database. `occ
 order's reference while the attempt is open or its money is here, and NULL afterwards; its unique
 index allows one attempt per order. `next_call_at` is NULL once the attempt is final, so the search
 for due rows sees open attempts only.
+
+Every page of a search reads an index in its order. `ix_aplus_payments_list` serves all filters by
+state and account: where one of the two is left open, `stores/queries.py` asks for each of its few
+values. `attention` is "y" while the payment has a conflict that nobody resolved. `wallet_key` is
+the wallet's name as far as an index can hold it.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from attrs import Factory, field, frozen
@@ -18,29 +22,26 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    DateTime,
     ForeignKeyConstraint,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
-    String,
     Table,
-    Text,
-    TypeDecorator,
     UniqueConstraint,
     insert,
+    text,
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from aplus_adapters.errors import ConfigurationError
+from aplus_adapters.stores.columns import MYSQL, Body, Moment, Name, Words
 from aplus_adapters.stores.drivers import DIALECTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import Dialect, Insert
+    from sqlalchemy import Insert
     from sqlalchemy.schema import SchemaItem
 
 __all__ = [
@@ -56,42 +57,25 @@ SCHEMA_VERSION = 1
 _PREFIX = re.compile(r"[a-z][a-z0-9_]{0,19}")
 
 
-class Moment(TypeDecorator[datetime]):
-    """An aware datetime, kept in UTC with microseconds on every database."""
-
-    # Alembic writes a type into a shop's revision by its module and its repr. A revision lives
-    # longer than this class, so there it is SQLAlchemy's own type.
-    __module__ = "sqlalchemy.types"
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def __repr__(self) -> str:
-        return repr(self.impl)
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the value in UTC; SQLite compares it as text, so the form must not vary."""
-        if value is None:
-            return None
-        utc = value.astimezone(UTC)
-        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the stored value as an aware datetime."""
-        _ = dialect
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
+# Other engines have no transactions.
+_ENGINE: dict[str, Any] = {f"{name}_engine": "InnoDB" for name in MYSQL}
 _ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER keys itself
+
+
+_BY_CREATION = ("created_at", "payment_request_id")  # the order of pages
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """Return what keeps most rows out of an index, where the database can; so they cost nothing."""
+    return {f"{dialect}_where": text(condition) for dialect in ("sqlite", "postgresql")}
 
 
 # Every constraint and index has a name of ours, which no naming convention of a shop changes.
 def _of_payment(table: str, payments: Table) -> list[Column[Any] | ForeignKeyConstraint]:
     """Return the columns that refer a row of a table to a payment of a shop."""
     return [
-        Column("shop", String(64), nullable=False),
-        Column("payment_request_id", String(64), nullable=False),
+        Column("shop", Name(64), nullable=False),
+        Column("payment_request_id", Name(64), nullable=False),
         ForeignKeyConstraint(
             ["shop", "payment_request_id"],
             [payments.c.shop, payments.c.payment_request_id],
@@ -100,94 +84,133 @@ def _of_payment(table: str, payments: Table) -> list[Column[Any] | ForeignKeyCon
     ]
 
 
-def _payments(name: str, metadata: MetaData) -> Table:
+def _payments(name: str, tables: Tables) -> Table:
     return Table(
         name,
-        metadata,
-        Column("shop", String(64), primary_key=True),
-        Column("payment_request_id", String(64), primary_key=True),
-        Column("order_ref", String(64), nullable=False),
-        Column("occupied_order", String(64), nullable=True),
-        Column("client_id", String(128), nullable=False),
-        Column("state", String(16), nullable=False),
-        Column("currency", String(3), nullable=False),
+        tables.metadata,
+        Column("shop", Name(64), primary_key=True),
+        Column("payment_request_id", Name(64), primary_key=True),
+        Column("order_ref", Name(64), nullable=False),
+        Column("occupied_order", Name(64), nullable=True),
+        Column("client_id", Name(128), nullable=False),
+        Column("state", Name(16), nullable=False),
+        Column("currency", Name(3), nullable=False),
         Column("amount_value", BigInteger, nullable=False),
-        Column("request_body", LargeBinary, nullable=False),
+        Column("request_body", Body, nullable=False),
         Column("created_at", Moment, nullable=False),
         Column("expires_at", Moment, nullable=False),
         Column("next_call_at", Moment, nullable=True),
         Column("changed_at", Moment, nullable=False),
-        Column("payment_id", Text),
-        Column("order_code", Text),
-        Column("result", Text),
-        Column("payment_time", Text),
-        Column("wallet", Text),
+        Column("payment_id", Words),
+        Column("order_code", Words),
+        Column("result", Words),
+        Column("payment_time", Words),
+        Column("wallet", Words),
         Column("claim", Integer, nullable=False),
         Column("claimed_until", Moment, nullable=True),
         Column("success_reported", Boolean, nullable=False),
-        Column("disputed", Text),
+        Column("disputed", Words),
         Column("refunded", BigInteger, nullable=False),
+        Column("wallet_key", Name(128), nullable=True),
+        Column("attention", Name(1), nullable=True),
         UniqueConstraint("shop", "occupied_order", name=f"uq_{name}_occupied_order"),
         Index(f"ix_{name}_order", "shop", "order_ref", "created_at"),
         Index(f"ix_{name}_due", "next_call_at"),
+        Index(f"ix_{name}_list", "shop", "client_id", "state", *_BY_CREATION),
+        Index(
+            f"ix_{name}_wallet",
+            *("shop", "wallet_key", "client_id", "state", *_BY_CREATION),
+            **_where("wallet_key IS NOT NULL"),
+        ),
+        Index(
+            f"ix_{name}_attention",
+            *("shop", "attention", *_BY_CREATION),
+            **_where("attention IS NOT NULL"),
+        ),
+        **_ENGINE,
     )
 
 
-def _observations(name: str, metadata: MetaData, payments: Table) -> Table:
+def _observations(name: str, tables: Tables) -> Table:
     return Table(
         name,
-        metadata,
+        tables.metadata,
         Column("id", _ID, primary_key=True, autoincrement=True),
-        *_of_payment(name, payments),
-        Column("details", Text, nullable=False),
+        *_of_payment(name, tables.payments),
+        Column("source", Name(16), nullable=False),
+        Column("details", Words, nullable=False),
         Index(f"ix_{name}_payment", "shop", "payment_request_id"),
+        Index(f"ix_{name}_source", "shop", "source", "id"),
+        **_ENGINE,
     )
 
 
-def _conflicts(name: str, metadata: MetaData, payments: Table) -> Table:
+def _conflicts(name: str, tables: Tables) -> Table:
     return Table(
         name,
-        metadata,
+        tables.metadata,
         Column("id", _ID, primary_key=True, autoincrement=True),
-        *_of_payment(name, payments),
-        Column("key", String(32), nullable=False),
-        Column("reason", Text, nullable=False),
-        Column("details", Text, nullable=False),
-        Column("unreported", String(1), nullable=True),  # "y" until the shop was told
+        *_of_payment(name, tables.payments),
+        Column("key", Name(32), nullable=False),
+        Column("reason", Words, nullable=False),
+        Column("details", Words, nullable=False),
+        Column("unreported", Name(1), nullable=True),  # "y" until the shop was told
+        Column("unresolved", Name(1), nullable=True),  # "y" until somebody has settled it
+        Column("resolved_at", Moment, nullable=True),
+        Column("resolved_by", Words),
+        Column("note", Words),
         UniqueConstraint("shop", "key", name=f"uq_{name}_key"),
         Index(f"ix_{name}_payment", "shop", "payment_request_id"),
         Index(f"ix_{name}_unreported", "unreported"),
+        Index(
+            f"ix_{name}_unresolved",
+            *("shop", "unresolved", "id"),
+            **_where("unresolved IS NOT NULL"),
+        ),
+        **_ENGINE,
     )
 
 
-def _refunds(name: str, metadata: MetaData, payments: Table) -> Table:
+def _refunds(name: str, tables: Tables) -> Table:
     return Table(
         name,
-        metadata,
+        tables.metadata,
         Column("id", _ID, primary_key=True, autoincrement=True),
-        *_of_payment(name, payments),
-        Column("refund_request_id", String(64), nullable=False),
-        Column("client_id", String(128), nullable=False),
-        Column("state", String(16), nullable=False),
-        Column("currency", String(3), nullable=False),
+        *_of_payment(name, tables.payments),
+        Column("refund_request_id", Name(64), nullable=False),
+        Column("client_id", Name(128), nullable=False),
+        Column("state", Name(16), nullable=False),
+        Column("currency", Name(3), nullable=False),
         Column("amount_value", BigInteger, nullable=False),
-        Column("reason", Text),
-        Column("request_body", LargeBinary, nullable=False),
+        Column("reason", Words),
+        Column("request_body", Body, nullable=False),
         Column("created_at", Moment, nullable=False),
         Column("next_call_at", Moment, nullable=True),
         Column("changed_at", Moment, nullable=False),
-        Column("refund_id", Text),
-        Column("result", Text),
+        Column("refund_id", Words),
+        Column("result", Words),
         Column("claim", Integer, nullable=False),
         Column("claimed_until", Moment, nullable=True),
         UniqueConstraint("shop", "refund_request_id", name=f"uq_{name}_refund_request_id"),
         Index(f"ix_{name}_payment", "shop", "payment_request_id"),
         Index(f"ix_{name}_due", "next_call_at"),
+        **_ENGINE,
     )
 
 
-def _version(name: str, metadata: MetaData) -> Table:
-    return Table(name, metadata, Column("version", Integer, nullable=False))
+def _moments(name: str, tables: Tables) -> Table:
+    return Table(
+        name,
+        tables.metadata,
+        Column("shop", Name(64), primary_key=True),
+        Column("name", Name(32), primary_key=True),
+        Column("at", Moment, nullable=False),
+        **_ENGINE,
+    )
+
+
+def _version(name: str, tables: Tables) -> Table:
+    return Table(name, tables.metadata, Column("version", Integer, nullable=False), **_ENGINE)
 
 
 def _metadata(tables: Tables) -> MetaData:
@@ -204,12 +227,17 @@ def _metadata(tables: Tables) -> MetaData:
     return MetaData(schema=tables.schema)
 
 
-def _of(tables: Tables, define: Callable[[str, MetaData, Table], Table], name: str) -> Table:
-    return define(f"{tables.prefix}{name}", tables.metadata, tables.payments)
+def _named(name: str, define: Callable[[str, Tables], Table]) -> Any:
+    return Factory(lambda tables: define(f"{tables.prefix}{name}", tables), takes_self=True)
 
 
-def _derived(make: Callable[[Tables], Any]) -> Any:
-    return Factory(make, takes_self=True)
+_METADATA: Any = Factory(_metadata, takes_self=True)
+_PAYMENTS = _named("payments", _payments)
+_OBSERVATIONS = _named("observations", _observations)
+_CONFLICTS = _named("conflicts", _conflicts)
+_REFUNDS = _named("refunds", _refunds)
+_MOMENTS = _named("moments", _moments)
+_VERSION = _named("schema", _version)
 
 
 @frozen(kw_only=True)
@@ -224,37 +252,13 @@ class Tables:
 
     prefix: str = "aplus_"
     schema: str | None = None
-    metadata: MetaData = field(init=False, eq=False, repr=False, default=_derived(_metadata))
-    payments: Table = field(
-        init=False,
-        eq=False,
-        repr=False,
-        default=_derived(lambda self: _payments(f"{self.prefix}payments", self.metadata)),
-    )
-    observations: Table = field(
-        init=False,
-        eq=False,
-        repr=False,
-        default=_derived(lambda self: _of(self, _observations, "observations")),
-    )
-    conflicts: Table = field(
-        init=False,
-        eq=False,
-        repr=False,
-        default=_derived(lambda self: _of(self, _conflicts, "conflicts")),
-    )
-    refunds: Table = field(
-        init=False,
-        eq=False,
-        repr=False,
-        default=_derived(lambda self: _of(self, _refunds, "refunds")),
-    )
-    version: Table = field(
-        init=False,
-        eq=False,
-        repr=False,
-        default=_derived(lambda self: _version(f"{self.prefix}schema", self.metadata)),
-    )
+    metadata: MetaData = field(init=False, eq=False, repr=False, default=_METADATA)
+    payments: Table = field(init=False, eq=False, repr=False, default=_PAYMENTS)
+    observations: Table = field(init=False, eq=False, repr=False, default=_OBSERVATIONS)
+    conflicts: Table = field(init=False, eq=False, repr=False, default=_CONFLICTS)
+    refunds: Table = field(init=False, eq=False, repr=False, default=_REFUNDS)
+    moments: Table = field(init=False, eq=False, repr=False, default=_MOMENTS)
+    version: Table = field(init=False, eq=False, repr=False, default=_VERSION)
 
     def include_object(
         self,

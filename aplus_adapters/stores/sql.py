@@ -1,4 +1,4 @@
-"""Keep payments in SQLite or PostgreSQL, through SQLAlchemy Core.
+"""Keep payments in a SQL database, through SQLAlchemy Core.
 
 The database decides every race: a unique index allows one attempt per order, a conditional UPDATE
 takes a claim, and a transition holds the row's lock.
@@ -24,7 +24,8 @@ from aplus_adapters.errors import InconsistentRetry
 from aplus_adapters.payments.model import RefundObservation, RefundTransition
 from aplus_adapters.payments.states import admit_refund, advance, too_many
 from aplus_adapters.stores.database import repeating
-from aplus_adapters.stores.database_store import DatabaseStore, HasSession
+from aplus_adapters.stores.database_store import DatabaseStore
+from aplus_adapters.stores.queries import SQLQueries
 from aplus_adapters.stores.rows import (
     attempt_changes,
     attempt_of,
@@ -36,7 +37,7 @@ from aplus_adapters.stores.rows import (
     refund_row,
 )
 from aplus_adapters.stores.schema import TABLES
-from aplus_adapters.stores.statements import insert_attempt, select_due
+from aplus_adapters.stores.statements import insert_attempt, select_due, select_unreported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         Refund,
         Transition,
     )
+    from aplus_adapters.stores.database_arguments import AsyncDatabaseArgument, HasSession
     from aplus_adapters.stores.schema import Tables
 
 __all__ = ["SQLStore"]
@@ -63,11 +65,11 @@ _TRIES = 5  # the attempt that occupies an order may end between our INSERT and 
 
 
 @repeating
-class SQLStore(DatabaseStore, Generic[C]):
+class SQLStore(DatabaseStore, SQLQueries, Generic[C]):
     """Keeps attempts in a database that all workers and machines of the shop share.
 
-    `database` is a SQLAlchemy address such as `sqlite:///payments.db` or
-    `postgresql+psycopg://...`, or the shop's own Engine, sessionmaker, scoped_session or Flask-
+    `database` is a SQLAlchemy address such as `sqlite:///payments.db`, `postgresql+psycopg://...`
+    or `mysql+pymysql://...`, or the shop's own Engine, sessionmaker, scoped_session or Flask-
     SQLAlchemy's `db`, before or after its `init_app`. With sessions `payment_changed` gets the
     Session that commits the payment: a new one of the same kind, never the one that a view uses.
 
@@ -102,6 +104,13 @@ class SQLStore(DatabaseStore, Generic[C]):
         self, database: Any, *, shop: str = "shop", tables: Tables = TABLES, create: bool = True
     ) -> None:
         self._open(database, shop=shop, tables=tables, create=create)
+
+    @classmethod
+    def in_greenlets(cls, database: AsyncDatabaseArgument, **options: Any) -> SQLStore[Any]:
+        """Return a store whose methods run in SQLAlchemy's greenlets, where drivers can await."""
+        store: SQLStore[Any] = cls.__new__(cls)
+        store._open(database, **options, is_async=True)
+        return store
 
     def add(
         self, attempt: Attempt, most: int | None = None, since: datetime | None = None, /
@@ -185,12 +194,14 @@ class SQLStore(DatabaseStore, Generic[C]):
                 insert(self._tables.observations).values(
                     shop=self._shop,
                     payment_request_id=payment_request_id,
+                    source=observation.source.value,
                     details=dump_observation(observation),
                 )
             )
             transition = self._keep_conflict(connection, transition)
             # Last, so that the shop's own writes commit with all of this or not at all.
             if transition.calls_hooks:
+                self._database.before_hook(connection)
                 inside(transition, cast("C", connection))
         return transition
 
@@ -267,18 +278,7 @@ class SQLStore(DatabaseStore, Generic[C]):
 
     def unreported_conflicts(self, limit: int, client_ids: Collection[str], /) -> list[Conflict]:
         """Return up to `limit` conflicts not yet reported to the shop, oldest first."""
-        payments, conflicts = self._tables.payments, self._tables.conflicts
-        query = (
-            select(payments, conflicts.c.reason, conflicts.c.details)
-            .join(
-                conflicts,
-                (conflicts.c.payment_request_id == payments.c.payment_request_id)
-                & (conflicts.c.shop == payments.c.shop),
-            )
-            .where(self._ours(conflicts), conflicts.c.unreported == "y")
-            .where(payments.c.client_id.in_(client_ids))
-            .order_by(conflicts.c.id)
-        )
+        query = select_unreported(self._tables, self._shop, client_ids)
         return self._search("unreported_conflicts", query, conflict_of, limit)
 
     def _first(self, method: str, query: Any) -> Attempt | None:
@@ -379,8 +379,12 @@ class SQLStore(DatabaseStore, Generic[C]):
                     reason=conflict.reason,
                     details=dump_observation(conflict.observation),
                     unreported="y",
+                    unresolved="y",
                 )
             )
+            is_attempt = self._payment(conflict.attempt.payment_request_id)
+            change = update(self._tables.payments).where(*is_attempt)
+            connection.execute(change.values(attention="y"))
         elif row.unreported is None:
             return evolve(transition, conflict=None)
         return transition

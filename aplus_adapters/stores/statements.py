@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, insert, literal, or_, select
+from sqlalchemy import and_, func, insert, literal, or_, select, union_all
 
 from aplus_adapters.payments.policy import FAR, FARTHEST
 from aplus_adapters.stores.rows import attempt_row
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Insert, Select, Table
 
     from aplus_adapters.payments.model import Attempt
+    from aplus_adapters.stores.schema import Tables
 
-__all__ = ["insert_attempt", "select_due"]
+__all__ = ["insert_attempt", "select_due", "select_unreported"]
 
 
 def insert_attempt(
@@ -42,12 +43,26 @@ def insert_attempt(
     )
 
 
-def select_due(shop: str, table: Table, now: datetime, client_ids: Collection[str]) -> Select[Any]:
+def select_due(shop: str, table: Table, now: datetime, client_ids: Collection[str]) -> Any:
     """Return the query for open rows whose next call is due, the longest waiting first."""
     when = table.c.next_call_at
     # The same rule as `has_come` for a store in memory.
-    has_come = or_(when <= now, when > now + FARTHEST)
+    is_far = when > now + FARTHEST
     if "disputed" in table.c:  # the table of attempts
-        has_come = or_(has_come, and_(when > now + FAR, table.c.disputed.is_(None)))
-    query = select(table).where(has_come, table.c.shop == shop, table.c.client_id.in_(client_ids))
-    return query.order_by(when)
+        is_far = and_(when > now + FAR, or_(is_far, table.c.disputed.is_(None)))
+    ours = table.c.shop == shop, table.c.client_id.in_(client_ids)
+    # Two parts of one index, each read only as far as rows are wanted; OR would read all that is
+    # open, and on SQLite even all payments.
+    due = union_all(*(select(table).where(part, *ours) for part in (when <= now, is_far)))
+    return due.order_by(due.selected_columns.next_call_at)
+
+
+def select_unreported(tables: Tables, shop: str, client_ids: Collection[str]) -> Select[Any]:
+    """Return the query for conflicts that the shop does not know of, with their payments."""
+    payments, conflicts = tables.payments, tables.conflicts
+    is_of = (conflicts.c.payment_request_id == payments.c.payment_request_id) & (
+        conflicts.c.shop == payments.c.shop
+    )
+    query = select(payments, conflicts.c.reason, conflicts.c.details).join(conflicts, is_of)
+    query = query.where(conflicts.c.shop == shop, conflicts.c.unreported == "y")
+    return query.where(payments.c.client_id.in_(client_ids)).order_by(conflicts.c.id)

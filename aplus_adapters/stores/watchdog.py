@@ -7,17 +7,21 @@ import os
 import socket
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 
-from aplus_adapters.stores.drivers import INFO_TIME_LIMIT, STATEMENT
+from aplus_adapters.stores.connection_info import INFO_TIME_LIMIT
+from aplus_adapters.stores.postgresql import STATEMENT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Engine
 
-__all__ = ["Watchdog"]
+__all__ = ["Watchdog", "cut"]
 
 _GRACE = 0.5  # seconds after the server's own time-out, whose error says what it waited for
 _PING = 1.0  # seconds for a connection from the pool to prove that it is alive
@@ -32,8 +36,11 @@ class Watchdog:
     def __init__(self) -> None:
         self._watches: dict[int, _Watch] = {}
 
-    def guard(self, engine: Engine) -> None:
-        """Watch every statement, commit and rollback of an engine, and each pooled connection."""
+    def guard(self, engine: Engine, ping: Callable[[Any], None]) -> None:
+        """Watch every statement, commit and rollback of an engine, and each pooled connection.
+
+        `ping` raises if the server does not answer a driver's connection.
+        """
 
         def begin(connection: Any, *_: Any) -> None:
             if connection.invalidated:  # the connection is lost already
@@ -55,7 +62,7 @@ class Watchdog:
         event.listen(engine, "commit", begin)
         event.listen(engine, "rollback", begin)
         event.listen(engine, "checkin", self._checked_in)
-        event.listen(engine, "checkout", self._checked_out)
+        event.listen(engine, "checkout", partial(self._checked_out, ping))
 
     def watch(self, driver: Any, seconds: float) -> None:
         """Cut a driver's connection after `seconds`, unless `leave` is called before."""
@@ -74,8 +81,10 @@ class Watchdog:
         self.leave(driver)
         record.info[_INFO_RESTING] = time.monotonic()
 
-    def _checked_out(self, driver: Any, record: Any, _proxy: Any) -> None:
-        """Check a pooled connection with SELECT 1; if it is dead, the pool makes a new one.
+    def _checked_out(
+        self, ping: Callable[[Any], None], driver: Any, record: Any, _proxy: Any
+    ) -> None:
+        """Check a pooled connection; if it is dead, the pool makes a new one.
 
         A connection that was used within the last second is not checked. If it is dead, its first
         statement fails and the transaction is repeated on a new one.
@@ -85,11 +94,7 @@ class Watchdog:
             return
         self.watch(driver, _PING)
         try:
-            driver.autocommit = True  # the check leaves no transaction open
-            cursor = driver.cursor()
-            cursor.execute("SELECT 1")
-            cursor.close()
-            driver.autocommit = False
+            ping(driver)
         except Exception as error:
             raise DisconnectionError(str(error)) from error
         finally:
@@ -130,10 +135,18 @@ class _Watch:
                 late = [driver for driver, deadline in self._deadlines.items() if deadline < now]
                 for driver in late:
                     del self._deadlines[driver]
-                    _cut(driver)
+                    cut(driver)
 
 
-def _cut(driver: Any) -> None:
+def cut(driver: Any) -> None:
     """Shut the socket; the driver that waits for it then raises."""
-    with contextlib.suppress(Exception), socket.socket(fileno=os.dup(driver.fileno())) as copy:
-        copy.shutdown(socket.SHUT_RDWR)
+    if hasattr(driver, "terminate"):  # asyncpg, which shows no socket
+        driver.terminate()
+    elif hasattr(driver, "ensure_closed"):  # asyncmy
+        driver.close()
+    else:
+        # PyMySQL's close() would not wake a thread that reads, and no public name has its socket.
+        # Without it, the driver's own `read_timeout` ends the wait later.
+        shown = getattr(driver, "_sock", driver)
+        with contextlib.suppress(Exception), socket.socket(fileno=os.dup(shown.fileno())) as copy:
+            copy.shutdown(socket.SHUT_RDWR)

@@ -173,7 +173,7 @@ class ServedShop:
     @property
     def is_wsgi_transport(self) -> bool:
         """Return whether `client` calls a WSGI application without a server."""
-        return not self.is_async and isinstance(self.client._transport, httpx.WSGITransport)  # noqa: SLF001
+        return not self.is_async and isinstance(self.client._transport, httpx.WSGITransport)  # noqa: SLF001  # httpx offers no other way
 
     def pay(self, order_ref: str) -> dict[str, Any]:
         """Start the payment of an order by JSON and return the answer."""

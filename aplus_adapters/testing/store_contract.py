@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
@@ -31,6 +31,7 @@ from aplus_adapters.payments.model import (
 )
 from aplus_adapters.payments.policy import FAR, FARTHEST
 from aplus_adapters.protocol.amounts import Amount
+from aplus_adapters.testing.search_contract import SearchContract
 from aplus_adapters.testing.store_values import (
     LATER,
     NOON,
@@ -49,13 +50,11 @@ if TYPE_CHECKING:
 
 __all__ = ["LATER", "PaymentStoreContract", "a_refund", "an_attempt", "an_observation", "nothing"]
 
-T = TypeVar("T")
-
 _ROUNDS = 5
 _GAP = 0.03  # seconds that a hook takes, so that other threads reach whatever is not locked
 
 
-class PaymentStoreContract:
+class PaymentStoreContract(SearchContract):
     """The tests; a subclass defines a fixture `store` that is an empty store for each test."""
 
     def test_what_was_added_comes_back_whole(self, store: Any) -> None:

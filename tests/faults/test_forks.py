@@ -24,13 +24,15 @@ from support.servers import (
 pytestmark = pytest.mark.process
 
 EVERY = [*FORKING, "celery", "multiprocessing"]
-SET_UPS = list(product(EVERY, ["address", "engine"], ["postgresql", "sqlite"]))
+SET_UPS = list(product(EVERY, ["address", "engine"], ["postgresql", "mysql", "sqlite"]))
 if not LONG:
     SET_UPS = [
         ("uwsgi", "address", "postgresql"),
         ("uwsgi with threads", "engine", "postgresql"),
         ("gunicorn", "address", "sqlite"),
         ("multiprocessing", "engine", "postgresql"),
+        ("uwsgi", "address", "mysql"),
+        ("gunicorn", "engine", "mysql"),
         ("celery", "address", "postgresql"),
     ]
 

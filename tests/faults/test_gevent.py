@@ -19,8 +19,9 @@ pytestmark = pytest.mark.process
 
 # psycopg2 is told to wait as psycogreen does it.
 KINDS = [("sqlite", "address"), ("postgresql", "engine"), ("psycopg2", "address")]
+KINDS += [("mysql", "address")]
 if os.environ.get("APLUS_LONG"):
-    KINDS = [*product(["sqlite", "postgresql", "psycopg2"], ["address", "engine"])]
+    KINDS = [*product(["sqlite", "postgresql", "psycopg2", "mysql"], ["address", "engine"])]
 
 
 @pytest.mark.parametrize(("kind", "given"), KINDS)
@@ -28,7 +29,8 @@ def test_eight_greenlets_at_once_for_each_of_five_payments_are_right_in_time(
     kind, given, tmp_path, request
 ):
     """Each hook lets the others go on while it holds the lock that they wait for."""
-    database = new_database("sqlite" if kind == "sqlite" else "postgresql", tmp_path, request)
+    server = {"psycopg2": "postgresql"}.get(kind, kind)
+    database = new_database(server, tmp_path, request)
     if kind == "psycopg2":
         database = database.replace("+psycopg:", "+psycopg2:")
     environ = {**os.environ, "DATABASE": database, "GIVEN": given}

@@ -19,18 +19,22 @@ from sqlalchemy import create_engine, event, text
 
 from aplus_adapters import SQLStore, State, StoreError
 from aplus_adapters.payments.model import Observation, Outcome, Source
-from support.postgres import Cluster, require
+from support import mysql, postgres
 from support.racing_shop import effects, make_pay
 
 PATIENCE = 5.0
 JSON = {"Accept": "application/json"}
 
 
-@pytest.fixture(scope="module")
-def cluster():
+SERVERS = {"postgresql": postgres, "mysql": mysql}
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def cluster(request):
     """A server of its own: what happens to it must happen to nobody else."""
-    require()
-    made = Cluster()
+    server = SERVERS[request.param]
+    server.require()
+    made = server.Cluster()
     yield made
     made.remove()
 
@@ -176,30 +180,40 @@ def test_sqlite_in_trouble_gets_no_acknowledgement_and_loses_nothing(shop_on, tm
 
 
 @contextmanager
-def postgres_locked(shop, cluster):
+def locked(shop, cluster):
     engine = create_engine(shop.database)
     with engine.begin() as connection:
-        connection.execute(text("LOCK TABLE aplus_payments IN ACCESS EXCLUSIVE MODE"))
+        if engine.dialect.name == "mysql":
+            connection.execute(text("LOCK TABLES aplus_payments WRITE"))
+        else:
+            connection.execute(text("LOCK TABLE aplus_payments IN ACCESS EXCLUSIVE MODE"))
         yield
+        if engine.dialect.name == "mysql":
+            connection.execute(text("UNLOCK TABLES"))
     engine.dispose()
 
 
 @contextmanager
-def postgres_down(shop, cluster):
+def down(shop, cluster):
     cluster.stop()
     yield
     cluster.start()
 
 
 @contextmanager
-def postgres_frozen(shop, cluster):
+def frozen(shop, cluster):
     cluster.freeze()
     yield
     cluster.thaw()
 
 
 @contextmanager
-def postgres_read_only(shop, cluster):
+def read_only(shop, cluster):
+    if shop.database.startswith("mysql"):
+        cluster.run("SET GLOBAL read_only = ON")
+        yield
+        cluster.run("SET GLOBAL read_only = OFF")
+        return
     engine = create_engine(shop.database, isolation_level="AUTOCOMMIT")
     name = engine.url.database
     with engine.connect() as connection:
@@ -213,24 +227,19 @@ def postgres_read_only(shop, cluster):
     shop.pay.store.engine.dispose()
 
 
-POSTGRES = {
-    "locked": postgres_locked,
-    "down": postgres_down,
-    "frozen": postgres_frozen,
-    "read-only": postgres_read_only,
-}
+TROUBLE = {"locked": locked, "down": down, "frozen": frozen, "read-only": read_only}
 
 
-@pytest.mark.parametrize("name", POSTGRES)
-def test_postgresql_in_trouble_gets_no_acknowledgement_and_loses_nothing(shop_on, cluster, name):
+@pytest.mark.parametrize("name", TROUBLE)
+def test_a_server_in_trouble_gets_no_acknowledgement_and_loses_nothing(shop_on, cluster, name):
     shop = shop_on(cluster.database())
-    with POSTGRES[name](shop, cluster):
-        shop.suffers(f"PostgreSQL {name}")
+    with TROUBLE[name](shop, cluster):
+        shop.suffers(f"server {name}")
     shop.recovers()
 
 
 @pytest.mark.parametrize("trouble", ["frozen", "down"])
-def test_postgresql_that_dies_in_the_commit_gets_no_acknowledgement_and_loses_nothing(
+def test_a_server_that_dies_in_the_commit_gets_no_acknowledgement_and_loses_nothing(
     shop_on, cluster, trouble
 ):
     """Whether the commit was done is unknown: no S, and the re-delivery has no second effect."""
@@ -247,7 +256,7 @@ def test_postgresql_that_dies_in_the_commit_gets_no_acknowledgement_and_loses_no
     event.listen(engine, "commit", strike)
     status, said, took = shop.notify()
     assert struck
-    print(f"PostgreSQL {trouble} in the commit: HTTP {status} after {took:.2f} s, S: {said}")
+    print(f"server {trouble} in the commit: HTTP {status} after {took:.2f} s, S: {said}")
     assert (status, said) == (503, False)
     assert took < PATIENCE
     (cluster.thaw if trouble == "frozen" else cluster.start)()
@@ -291,7 +300,7 @@ def test_a_slow_hook_is_the_shops_own_matter_and_not_cut_off(shop_on, cluster):
 
 def test_a_waiting_worker_is_woken_when_the_lock_is_released(shop_on, cluster):
     shop = shop_on(cluster.database())
-    with postgres_locked(shop, cluster):
+    with locked(shop, cluster):
         replies = []
         waiting = threading.Thread(target=lambda: replies.append(shop.notify()))
         waiting.start()

@@ -93,6 +93,22 @@ def test_no_changed_character_of_the_header_is_accepted(key, ring):
     assert tried > 350
 
 
+def test_the_same_bytes_have_one_spelling_in_base64(key, ring):
+    """Decoders skip foreign characters and unused bits, so that two headers could mean the same."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    plain = base64.b64encode(key.sign(CONTENT)).decode()
+    assert plain.endswith("==")  # 256 bytes leave four bits of the last character unused
+    body, last = plain[:-3], alphabet.index(plain[-3])
+    others = [f"{body}{alphabet[last + bits]}==" for bits in range(1, 16)]
+    others += [f"{plain[:7]}{foreign}{plain[7:]}" for foreign in "\n\r !=@*."]
+    others += [plain + more for more in ("=", "A", "AAAA", "==AA", "!", "\n")]
+    for other in others:
+        for value in (other, quote(other, safe="")):
+            with pytest.raises(SignatureError, match="not base64"):
+                signing.parse_header(f"algorithm=RSA256,keyVersion=1,signature={value}")
+            assert not accepted(ring, header(value))
+
+
 @pytest.mark.parametrize("algorithm", HASHES, ids=lambda one: one.name)
 def test_another_hash_is_refused_even_with_the_right_key(key, ring, algorithm):
     assert not accepted(ring, header(key._key.sign(CONTENT, PKCS1v15(), algorithm)))

@@ -23,7 +23,7 @@ LONG = bool(os.environ.get("APLUS_LONG"))
 RUNS = 500 if LONG else 40
 pytestmark = pytest.mark.process
 
-SHOPS = {"memory": AsyncShop, "sqlite": Shop, "postgresql": AsyncShop}
+SHOPS = {"memory": AsyncShop, "sqlite": Shop, "postgresql": AsyncShop, "mysql": AsyncShop}
 
 
 @pytest.fixture(params=["memory", *DATABASES])

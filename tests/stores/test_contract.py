@@ -25,7 +25,24 @@ from aplus_adapters.testing.store_contract import an_observation as said
 
 
 class TestOurStores(PaymentStoreContract):
-    """By the fixture `store`: memory, SQLite and PostgreSQL."""
+    """By the fixture `store`: in memory, and each database."""
+
+
+IDS = ["A-1", "a-1", "A-1 ", " A-1", "\u00e4", "a\u0308", "a", "\uff21-1", "A\u20101", "\U0001f3ab"]
+
+
+def test_an_order_is_never_taken_for_one_that_only_looks_like_it(store):
+    """Otherwise the buyer of one order would be shown, and pay, the code of the other."""
+    for number, ref in enumerate(IDS):
+        assert store.add(attempt(number, ref)).order_ref == ref
+    assert [store.latest(ref).order_ref for ref in IDS] == IDS
+
+
+def test_a_payment_is_never_taken_for_one_that_only_looks_like_it(store):
+    for number, name in enumerate(IDS):
+        assert store.get(name) is None
+        store.add(attempt(0, f"A-{number}", payment_request_id=name))
+    assert [store.get(name).payment_request_id for name in IDS] == IDS
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Databases as they are found: poolers, schemas, roles, settings, and those that are refused."""
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -15,10 +16,11 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.orm import sessionmaker
 
-from aplus_adapters import ConfigurationError, SQLStore, State, StoreError
+from aplus_adapters import AsyncSQLStore, ConfigurationError, SQLStore, State, StoreError
 from aplus_adapters.simulator.ports import ReservedPort
-from aplus_adapters.stores import migrations
+from aplus_adapters.stores import connections, database, migrations
 from aplus_adapters.stores.schema import TABLES
+from aplus_adapters.stores.waiting import pause
 from aplus_adapters.testing.store_contract import an_attempt as attempt
 from aplus_adapters.testing.store_contract import an_observation as said
 from aplus_adapters.testing.store_contract import nothing
@@ -95,6 +97,36 @@ def test_behind_pgbouncer_in_transaction_mode_payments_are_right(postgres, drive
     shown = ask(bouncer.address, "SELECT current_setting('statement_timeout')")
     assert shown == [("0",)]
     store.engine.dispose()
+    bouncer.close()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+def test_behind_pgbouncer_an_awaiting_store_is_right_or_says_which_driver_is(postgres, driver):
+    bouncer = PgBouncer(postgres.database())
+    store = AsyncSQLStore(bouncer.address.replace("+psycopg", f"+{driver}"))
+
+    async def pay_one(number):
+        async def hook(_transition, _connection):
+            await asyncio.sleep(0)
+
+        await store.add(attempt(number, f"A-{number}"))
+        await store.record(f"pay{number}", said(), hook)
+        return (await store.get(f"pay{number}")).state
+
+    async def main():
+        try:
+            return set(await asyncio.gather(*map(pay_one, range(40))))
+        finally:
+            await store.aclose()
+
+    if driver == "psycopg":
+        assert asyncio.run(main()) == {State.SUCCEEDED}
+    else:  # its statements are prepared on one server and executed on another
+        with pytest.raises(ConfigurationError, match=r"use postgresql\+psycopg"):
+            asyncio.run(main())
+    # What was set for a payment is not left behind for whoever gets the connection next.
+    assert ask(bouncer.address, "SELECT current_setting('statement_timeout')") == [("0",)]
     bouncer.close()
 
 
@@ -253,10 +285,65 @@ def test_eight_workers_migrate_while_a_payments_transaction_is_open(postgres, mo
     engine.dispose()
 
 
+@pytest.fixture
+def slow_tables(monkeypatch):
+    """Make the tables for longer than anybody waits for a connection of the pool."""
+
+    def migrate(connection, tables, *, create):
+        migrations.migrate(connection, tables, create=create)
+        pause(2.5, is_async=connection.dialect.is_async)
+
+    monkeypatch.setattr(connections, "_POOL_TIMEOUT", 1)
+    monkeypatch.setattr(database, "migrate", migrate)
+
+
+def test_threads_that_wait_for_the_first_to_make_the_tables_keep_no_connection(
+    postgres, slow_tables
+):
+    store = SQLStore(postgres.database())
+    with ThreadPoolExecutor(40) as threads:
+        added = threads.map(lambda number: store.add(attempt(number, f"A-{number}")), range(40))
+        assert len({one.order_ref for one in added}) == 40
+    store.close()
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+def test_tasks_that_wait_for_the_first_to_make_the_tables_keep_no_connection(
+    postgres, slow_tables, driver
+):
+    async def main():
+        store = AsyncSQLStore(postgres.database().replace("+psycopg", f"+{driver}"))
+        tasks = (store.add(attempt(number, f"A-{number}")) for number in range(40))
+        added = {one.order_ref for one in await asyncio.gather(*tasks)}
+        await store.aclose()
+        return added
+
+    assert len(asyncio.run(main())) == 40
+
+
+def test_a_thread_that_waits_for_tables_in_vain_says_who_makes_them(
+    postgres, slow_tables, monkeypatch
+):
+    monkeypatch.setattr(database, "_MIGRATE_WITHIN", 0.1)
+    store = SQLStore(postgres.database())
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(store.add, attempt())
+        while not store._database._migrating or not store.engine.pool.checkedout():
+            time.sleep(0.01)
+        time.sleep(0.3)
+        with pytest.raises(StoreError, match=r"another thread or task makes.*within 0\.1 s"):
+            store.get("pay1")
+        assert first.result().order_ref == "A-1"
+    assert store.get("pay1").order_ref == "A-1"
+    store.close()
+
+
 ADDRESSES = {
-    "mysql+pymysql://x:secret@host/y": "kind mysql, expected sqlite or postgresql",
-    "mariadb+mysqlconnector://x:secret@host/y": "kind mariadb",
-    "oracle+oracledb://x:secret@host/y": "kind oracle",
+    "oracle+oracledb://x:secret@host/y": "kind oracle, expected sqlite, postgresql, mysql or mariadb",
+    "mysql+mysqldb://x:secret@host/y": "the driver mysql.mysqldb, expected mysql.pymysql",
+    "mariadb+mysqlconnector://x:secret@host/y": "the driver mariadb.mysqlconnector",
+    "mysql+asyncmy://x:secret@host/y": "async driver mysql.asyncmy.*AsyncSQLStore takes this kind",
+    "mysql+aiomysql://x:secret@host/y": "async driver mysql.aiomysql",
     "mssql+pyodbc://x:secret@host/y": "kind mssql",
     "postgresql+asyncpg://x:secret@host/y": "async driver postgresql.asyncpg",
     "sqlite+aiosqlite:///y.db": "async driver sqlite.aiosqlite",
@@ -266,18 +353,18 @@ ADDRESSES = {
 }
 
 
-class MySQL(types.ModuleType):
+class MicrosoftSQL(types.ModuleType):
     """As much of a driver as an engine asks for when it is made."""
 
-    paramstyle, Error = "format", RuntimeError
+    paramstyle, Error, version, Cursor = "qmark", RuntimeError, "5.0", object
 
 
 @pytest.mark.parametrize("wrap", [lambda engine: engine, sessionmaker])
 def test_the_shops_own_engine_of_another_database_is_refused_by_name(wrap):
-    engine = create_engine("mysql+pymysql://x:secret@host/y", module=MySQL("pymysql"))
-    with pytest.raises(ConfigurationError, match="kind mysql, expected sqlite or postgresql"):
+    engine = create_engine("mssql+pyodbc://x:secret@dsn", module=MicrosoftSQL("pyodbc"))
+    with pytest.raises(ConfigurationError, match="kind mssql, expected sqlite, postgresql, mysql"):
         SQLStore(wrap(engine))
-    with pytest.raises(ConfigurationError, match="kind mysql, expected sqlite or postgresql"):
+    with pytest.raises(ConfigurationError, match="kind mssql, expected sqlite, postgresql, mysql"):
         SQLStore(sessionmaker(binds={TABLES.payments: engine})).get("pay1")
 
 

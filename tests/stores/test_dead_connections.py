@@ -1,13 +1,12 @@
 """Connections that the server closed while they lay in a pool: no buyer and no notification notices."""
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine
 from sqlalchemy.orm import sessionmaker
 
 from aplus_adapters import SQLStore, State
 from aplus_adapters.testing.store_values import LATER, an_attempt, an_observation, nothing
-
-OTHERS = "pid <> pg_backend_pid() AND datname = current_database()"
+from support.databases import end_connections
 
 CALLS = {
     "a page": lambda store: store.get("pay1"),
@@ -18,16 +17,14 @@ CALLS = {
 
 
 @pytest.mark.parametrize("given", ["address", "engine", "sessions"])
-def test_a_restart_of_the_database_between_two_calls_costs_no_error(postgres, given):
-    address = postgres.database()
+def test_a_restart_of_the_database_between_two_calls_costs_no_error(server_database, given):
+    address = server_database
     engine, admin = create_engine(address), create_engine(address)
     store = SQLStore({"address": address, "engine": engine}.get(given) or sessionmaker(engine))
     store.add(an_attempt())
     outcomes = {}
     for name, call in CALLS.items():
-        with admin.begin() as connection:
-            end = f"SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE {OTHERS}"
-            assert connection.execute(text(end)).scalar() == 1, "no connection lay in the pool"
+        assert end_connections(admin) == 1, "no connection lay in the pool"
         outcomes[name] = bool(call(store))
     assert outcomes == dict.fromkeys(CALLS, True)
     assert store.get("pay1").state is State.SUCCEEDED

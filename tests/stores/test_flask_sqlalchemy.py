@@ -1,7 +1,7 @@
 """A store of Flask-SQLAlchemy's `db`, made before there is an application."""
 
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import String, inspect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from aplus_adapters import ConfigurationError, SQLStore, State
@@ -19,8 +19,8 @@ class Base(DeclarativeBase):
 
 class Order(Base):
     __tablename__ = "orders"
-    ref: Mapped[str] = mapped_column(primary_key=True)
-    status: Mapped[str] = mapped_column(default="new")
+    ref: Mapped[str] = mapped_column(String(64), primary_key=True)
+    status: Mapped[str] = mapped_column(String(16), default="new")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What was made before a fork: nothing of it is used after it, and no lock of it is waited for."""
 
-import gc
 import os
 import signal
 import threading
@@ -47,9 +46,9 @@ GIVEN = {
 
 
 @pytest.mark.parametrize("given", GIVEN)
-def test_a_fork_at_any_moment_of_other_threads_leaves_a_child_that_sells(postgres, given):
+def test_a_fork_at_any_moment_of_other_threads_leaves_a_child_that_sells(server_database, given):
     """SQLite is not asked for this: its own locks do not survive a fork of a busy process."""
-    address = postgres.database()
+    address = server_database
     engine = create_engine(address)
     store = SQLStore(GIVEN[given](address, engine))
     store.add(attempt())
@@ -78,7 +77,7 @@ def test_a_fork_at_any_moment_of_other_threads_leaves_a_child_that_sells(postgre
 
 
 def test_no_lock_of_a_parents_thread_is_waited_for_in_the_child(
-    postgres, account, shop, monkeypatch
+    server_database, account, shop, monkeypatch
 ):
     """Each of them is held here for the whole fork, which a test by chance would rarely hit."""
     watchdogs = []
@@ -89,7 +88,7 @@ def test_no_lock_of_a_parents_thread_is_waited_for_in_the_child(
             watchdogs.append(self)
 
     monkeypatch.setattr(connections, "Watchdog", Noted)
-    store = SQLStore(postgres.database())
+    store = SQLStore(server_database)
     pay = AplusPay(account=account, store=store, hooks=shop)
     store.add(attempt())
     _ = pay.performer
@@ -127,15 +126,18 @@ def test_a_constructor_opens_nothing(tmp_path, account, shop, given):
     """No file, no connection and no thread; a database that is not there is no error either."""
     port = ReservedPort()
     nowhere = f"postgresql+psycopg://shop@127.0.0.1:{port.number}/shop"
-    for address in (f"sqlite:///{tmp_path / 'shop.db'}", nowhere):
-        engine = create_engine(address)
-        gc.collect()  # what earlier tests left open
-        threads, files = {*threading.enumerate()}, len([*FILES.iterdir()])
-        store = SQLStore(GIVEN[given](address, engine))
-        AplusPay(account=account, store=store, hooks=shop)
-        assert {*threading.enumerate()} <= threads
-        assert len([*FILES.iterdir()]) <= files
-    assert list(tmp_path.iterdir()) == []
-    with pytest.raises(StoreError, match="OperationalError"):
-        store.get("pay1")
+
+    def construct():
+        for address in (f"sqlite:///{tmp_path / 'shop.db'}", nowhere):
+            engine = create_engine(address)
+            threads, files = {*threading.enumerate()}, len([*FILES.iterdir()])
+            store = SQLStore(GIVEN[given](address, engine))
+            AplusPay(account=account, store=store, hooks=shop)
+            assert {*threading.enumerate()} == threads
+            assert len([*FILES.iterdir()]) == files
+        assert list(tmp_path.iterdir()) == []
+        with pytest.raises(StoreError, match="OperationalError"):
+            store.get("pay1")
+
+    assert in_child(construct) == 0  # where no thread of an earlier test opens or ends anything
     port.release()

@@ -10,7 +10,9 @@ from support.naive import (
     ChecksThenRecords,
     ChecksThenRefunds,
     ForgetsTheHook,
+    ForgetsTies,
     LosesContradictions,
+    OpensConflictsAgain,
 )
 
 CAUGHT = {
@@ -20,6 +22,8 @@ CAUGHT = {
     ChecksThenRefunds: "test_refunds_at_once_never_exceed_what_was_paid",
     ForgetsTheHook: "test_when_the_hook_raises_nothing_at_all_is_stored",
     LosesContradictions: "test_a_conflict_is_handed_out_until_it_is_reported",
+    ForgetsTies: "test_pages_show_each_payment_once_in_the_order_of_creation",
+    OpensConflictsAgain: "test_a_conflict_is_resolved_once_and_stays_resolved",
 }
 
 

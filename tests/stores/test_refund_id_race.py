@@ -18,8 +18,10 @@ from aplus_adapters.testing.store_values import (
 PATIENCE = 5  # seconds for the other one to be as far
 
 
-def test_only_one_of_two_payments_gets_an_id_that_both_ask_for_at_once(postgres, monkeypatch):
-    store = SQLStore(postgres.database())
+def test_only_one_of_two_payments_gets_an_id_that_both_ask_for_at_once(
+    server_database, monkeypatch
+):
+    store = SQLStore(server_database)
     for number in (1, 2):
         store.add(an_attempt(number, f"A-{number}"))
         store.record(f"pay{number}", an_observation(), nothing)

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import create_engine, inspect, make_url, text
 from sqlalchemy.orm import sessionmaker
 
 from aplus_adapters import ConfigurationError, Outcome, SQLStore, State, StoreError
@@ -63,7 +63,7 @@ def test_a_store_that_may_make_nothing_uses_the_tables_of_a_migration_and_notes_
     ("change", "lack"),
     [
         ("ALTER TABLE aplus_payments DROP COLUMN wallet", "no column aplus_payments.wallet"),
-        ("DROP INDEX ix_aplus_payments_due", "no index ix_aplus_payments_due"),
+        ("DROP INDEX ix_aplus_payments_due{on}", "no index ix_aplus_payments_due"),
         ("DROP TABLE aplus_refunds", "no table aplus_refunds"),
     ],
 )
@@ -71,9 +71,10 @@ def test_tables_of_a_migration_that_are_not_complete_are_refused_by_name(
     engine, create, change, lack
 ):
     metadata.create_all(engine)
-    run(engine, change)
+    is_mysql = engine.dialect.name == "mysql"
+    run(engine, change.format(on=" ON aplus_payments" if is_mysql else ""))
     store = SQLStore(engine, create=create)
-    if create and "TABLE aplus_refunds" in change:
+    if create and ("TABLE aplus_refunds" in change or (is_mysql and "INDEX" in change)):
         pay(store)  # a table that is not there can be made
         return
     with pytest.raises(StoreError, match=f"database schema: found {lack}; expected the tables of"):
@@ -93,6 +94,36 @@ def test_tables_without_the_key_that_keeps_an_order_from_two_codes_are_refused(p
     engine.dispose()
 
 
+@pytest.mark.parametrize(
+    ("change", "lack"),
+    [
+        (
+            "order_ref VARCHAR(64) COLLATE utf8mb4_general_ci NOT NULL",
+            "no collation utf8mb4_nopad_bin in column aplus_payments.order_ref",
+        ),
+        (
+            "created_at DATETIME NOT NULL",
+            "no fractional seconds of 6 in column aplus_payments.created_at",
+        ),
+    ],
+)
+def test_columns_of_mysql_that_would_mix_up_orders_or_round_times_are_refused(mysql, change, lack):
+    engine = create_engine(mysql.database())
+    metadata.create_all(engine)
+    run(engine, f"ALTER TABLE aplus_payments MODIFY {change}")
+    with pytest.raises(StoreError, match=lack):
+        SQLStore(engine, create=False).get("pay1")
+    assert len(SQLStore(engine).missing()) == 1
+    # A database whose default is exact may leave the collation to it.
+    exact = make_url(mysql.database()).database
+    run(engine, f"ALTER DATABASE {exact} CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin")
+    engine.dispose()
+    engine = create_engine(engine.url.set(database=exact))
+    metadata.create_all(engine)
+    assert SQLStore(engine, create=False).missing() == []
+    engine.dispose()
+
+
 def test_older_tables_are_refused_by_a_store_that_may_alter_nothing_and_newer_ones_by_any(engine):
     SQLStore(engine).set_up()
     run(engine, "UPDATE aplus_schema SET version = 2")
@@ -107,7 +138,8 @@ def test_older_tables_are_refused_by_a_store_that_may_alter_nothing_and_newer_on
 
 def test_the_printed_sql_makes_tables_in_which_payments_can_be_kept(engine):
     printed = SQLStore(engine).ddl()
-    assert printed == TABLES.ddl(engine.dialect.name)
+    name = engine.dialect.name
+    assert printed == TABLES.ddl("mariadb" if name == "mysql" else name)  # what the server is
     run(engine, *printed.removesuffix(";").split(";\n\n"))
     assert versions(engine) == [1]
     store = SQLStore(engine, create=False)
@@ -131,7 +163,7 @@ def test_what_is_missing_is_named_and_nothing_is_made(engine, wrap):
 
 
 def test_sql_for_a_database_in_which_payments_cannot_be_kept_is_refused(engine):
-    with pytest.raises(ConfigurationError, match="found 'mssql', expected sqlite or postgresql"):
+    with pytest.raises(ConfigurationError, match="found 'mssql', expected sqlite or postgresql or"):
         SQLStore(engine).ddl("mssql")
 
 
@@ -169,7 +201,7 @@ def test_tables_in_another_schema_are_read_and_written_there_alone(postgres):
     assert len(store.history("pay1")) == 2
     assert store.missing() == []
     assert inspect(engine).get_table_names() == []
-    assert len(inspect(engine).get_table_names(schema="billing")) == 5
+    assert len(inspect(engine).get_table_names(schema="billing")) == 6
     store.close()
     engine.dispose()
 

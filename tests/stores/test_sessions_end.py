@@ -64,10 +64,10 @@ def test_no_call_leaves_a_session_open(shop):
 
 
 def test_a_session_whose_engine_cannot_be_used_is_closed_as_well(shop, monkeypatch):
-    def refuses(*_):
+    def refuses(*_, **__):
         raise ConfigurationError("no")
 
-    monkeypatch.setattr("aplus_adapters.stores.database._engine_of", refuses)
+    monkeypatch.setattr("aplus_adapters.stores.database.engine_of", refuses)
     for call in (shop.store.set_up, lambda: shop.store.get("pay1")):
         with pytest.raises(ConfigurationError):
             call()

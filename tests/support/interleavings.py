@@ -43,6 +43,10 @@ _READS = (
     "due",
     "due_refunds",
     "unreported_conflicts",
+    "find_page",
+    "conflicts",
+    "recent",
+    "noted",
 )
 
 
@@ -559,6 +563,8 @@ class World:
             case NewRequestId():
                 return (f"pay{actor.name.replace(' ', '')}{count}",)
             case Sleep():
+                return (None,)
+            case CallStore(method="note"):  # reconcile's heartbeat, by which nothing is decided
                 return (None,)
             case CallHook(name="load_order"):
                 return (OrderToPay(amount=actor.price, description="2 tickets"),)

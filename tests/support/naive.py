@@ -4,6 +4,7 @@ from attrs import evolve
 from sqlalchemy import insert, select, update
 
 from aplus_adapters import MemoryStore, SQLStore
+from aplus_adapters.payments.search import page_key
 from aplus_adapters.payments.states import admit_refund, advance
 from aplus_adapters.stores.rows import (
     attempt_of,
@@ -31,7 +32,10 @@ class ChecksThenRecords(SQLStore):
             details = dump_observation(observation)
             connection.execute(
                 insert(observations).values(
-                    shop="shop", payment_request_id=payment_request_id, details=details
+                    shop="shop",
+                    payment_request_id=payment_request_id,
+                    source=observation.source.value,
+                    details=details,
                 )
             )
         return transition
@@ -96,11 +100,33 @@ class LosesContradictions(MemoryStore):
         return []
 
 
+class ForgetsTies(MemoryStore):
+    """Goes on after the last moment of a page, not after the last payment."""
+
+    def find_page(self, wanted, limit):
+        page = super().find_page(wanted, limit)
+        if page.after is None or wanted.oldest_first:
+            return page
+        return evolve(page, after=page_key(page.attempts[-1].created_at, "0"))
+
+
+class OpensConflictsAgain(MemoryStore):
+    """Takes the same contradiction, seen again, for a new one."""
+
+    def record(self, payment_request_id, observation, inside):
+        transition = super().record(payment_request_id, observation, inside)
+        if transition.conflict is not None:
+            self._resolved.pop(transition.conflict.key, None)
+        return transition
+
+
 __all__ = [
     "ChecksThenAdds",
     "ChecksThenClaims",
     "ChecksThenRecords",
     "ChecksThenRefunds",
     "ForgetsTheHook",
+    "ForgetsTies",
     "LosesContradictions",
+    "OpensConflictsAgain",
 ]  # fmt: skip

@@ -1,5 +1,6 @@
 """A throw-away PostgreSQL cluster on the loopback interface, started by the tests themselves."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -79,18 +80,21 @@ class Cluster:
 
     def freeze(self):
         """Stop every process of the server in its tracks; `thaw` lets them go on."""
-        for pid in self._pids():
-            os.kill(pid, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def thaw(self):
-        for pid in self._pids():
-            os.kill(pid, signal.SIGCONT)
+        self._signal(signal.SIGCONT)
 
     def remove(self):
         self.thaw()
         self.stop()
         self._port.release()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _signal(self, number):
+        for pid in self._pids():
+            with contextlib.suppress(ProcessLookupError):  # a backend that has just ended
+                os.kill(pid, number)
 
     def _pids(self):
         main = int((self.folder / "data" / "postmaster.pid").read_text().splitlines()[0])

@@ -102,6 +102,10 @@ def test_no_log_line_of_a_failing_statement_shows_what_it_wrote(
         if database.startswith("sqlite"):
             run("CREATE TRIGGER t BEFORE UPDATE ON aplus_payments WHEN NEW.order_code IS NOT NULL "
                 "BEGIN SELECT RAISE(FAIL, 'disk full'); END")  # fmt: skip
+        elif database.startswith("mysql"):
+            run("CREATE TRIGGER t BEFORE UPDATE ON aplus_payments FOR EACH ROW "
+                "IF NEW.order_code IS NOT NULL THEN "
+                "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'disk full'; END IF")  # fmt: skip
         else:
             run(
                 "ALTER TABLE aplus_payments ADD CONSTRAINT disk_full CHECK (order_code IS NULL) NOT VALID"

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, frozen
 
 from aplus_adapters.errors import AplusError
-from aplus_adapters.payments.effects import draw, due, due_refunds, now, unreported_conflicts
+from aplus_adapters.payments.effects import (
+    draw,
+    due,
+    due_refunds,
+    note,
+    now,
+    unreported_conflicts,
+)
 from aplus_adapters.payments.flows.claim import take_claim
 from aplus_adapters.payments.flows.follow_up import step
 from aplus_adapters.payments.flows.record import report_conflict
@@ -28,9 +35,11 @@ if TYPE_CHECKING:
     from aplus_adapters.payments.model import Attempt
     from aplus_adapters.payments.policy import PaymentConfig
 
-__all__ = ["ReconcileReport", "reconcile"]
+__all__ = ["LAST_ROUND", "ReconcileReport", "reconcile"]
 
 _BATCH = 100
+LAST_ROUND = "reconcile"
+"""The name under which the store keeps when the last round ended."""
 
 log = logging.getLogger("aplus_adapters")
 
@@ -81,6 +90,16 @@ def reconcile(
     # Attempts and refunds take turns: neither waits for many time-outs of the other kind.
     for searches in ([conflicts], [attempts, refunds]):
         done = yield from _work_through(searches, done, progress)
+    return (yield from _note_end(done))
+
+
+def _note_end(done: ReconcileReport) -> Flow[ReconcileReport]:
+    """Keep when the round ended; the work is done and stored, so an error is only counted."""
+    try:
+        yield from note(LAST_ROUND, (yield from now()))
+    except AplusError as error:
+        log.exception("reconcile: its round is done, but that could not be stored: %s", error)
+        return evolve(done, failed=done.failed + 1)
     return done
 
 

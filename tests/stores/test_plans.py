@@ -1,0 +1,97 @@
+"""No question of an operator's costs more with many payments: the rows and steps that each takes.
+
+tests/benchmarks/asking.py measures the time with a million payments.
+"""
+
+import json
+
+import pytest
+from sqlalchemy import event
+
+from aplus_adapters import AplusPay
+from support.many_payments import ManyPayments, filters
+from support.shop import Clock, Shop
+
+SMALL, LARGE = 1_000, 20_000
+LIMIT = 50
+# Of the rows of an index: six states of two accounts, each with a page and one row more, and the page.
+MOST_ROWS = 13 * (LIMIT + 1)
+QUESTIONS = [*(name for name, _ in filters(LARGE)), "health", "conflicts", "due"]
+
+
+@pytest.fixture(scope="module")
+def sqlite(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("many")
+    sides = [
+        ManyPayments("sqlite", f"sqlite:///{folder}/{rows}.db", rows) for rows in (SMALL, LARGE)
+    ]
+    for side in sides:
+        side.contradict()
+    yield sides
+    for side in sides:
+        side.store.close()
+
+
+@pytest.fixture(scope="module")
+def postgresql(postgres):
+    side = ManyPayments("postgresql", postgres.database(), LARGE)
+    side.contradict()
+    yield side
+    side.store.close()
+
+
+def ask(side, question, account):
+    clock = Clock(side.now)
+    pay = AplusPay(account=account, store=side.store, hooks=Shop(), clock=clock)
+    if question == "due":
+        return side.store.due(clock.now(), 100, ["C", "D"])
+    if question in ("health", "conflicts"):
+        return getattr(pay, question)()
+    return side.store.find_page(dict(filters(side.rows))[question], LIMIT)
+
+
+def steps(side, question, account):
+    """Return how many instructions SQLite's machine runs, in hundreds."""
+    taken = []
+
+    def begin(driver, *_):
+        driver.set_progress_handler(lambda: taken.append(1), 100)
+
+    def end(driver, *_):
+        driver.set_progress_handler(None, 0)
+
+    event.listen(side.store.engine, "checkout", begin)
+    event.listen(side.store.engine, "checkin", end)
+    ask(side, question, account)
+    event.remove(side.store.engine, "checkout", begin)
+    event.remove(side.store.engine, "checkin", end)
+    return len(taken)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_sqlite_takes_as_many_steps_with_twenty_times_the_payments(sqlite, account, question):
+    small, large = (steps(side, question, account) for side in sqlite)
+    print(f"{question}: {small}00 steps with {SMALL} payments, {large}00 with {LARGE}")
+    assert large <= 1.2 * small + 1
+
+
+def examined(node):
+    """Return how many rows the scans below a node of a plan look at."""
+    below = sum(examined(child) for child in node.get("Plans", ()))
+    if "Relation Name" not in node:
+        return below
+    rows = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+    return below + rows * node["Actual Loops"]
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_postgresql_looks_at_no_more_rows_than_a_page_needs(postgresql, account, question):
+    statements = postgresql.statements([lambda: ask(postgresql, question, account)])
+    assert statements
+    with postgresql.store.engine.connect() as connection:
+        for statement, parameters in statements.items():
+            explain = "EXPLAIN (ANALYZE, FORMAT JSON) " + statement
+            (plan,) = connection.exec_driver_sql(explain, parameters).scalar_one()
+            rows = examined(plan["Plan"])
+            print(f"{question}: {rows} rows of {LARGE} payments")
+            assert rows <= MOST_ROWS, json.dumps(plan, indent=1)

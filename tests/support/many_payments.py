@@ -1,0 +1,167 @@
+"""A database with very many payments in it, made by SQL, and the plans of what is asked of it."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import event, text
+
+from aplus_adapters import Amount, PaymentFilter, SQLStore, State
+from aplus_adapters.payments.search import page_key
+from aplus_adapters.testing.store_contract import an_observation, nothing
+
+NOW = datetime.now(UTC)
+NUMBERS = {
+    "sqlite": "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {rows})",
+    "postgresql": "WITH numbers AS (SELECT generate_series(1, {rows}) AS n)",
+}
+MOMENTS = {
+    "sqlite": "strftime('%Y-%m-%d %H:%M:%f000', '{moment:%Y-%m-%d %H:%M:%S}', '-' || n || ' seconds')",
+    "postgresql": "TIMESTAMPTZ '{moment:%Y-%m-%d %H:%M:%S}+00' - n * INTERVAL '1 second'",
+}
+# Of all payments 1 in 50 is open; their next call is not due yet, and not planned too far ahead either,
+# so that the search finds as many here as there. Two accounts and five wallets share the payments.
+FILL = """
+INSERT INTO aplus_payments (shop, payment_request_id, order_ref, occupied_order, client_id, state, currency,
+    amount_value, request_body, created_at, expires_at, next_call_at, changed_at, payment_id, wallet,
+    wallet_key, claim, success_reported, refunded)
+{numbers} SELECT 'shop', 'old' || n, 'OLD-' || n,
+    CASE WHEN n % 10 < 7 OR n % 50 = 9 THEN 'OLD-' || n END, CASE WHEN n % 3 = 0 THEN 'D' ELSE 'C' END,
+    CASE WHEN n % 50 = 9 THEN 'pending' WHEN n % 10 < 7 THEN 'succeeded' ELSE 'failed' END, 'JPY',
+    4200, {body}, {then}, {then}, CASE WHEN n % 50 = 9 THEN {later} END, {then}, 'P' || n,
+    CASE WHEN n % 10 < 7 THEN 'WALLET' || n % 5 END, CASE WHEN n % 10 < 7 THEN 'WALLET' || n % 5 END,
+    0, {false}, 0
+FROM numbers
+"""
+SAID = """
+INSERT INTO aplus_observations (shop, payment_request_id, source, details)
+{numbers} SELECT 'shop', 'old' || n, CASE WHEN n % 5 = 0 THEN 'pay' ELSE 'inquiry' END,
+    '{{"source": "inquiry", "outcome": "in process", "at": "2026-11-23T12:00:00+00:00", "clientId": "C"}}'
+FROM numbers
+"""
+
+
+# All filters with as many matches in the small database as fill a page.
+FILTERS = {
+    "all": {},
+    "oldest first": {"oldest_first": True},
+    "state": {"state": State.FAILED},
+    "a state that nothing has": {"state": State.CLOSING},
+    "account": {"account": "D"},
+    "wallet": {"wallet": "WALLET1"},
+    "an unknown wallet": {"wallet": "NONE"},
+    "order": {"order_ref": "OLD-77"},
+    "order and state": {"order_ref": "OLD-77", "state": State.FAILED},
+    "since": {"since": NOW - timedelta(seconds=500)},
+    "since and until": {
+        "since": NOW - timedelta(seconds=500),
+        "until": NOW - timedelta(seconds=300),
+    },
+    "state and account": {"state": State.SUCCEEDED, "account": "C"},
+    "state and wallet": {"state": State.SUCCEEDED, "wallet": "WALLET1"},
+    "account and wallet": {"account": "C", "wallet": "WALLET1"},
+    "state, account, wallet, until": {
+        "state": State.SUCCEEDED,
+        "account": "C",
+        "wallet": "WALLET1",
+        "until": NOW - timedelta(seconds=100),
+    },
+    "needs attention": {"needs_attention": True},
+    "needs attention and state": {"needs_attention": True, "state": State.SUCCEEDED},
+}
+
+
+def filters(rows):
+    for name, conditions in FILTERS.items():
+        yield name, PaymentFilter(**conditions)
+    middle = page_key(NOW - timedelta(seconds=rows // 2), f"old{rows // 2}")
+    for name in ("all", "state", "wallet"):
+        yield f"{name}, a page from the middle", PaymentFilter(**FILTERS[name], after=middle)
+
+
+class ManyPayments:
+    """A store on a database with so many payments in it."""
+
+    def __init__(self, kind, address, rows):
+        self.kind, self.rows, self.now = kind, rows, NOW
+        self.operations = {}  # what a benchmark measures here, by name
+        self.store = SQLStore(address)
+        self.store.set_up()
+        numbers = NUMBERS[kind].format(rows=rows)
+        body = "randomblob(700)" if kind == "sqlite" else "decode(repeat(md5(n::text), 22), 'hex')"
+        then = MOMENTS[kind].format(moment=NOW)
+        later = str(NOW + timedelta(minutes=1))
+        if kind == "sqlite":
+            later = later.removesuffix("+00:00")
+        started = time.monotonic()
+        with self.store.engine.connect() as connection:
+            # The filling alone may take longer than any statement of the shop.
+            if kind == "postgresql":
+                connection.execute(text("SET statement_timeout = 0"))
+            self._unwatched(
+                connection,
+                FILL.format(
+                    numbers=numbers,
+                    body=body,
+                    then=then,
+                    later=f"'{later}'" if kind == "sqlite" else f"TIMESTAMPTZ '{later}'",
+                    false="0" if kind == "sqlite" else "false",
+                ),
+            )
+            self._unwatched(connection, SAID.format(numbers=numbers))
+        with self.store.engine.connect().execution_options(
+            isolation_level="AUTOCOMMIT"
+        ) as connection:
+            self._unwatched(connection, "ANALYZE" if kind == "sqlite" else "VACUUM ANALYZE")
+        self.store.engine.dispose()
+        print(f"{kind}: {rows:,} payments made in {time.monotonic() - started:.0f} s", flush=True)
+
+    @staticmethod
+    def _unwatched(connection, statement):
+        """Run on the driver itself, past the time-outs of the store."""
+        driver = connection.connection.dbapi_connection
+        cursor = driver.cursor()
+        cursor.execute(statement)
+        cursor.close()
+        if not getattr(driver, "autocommit", False):
+            driver.commit()
+
+    def contradict(self, times=60):
+        """Store conflicts, so that there is something that needs attention."""
+        for number in range(3, 3 + times):
+            account = "D" if number % 3 == 0 else "C"
+            wrong = an_observation(amount=Amount("JPY", 1), client_id=account)
+            self.store.record(f"old{number}", wrong, nothing)
+
+    def statements(self, operations):
+        """Give each statement that the operations send, with its parameters."""
+        engine, statements = self.store.engine, {}
+
+        def note(_connection, _cursor, statement, parameters, _context, _many):
+            if "aplus_" in statement and statement.split()[0] in ("SELECT", "UPDATE"):
+                statements.setdefault(statement, parameters)
+
+        event.listen(engine, "before_cursor_execute", note)
+        for operation in operations:
+            operation()
+        event.remove(engine, "before_cursor_execute", note)
+        return statements
+
+    def plans(self, operations):
+        """Give the plan of each statement that the operations send."""
+        explain = "EXPLAIN QUERY PLAN " if self.kind == "sqlite" else "EXPLAIN "
+        with self.store.engine.connect() as connection:
+            for statement, parameters in self.statements(operations).items():
+                rows = connection.exec_driver_sql(explain + statement, parameters).all()
+                words = " ".join(statement.split())
+                where = words.rfind("WHERE")
+                shown = words if len(words) < 60 else f"{words[:12]}... {words[where:][:80]}"
+                yield shown, [str(row[-1]).strip() for row in rows]
+
+
+def print_plan(plan):
+    """Print a plan; fail if it reads a whole table of payments or observations."""
+    for line in plan:
+        print(f"      {line}")
+        for table in ("aplus_payments", "aplus_observations"):
+            assert f"Seq Scan on {table}" not in line, line
+            assert not line.startswith(f"SCAN {table}"), line

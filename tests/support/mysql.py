@@ -1,0 +1,100 @@
+"""A throw-away MariaDB server on the loopback interface, started by the tests themselves."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from aplus_adapters.simulator.ports import ReservedPort
+
+
+def find(program):
+    """Give the path of a server program: on PATH, or where Debian keeps it."""
+    return shutil.which(program) or shutil.which(program, path="/usr/sbin")
+
+
+def require():
+    """Skip without MariaDB on a developer's machine; fail where CI runs."""
+    if find("mariadbd") is None:
+        if os.environ.get("CI"):
+            pytest.fail("MariaDB is not installed: apt-get install mariadb-server")
+        pytest.skip("no MariaDB on this machine: apt-get install mariadb-server")
+
+
+class Cluster:
+    """A running server; `database()` makes a database."""
+
+    def __init__(self, *options):
+        self.folder = Path(tempfile.mkdtemp(prefix="aplus-mysql-"))
+        self._as, self._options = [], options
+        if os.getuid() == 0:  # the server refuses to run as root
+            shutil.chown(self.folder, "mysql")
+            self._as = ["--user=mysql"]
+        self._port = ReservedPort()
+        self._made = 0
+        done = subprocess.run(
+            ["mariadb-install-db", "--no-defaults", *self._as, f"--datadir={self.folder}/data",
+             "--auth-root-authentication-method=normal", "--skip-test-db"],
+            cwd="/tmp", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-500:]
+        self.start()
+        self.run("CREATE USER shop@'127.0.0.1' IDENTIFIED BY 'x'")
+        # No right to write while the server is read-only, unlike root's.
+        self.run("GRANT ALL ON `shop%`.* TO shop@'127.0.0.1'")
+
+    def start(self):
+        command = [
+            find("mariadbd"), "--no-defaults", *self._as, f"--datadir={self.folder}/data",
+            f"--socket={self.folder}/s", f"--port={self._port.number}", "--bind-address=127.0.0.1",
+            f"--pid-file={self.folder}/pid", "--skip-name-resolve", "--max-connections=200",
+            "--innodb-buffer-pool-size=64M", "--innodb-flush-method=nosync", *self._options,
+        ]  # fmt: skip
+        ready = self.folder / "s"
+        ready.unlink(missing_ok=True)  # a server that was killed leaves it
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, cwd="/tmp", stdout=log, stderr=log)
+        deadline = time.monotonic() + 30
+        while not ready.exists():
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                raise RuntimeError((self.folder / "log").read_text()[-1000:])
+            time.sleep(0.05)
+        self.run("SELECT 1")
+
+    def stop(self):
+        """Kill the server; what it has committed is there after `start`."""
+        self._process.kill()
+        self._process.wait()
+
+    def run(self, statement):
+        """Execute a statement as the server's administrator and return its rows."""
+        import pymysql
+
+        with pymysql.connect(unix_socket=f"{self.folder}/s", user="root") as connection:
+            cursor = connection.cursor()
+            cursor.execute(statement)
+            return cursor.fetchall()
+
+    def database(self):
+        """Make a new, empty database and give its address."""
+        self._made += 1
+        self.run(f"CREATE DATABASE shop{self._made} CHARACTER SET utf8mb4")  # it ignores case
+        return f"mysql+pymysql://shop:x@127.0.0.1:{self._port.number}/shop{self._made}"
+
+    def freeze(self):
+        """Stop the server in its tracks; `thaw` lets it go on."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self._process.send_signal(signal.SIGCONT)
+
+    def remove(self):
+        self.thaw()
+        self.stop()
+        self._port.release()
+        shutil.rmtree(self.folder, ignore_errors=True)
