@@ -151,7 +151,8 @@ class Attempt:
     `success_reported` is True if Alipay+ reported success during or after closing; the cancellation
     returns that money. `disputed` is an amount that Alipay+ says was paid, against our records,
     and that no cancellation returns: a person has to decide. `refunded` is the sum of our
-    successful refunds, in minor units.
+    successful refunds, in minor units. `last_answer` identifies what the last inquiry said, None if
+    something else was observed since then.
     """
 
     payment_request_id: str
@@ -175,6 +176,7 @@ class Attempt:
     success_reported: bool = False
     disputed: Amount | None = None
     refunded: int = 0
+    last_answer: str | None = None
 
     @property
     def paid_amount(self) -> Amount | None:
@@ -239,7 +241,9 @@ class Observation:
     `at` is when it arrived by our clock, `said_at` when Alipay+ said it by its own (Response-Time),
     `client_id` the account that it arrived for. `claim` is the token under which the question was
     asked, None if nobody asked. `next_call_at` is when to ask again if the attempt stays open.
-    `given_back` is the sum of refunds made elsewhere, from an inquiry's transactions.
+    `given_back` is the sum of refunds made elsewhere, from an inquiry's transactions. In a history
+    one observation stands for `count` identical answers in a row: the first came at `first_at`
+    (None for a single one), and the other fields are the last one's.
     """
 
     source: Source
@@ -257,6 +261,8 @@ class Observation:
     claim: int | None = None
     next_call_at: datetime | None = None
     given_back: Amount | None = None
+    count: int = 1
+    first_at: datetime | None = None
 
 
 @frozen(kw_only=True)
@@ -315,6 +321,17 @@ class Transition:
         """Return whether the attempt became final."""
         # A duplicate finds the attempt final already, so the hook is not called for it again.
         return self.after.state.is_final and not self.before.state.is_final
+
+    @property
+    def repeats(self) -> bool:
+        """Return whether the last observation said the same, so that this one is counted there."""
+        before, after = self.before, self.after
+        return (
+            after.last_answer is not None
+            and after.last_answer == before.last_answer
+            and after.state is before.state
+            and self.conflict is None
+        )
 
     @property
     def calls_hooks(self) -> bool:

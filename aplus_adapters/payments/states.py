@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, overload
 
@@ -71,6 +73,7 @@ _REFUND_STATES = {
     RefundOutcome.REFUNDED: RefundState.SUCCEEDED,
     RefundOutcome.REFUND_REFUSED: RefundState.FAILED,
 }
+_NO_TIME = datetime.min.replace(tzinfo=UTC)
 # Out of date if they come from an older claim: another worker may have acted since then.
 _OVERTAKEN = (Outcome.ABSENT, Outcome.CLOSING, Outcome.CANCEL_REFUSED)
 
@@ -113,7 +116,24 @@ def advance(
             f"{observation.source}'s; check which keys and client ids belong together"
         )
     if isinstance(observation, RefundObservation):
-        return _advance_refund(attempt, observation, refund)
+        transition: Transition = _advance_refund(attempt, observation, refund)
+    else:
+        transition = _advance_payment(attempt, observation)
+    after, answer = transition.after, _answer(observation)
+    if after.last_answer != answer:
+        transition = evolve(transition, after=evolve(after, last_answer=answer))
+    return transition
+
+
+def _answer(observation: Observation | RefundObservation) -> str | None:
+    """Return a short name of an inquiry's answer, the same for each answer that says the same."""
+    if observation.source is not Source.INQUIRY or isinstance(observation, RefundObservation):
+        return None
+    said = evolve(observation, at=_NO_TIME, said_at=None, claim=None, next_call_at=None)
+    return hashlib.sha256(repr(said).encode()).hexdigest()[:32]
+
+
+def _advance_payment(attempt: Attempt, observation: Observation) -> Transition:
     outcome = _effective(attempt, observation)
     following = TABLE[attempt.state, outcome]
     reason = _mismatch(attempt, observation)

@@ -37,6 +37,7 @@ from aplus_adapters.stores.database_arguments import (
 from aplus_adapters.stores.drivers import (
     before_hook,
     begin,
+    begins_quickly,
     check_before_commit,
     check_server,
     gave_up_waiting,
@@ -48,11 +49,12 @@ from aplus_adapters.stores.drivers import (
 from aplus_adapters.stores.loop_engines import LoopEngines
 from aplus_adapters.stores.migrations import is_current, migrate, missing
 from aplus_adapters.stores.waiting import pause
+from aplus_adapters.stores.watchdog import IS_FIRST_QUICK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sqlalchemy import Engine, Table
+    from sqlalchemy import Dialect, Engine, Table
     from sqlalchemy.orm import Session
 
     from aplus_adapters.stores.database_arguments import AsyncDatabaseArgument, DatabaseArgument
@@ -62,6 +64,16 @@ __all__ = ["Database", "repeating"]
 
 C = TypeVar("C", bound=type)
 
+_CHECK, _MIGRATE = "check", "migrate"  # our own transactions beside those of the store's methods
+_READS = {*STORE_READS, _CHECK}
+_ALONE = {
+    *_READS,
+    *("add", "claim", "release", "claim_refund", "release_refund", "conflict_reported"),
+}
+"""Methods that read, or whose one statement may be done twice without harm.
+
+If a connection is lost, nobody knows whether a statement that commits by itself was done.
+"""
 _REPEAT_FOR = 2.0  # seconds; the last repetition may wait longer, for a lock
 _MIGRATE_WITHIN = 15.0  # seconds for transactions of older workers to end
 _LOCK_TIMEOUT = (
@@ -163,18 +175,24 @@ class Database:
             if self._sessions is None:
                 engine = self.engine
                 self._set_up(engine)
-                with _on_engine(engine, writes=method not in STORE_READS) as connection:
+                with _on_engine(engine, method) as connection:
                     yield connection
                 return
             with closing(new_session(self._sessions)) as session:
                 self._set_up(engine_of(session, self._tables, is_async=self.is_async))
                 payments = self._tables.payments
-                with _on_session(session, payments, writes=method not in STORE_READS):
+                with _on_session(session, payments, method):
                     yield session
 
     def before_hook(self, connection: Connection | Session) -> None:
         """Prepare a transaction for the shop's hook; call it just before."""
         before_hook(connection if isinstance(connection, Connection) else connection.connection())
+
+    def dialect_of(self, connection: Connection | Session) -> Dialect:
+        """Return the dialect of a transaction's connection."""
+        if isinstance(connection, Connection):
+            return connection.dialect
+        return connection.get_bind(clause=self._tables.payments).dialect
 
     def set_up(self) -> None:
         """Make or migrate the tables; raise StoreError or ConfigurationError if it fails."""
@@ -185,7 +203,7 @@ class Database:
         """Return what the tables lack, and make nothing; raise as `set_up`."""
         with (
             _translated("check", self._tables),
-            _on_engine(self._any_engine(), writes=False) as connection,
+            _on_engine(self._any_engine(), _CHECK) as connection,
         ):
             return missing(connection, self._tables)
 
@@ -195,7 +213,7 @@ class Database:
         if engine.dialect.name not in MYSQL:
             return engine.dialect.name
         # Whether an address of the kind mysql+... leads to MariaDB, only the server knows.
-        with _translated("check", self._tables), _on_engine(engine, writes=False) as connection:
+        with _translated("check", self._tables), _on_engine(engine, _CHECK) as connection:
             dialect: Any = connection.dialect
             return "mariadb" if dialect.is_mariadb else "mysql"
 
@@ -234,14 +252,14 @@ def _make_tables(engine: Engine, tables: Tables, migrating: Lock, *, create: boo
     deadline = time.monotonic() + _MIGRATE_WITHIN
     while True:
         try:
-            with _on_engine(engine, writes=False) as connection:
+            with _on_engine(engine, _CHECK) as connection:
                 check_server(connection)
                 if is_current(connection, tables):
                     return
             if migrating.acquire(blocking=False):
                 try:
                     with (
-                        _on_engine(engine, writes=True) as connection,
+                        _on_engine(engine, _MIGRATE) as connection,
                         long_statements(connection),
                     ):
                         migrate(connection, tables, create=create)
@@ -262,25 +280,34 @@ def _make_tables(engine: Engine, tables: Tables, migrating: Lock, *, create: boo
 
 
 @contextmanager
-def _on_engine(engine: Engine, *, writes: bool) -> Iterator[Connection]:
-    with engine.connect() as connection, connection.begin() as transaction:
-        begin(connection, writes=writes)
+def _on_engine(engine: Engine, method: str) -> Iterator[Connection]:
+    is_alone, writes = method in _ALONE, method not in _READS
+    is_quick = not writes if is_alone else begins_quickly(engine.dialect)
+    token = IS_FIRST_QUICK.set(is_quick)
+    try:
+        connection = engine.connect()
+    finally:
+        IS_FIRST_QUICK.reset(token)
+    with connection, connection.begin() as transaction:
+        is_open = begin(connection, writes=writes, alone=is_alone)
         yield connection
         if not transaction.is_active:
             raise StoreError(_ENDED)
-        check_before_commit(connection, writes=writes)
+        if is_open:
+            check_before_commit(connection)
 
 
 @contextmanager
-def _on_session(session: Session, payments: Table, *, writes: bool) -> Iterator[None]:
+def _on_session(session: Session, payments: Table, method: str) -> Iterator[None]:
     with session.begin() as transaction:
         connection = session.connection(bind_arguments={"clause": payments})
-        begin(connection, writes=writes)
+        is_open = begin(connection, writes=method not in _READS, alone=method in _ALONE)
         yield
         if session.get_transaction() is not transaction or not transaction.is_active:
             raise StoreError(_ENDED)
         session.flush()  # objects that the hook has added, so that the check sees them
-        check_before_commit(connection, writes=writes)
+        if is_open:
+            check_before_commit(connection)
 
 
 _ENDED = (

@@ -15,7 +15,7 @@ from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from aplus_adapters.errors import ConfigurationError, StoreError
 from aplus_adapters.stores import mysql, postgresql, sqlite
-from aplus_adapters.stores.connection_info import INFO_OPEN
+from aplus_adapters.stores.connection_info import INFO_HOOK, INFO_OPEN
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -27,6 +27,7 @@ __all__ = [
     "DIALECTS",
     "before_hook",
     "begin",
+    "begins_quickly",
     "check_before_commit",
     "check_dialect",
     "check_engine",
@@ -48,9 +49,10 @@ class _Kind(Protocol):
 
     def has_transaction(self, driver: Any) -> bool: ...
     def before_hook(self, connection: Connection) -> None: ...
-    def has_ended(self, connection: Connection, *, writes: bool) -> bool: ...
+    def has_ended(self, connection: Connection, *, hooked: bool) -> bool: ...
     def has_failed(self, driver: Any) -> bool: ...
-    def begin(self, connection: Connection, *, writes: bool) -> None: ...
+    def begins_quickly(self, dialect: Dialect) -> bool: ...
+    def begin(self, connection: Connection, *, writes: bool, alone: bool) -> bool: ...
     def restore(self, driver: Any, before: dict[str, Any]) -> None: ...
     def long_statements(self, connection: Connection) -> AbstractContextManager[None]: ...
     def gave_up_waiting(self, error: DBAPIError) -> bool: ...
@@ -131,35 +133,44 @@ def refuse_blocking_gevent(engine: Engine) -> None:
             )
 
 
-def begin(connection: Connection, *, writes: bool) -> None:
-    """Open a transaction in the database, with our time-outs.
+def begins_quickly(dialect: Dialect) -> bool:
+    """Return whether the first message of a transaction that writes waits for no lock."""
+    return kind_of(dialect).begins_quickly(dialect)
 
-    `restore` undoes the changed settings when the connection returns to its pool. Raises
-    ConfigurationError if the connection already has other work in a transaction.
+
+def begin(connection: Connection, *, writes: bool, alone: bool) -> bool:
+    """Open a transaction in the database, with our time-outs; return whether one is open.
+
+    With `alone` it is one statement, or several that read, and each may commit by itself. `restore`
+    undoes the changed settings when the connection returns to its pool. Raises ConfigurationError
+    if the connection already has other work in a transaction.
     """
+    connection.info.pop(INFO_HOOK, None)
     if connection.info.get(INFO_OPEN):
         raise ConfigurationError(
             "SQLStore: the pool lent a connection with another transaction open on it, expected "
             "one that nobody else uses; leave pool_reset_on_return at its default"
         )
-    kind_of(connection.dialect).begin(connection, writes=writes)
+    return kind_of(connection.dialect).begin(connection, writes=writes, alone=alone)
 
 
 def before_hook(connection: Connection) -> None:
     """Prepare to notice whether the hook ends the transaction."""
+    connection.info[INFO_HOOK] = True
     kind_of(connection.dialect).before_hook(connection)
 
 
-def check_before_commit(connection: Connection, *, writes: bool) -> None:
+def check_before_commit(connection: Connection) -> None:
     """Raise StoreError unless a commit would store the whole transaction."""
     kind, driver = kind_of(connection.dialect), connection.connection.dbapi_connection
-    if kind.has_ended(connection, writes=writes):
+    hooked: bool = connection.info.pop(INFO_HOOK, False)
+    if kind.has_ended(connection, hooked=hooked):
         raise StoreError(
             "found the payment's transaction ended by the hook, expected it open; nothing was "
             "stored. A hook must not commit or roll back details.connection, the store does; on "
             "MySQL CREATE and ALTER commit as well, and a deadlock rolls back, also if it is caught"
         )
-    if writes and kind.has_failed(driver):
+    if hooked and kind.has_failed(driver):
         raise StoreError(
             "a statement of the hook failed and the hook went on, expected it to raise, because "
             "PostgreSQL stores nothing of this transaction; wrap a statement that may fail in "

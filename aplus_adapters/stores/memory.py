@@ -7,7 +7,7 @@ import threading
 import time
 from collections import defaultdict
 from itertools import chain, islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from attrs import evolve
 
@@ -305,7 +305,14 @@ class MemoryStore:
                 if not self._attempts[request_ids[-1]].occupies_order:
                     request_ids.remove(request_id)
                     request_ids.append(request_id)
-            self._history[request_id].append(transition.observation)
+            history, observation = self._history[request_id], transition.observation
+            if transition.repeats:
+                last = cast("Observation", history[-1])  # an inquiry, as this one is
+                first_at = last.first_at or last.at
+                said = cast("Observation", observation)
+                history[-1] = evolve(said, count=last.count + 1, first_at=first_at)
+            else:
+                history.append(observation)
             if isinstance(transition, RefundTransition) and transition.refund_became_final:
                 self._refunds[transition.refund.refund_request_id] = transition.refund
             if transition.conflict is not None:

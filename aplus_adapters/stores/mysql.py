@@ -32,6 +32,7 @@ __all__ = [
     "READ",
     "before_hook",
     "begin",
+    "begins_quickly",
     "check_server",
     "connect",
     "gave_up_waiting",
@@ -63,7 +64,6 @@ READ = _MINUTE + 5  # for the driver itself, longer than any statement; the watc
 _IN_TRANSACTION = 0x0001  # of the server's status
 _FOUND_ROWS = 0x0002  # of the client's flags
 _SAVEPOINT = "aplus_hook"
-_INFO_HOOK = "aplus_hook"  # the savepoint was set in this transaction
 
 _NO_SUCH_SAVEPOINT = 1305
 _IN_PROGRESS = 1568  # the isolation level of an open transaction cannot be changed
@@ -121,13 +121,11 @@ def has_transaction(driver: Any) -> bool:
 def before_hook(connection: Connection) -> None:
     """Set the savepoint that ends with the transaction."""
     connection.exec_driver_sql(f"SAVEPOINT {_SAVEPOINT}")
-    connection.info[_INFO_HOOK] = True
 
 
-def has_ended(connection: Connection, *, writes: bool) -> bool:
+def has_ended(connection: Connection, *, hooked: bool) -> bool:
     """Return whether the hook ended our transaction, or a deadlock that the hook has caught."""
-    _ = writes
-    if not connection.info.pop(_INFO_HOOK, False):
+    if not hooked:
         return False
     try:
         connection.exec_driver_sql(f"RELEASE SAVEPOINT {_SAVEPOINT}")
@@ -144,16 +142,21 @@ def has_failed(driver: Any) -> bool:
     return False
 
 
-def begin(connection: Connection, *, writes: bool) -> None:
+def begins_quickly(dialect: Dialect) -> bool:
+    """Return False: the first statement opens a transaction, and may wait for a lock."""
+    _ = dialect
+    return False
+
+
+def begin(connection: Connection, *, writes: bool, alone: bool) -> bool:
     """Prepare a transaction, which the first statement opens: time-outs, strictness, isolation.
 
     `prepare` has done so for our own connections. Others keep the old settings in variables of the
     session. Raises ConfigurationError if the shop has begun a transaction that reads old rows.
     """
-    _ = writes  # readers and writers begin alike
-    connection.info.pop(_INFO_HOOK, None)
+    _ = writes, alone  # all begin alike
     if INFO_TIME_LIMIT in connection.info:
-        return
+        return True
     driver: Any = connection.connection.dbapi_connection
     if not getattr(native(driver), "client_flag", _FOUND_ROWS) & _FOUND_ROWS:
         raise ConfigurationError(
@@ -174,6 +177,7 @@ def begin(connection: Connection, *, writes: bool) -> None:
     if "isolation_level" in connection.get_execution_options():
         names.remove("autocommit")  # SQLAlchemy restores it
     connection.info[INFO_RESTORE] = {"names": names}
+    return True
 
 
 def _check_isolation(connection: Connection, is_mariadb: bool) -> None:

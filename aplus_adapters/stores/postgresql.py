@@ -16,7 +16,7 @@ from aplus_adapters.stores.waiting import native
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Dialect
     from sqlalchemy.exc import DBAPIError
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "STATEMENT",
     "before_hook",
     "begin",
+    "begins_quickly",
     "check_server",
     "gave_up_waiting",
     "has_ended",
@@ -94,9 +95,9 @@ def before_hook(connection: Connection) -> None:
     _ = connection
 
 
-def has_ended(connection: Connection, *, writes: bool) -> bool:
+def has_ended(connection: Connection, *, hooked: bool) -> bool:
     """Return whether our transaction is over before its commit."""
-    _ = writes  # readers and writers begin alike
+    _ = hooked  # the driver shows it anyway
     return not has_transaction(connection.connection.dbapi_connection)
 
 
@@ -112,10 +113,27 @@ def has_failed(driver: Any) -> bool:
     return False
 
 
-def begin(connection: Connection, *, writes: bool) -> None:
-    """Open a transaction in the database, with our time-outs."""
+def begins_quickly(dialect: Dialect) -> bool:
+    """Return whether `begin` sends BEGIN by itself, and not together with a statement."""
+    return dialect.driver == "psycopg"
+
+
+def begin(connection: Connection, *, writes: bool, alone: bool) -> bool:
+    """Open a transaction in the database, with our time-outs; return whether one is open.
+
+    On our own connections, which have their time-outs already, a statement that is alone commits by
+    itself: one message in place of three.
+    """
     _ = writes  # readers and writers begin alike
     driver: Any = connection.connection.dbapi_connection
+    if INFO_TIME_LIMIT in connection.info:
+        is_psycopg = begins_quickly(connection.dialect)
+        if alone or is_psycopg:  # the driver sends no BEGIN of its own then
+            driver.autocommit = True
+            connection.info[INFO_RESTORE] = {"autocommit": False}
+        if is_psycopg and not alone:
+            connection.exec_driver_sql("BEGIN")
+        return not alone
     if driver.autocommit:
         if has_transaction(driver):
             raise ConfigurationError(
@@ -125,13 +143,13 @@ def begin(connection: Connection, *, writes: bool) -> None:
         driver.autocommit = False
         if "isolation_level" not in connection.get_execution_options():
             connection.info[INFO_RESTORE] = {"autocommit": True}  # else SQLAlchemy restores it
-    if INFO_TIME_LIMIT not in connection.info:
-        connection.exec_driver_sql(_TRANSACTION_SETTINGS)
-        if not has_transaction(driver):
-            raise ConfigurationError(
-                "SQLStore: found no open transaction after its first statement, expected an "
-                "engine that can begin one; set a pooler in statement mode to transaction mode"
-            )
+    connection.exec_driver_sql(_TRANSACTION_SETTINGS)
+    if not has_transaction(driver):
+        raise ConfigurationError(
+            "SQLStore: found no open transaction after its first statement, expected an "
+            "engine that can begin one; set a pooler in statement mode to transaction mode"
+        )
+    return True
 
 
 def restore(driver: Any, before: dict[str, Any]) -> None:

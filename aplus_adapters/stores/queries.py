@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from aplus_adapters.payments.model import State
 from aplus_adapters.payments.search import Page, page_key
-from aplus_adapters.stores.rows import attempt_of, load_observation, readable, record_of
+from aplus_adapters.stores.rows import attempt_of, observation_of, readable, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -123,14 +123,14 @@ class SQLQueries:
         """Return the last `limit` observations of one source, newest first."""
         observations = self._tables.observations
         query = (
-            select(observations.c.details, observations.c.payment_request_id)
+            select(observations)
             .where(observations.c.shop == self._shop, observations.c.source == source.value)
             .order_by(observations.c.id.desc())
             .limit(limit)
         )
         with self._transaction("recent") as connection:
             rows = connection.execute(query).mappings().all()
-        return list(readable(rows, lambda row: load_observation(row["details"])))
+        return list(readable(rows, observation_of))
 
     def note(self, name: str, at: datetime, /) -> None:
         """Keep the moment under a name unless a later one is kept."""

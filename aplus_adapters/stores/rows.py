@@ -7,6 +7,8 @@ import logging
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from attrs import evolve
+
 from aplus_adapters.errors import AplusError
 from aplus_adapters.payments.model import (
     Attempt,
@@ -36,6 +38,7 @@ __all__ = [
     "conflict_of",
     "dump_observation",
     "load_observation",
+    "observation_of",
     "readable",
     "record_of",
     "refund_changes",
@@ -81,6 +84,7 @@ def attempt_changes(attempt: Attempt) -> dict[str, Any]:
         "success_reported": attempt.success_reported,
         "disputed": _dump_amount(attempt.disputed),
         "refunded": attempt.refunded,
+        "last_answer": attempt.last_answer,
         "wallet_key": attempt.wallet_key,
     }
 
@@ -108,6 +112,7 @@ def attempt_of(row: Mapping[Any, Any]) -> Attempt:
         success_reported=row["success_reported"],
         disputed=_load_amount(row["disputed"]),
         refunded=row["refunded"],
+        last_answer=row["last_answer"],
     )
 
 
@@ -219,6 +224,14 @@ def load_observation(text: str) -> Observation | RefundObservation:
         next_call_at=moment("nextCallAt"),
         **common,
     )
+
+
+def observation_of(row: Mapping[Any, Any]) -> Observation | RefundObservation:
+    """Return the observation of a row, which may stand for several."""
+    observation = load_observation(row["details"])
+    if isinstance(observation, Observation) and row["count"] > 1:
+        return evolve(observation, count=row["count"], first_at=row["first_at"])
+    return observation
 
 
 def conflict_of(row: Mapping[Any, Any]) -> Conflict:

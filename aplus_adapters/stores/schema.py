@@ -111,6 +111,7 @@ def _payments(name: str, tables: Tables) -> Table:
         Column("success_reported", Boolean, nullable=False),
         Column("disputed", Words),
         Column("refunded", BigInteger, nullable=False),
+        Column("last_answer", Name(32), nullable=True),
         Column("wallet_key", Name(128), nullable=True),
         Column("attention", Name(1), nullable=True),
         UniqueConstraint("shop", "occupied_order", name=f"uq_{name}_occupied_order"),
@@ -139,7 +140,9 @@ def _observations(name: str, tables: Tables) -> Table:
         *_of_payment(name, tables.payments),
         Column("source", Name(16), nullable=False),
         Column("details", Words, nullable=False),
-        Index(f"ix_{name}_payment", "shop", "payment_request_id"),
+        Column("count", Integer, nullable=False),  # of answers that said the same, one by one
+        Column("first_at", Moment, nullable=False),
+        Index(f"ix_{name}_payment", "shop", "payment_request_id", "id"),
         Index(f"ix_{name}_source", "shop", "source", "id"),
         **_ENGINE,
     )

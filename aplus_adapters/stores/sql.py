@@ -31,19 +31,25 @@ from aplus_adapters.stores.rows import (
     attempt_of,
     conflict_of,
     dump_observation,
-    load_observation,
+    observation_of,
     refund_changes,
     refund_of,
     refund_row,
 )
 from aplus_adapters.stores.schema import TABLES
-from aplus_adapters.stores.statements import insert_attempt, select_due, select_unreported
+from aplus_adapters.stores.statements import (
+    in_one_message,
+    insert_attempt,
+    select_due,
+    select_unreported,
+    write_observation,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Engine, Table
+    from sqlalchemy import ColumnElement, Connection, Engine, Insert, Table, Update
     from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
     from aplus_adapters.payments.model import (
@@ -182,22 +188,19 @@ class SQLStore(DatabaseStore, SQLQueries, Generic[C]):
             attempt = self._locked(connection, payment_request_id)
             refund = self._refund(connection, observation)
             transition = advance(attempt, observation, refund)
+            statements: list[Insert | Update] = []
             if transition.after != transition.before:
                 values = self._changes(connection, transition)
                 is_attempt = self._payment(payment_request_id)
-                connection.execute(update(payments).where(*is_attempt).values(values))
+                statements.append(update(payments).where(*is_attempt).values(values))
             if isinstance(transition, RefundTransition) and transition.refund_became_final:
                 by_id = refunds.c.refund_request_id == transition.refund.refund_request_id
                 values = refund_changes(transition.refund)
-                connection.execute(update(refunds).where(self._ours(refunds), by_id).values(values))
-            connection.execute(
-                insert(self._tables.observations).values(
-                    shop=self._shop,
-                    payment_request_id=payment_request_id,
-                    source=observation.source.value,
-                    details=dump_observation(observation),
-                )
-            )
+                is_refund = self._ours(refunds), by_id
+                statements.append(update(refunds).where(*is_refund).values(values))
+            statements.append(write_observation(self._tables.observations, self._shop, transition))
+            for statement in in_one_message(statements, self._database.dialect_of(connection)):
+                connection.execute(statement)
             transition = self._keep_conflict(connection, transition)
             # Last, so that the shop's own writes commit with all of this or not at all.
             if transition.calls_hooks:
@@ -214,14 +217,14 @@ class SQLStore(DatabaseStore, SQLQueries, Generic[C]):
         """Return every observation of the attempt, in order."""
         observations = self._tables.observations
         query = (
-            select(observations.c.details)
+            select(observations)
             .where(
                 self._ours(observations), observations.c.payment_request_id == payment_request_id
             )
             .order_by(observations.c.id)
         )
         with self._transaction("history") as connection:
-            return [load_observation(details) for details in connection.execute(query).scalars()]
+            return [observation_of(row) for row in connection.execute(query).mappings()]
 
     def add_refund(self, refund: Refund, /) -> Refund:
         """Store a new refund of a paid attempt; return the stored one if its id is known."""
@@ -318,10 +321,9 @@ class SQLStore(DatabaseStore, SQLQueries, Generic[C]):
         """Return the attempt, locked until the transaction ends; raise UnknownPayment."""
         payments = self._tables.payments
         is_attempt = self._payment(payment_request_id)
-        # An UPDATE, not FOR UPDATE: SQLite would take a read lock first, and could not upgrade it
-        # beside another writer.
-        connection.execute(update(payments).where(*is_attempt).values(state=payments.c.state))
-        row = connection.execute(select(payments).where(*is_attempt)).mappings().first()
+        # SQLite knows no such lock: there the whole transaction is one.
+        query = select(payments).where(*is_attempt).with_for_update(key_share=True)
+        row = connection.execute(query).mappings().first()
         if row is None:
             raise UnknownPayment(
                 f"payment {payment_request_id[:64]!r}: found no such attempt in the store; "

@@ -23,7 +23,7 @@ from aplus_adapters.stores.waiting import pause
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Dialect
     from sqlalchemy.exc import DBAPIError
     from sqlalchemy.pool import Pool
 
@@ -33,6 +33,7 @@ __all__ = [
     "LOCK",
     "before_hook",
     "begin",
+    "begins_quickly",
     "check_server",
     "gave_up_waiting",
     "has_ended",
@@ -70,9 +71,10 @@ def before_hook(connection: Connection) -> None:
     _ = connection
 
 
-def has_ended(connection: Connection, *, writes: bool) -> bool:
-    """Return whether a transaction that we began is over; one that only reads was not begun."""
-    return writes and not _own(connection.connection.dbapi_connection).in_transaction
+def has_ended(connection: Connection, *, hooked: bool) -> bool:
+    """Return whether a transaction that we began is over."""
+    _ = hooked  # the driver shows it anyway
+    return not _own(connection.connection.dbapi_connection).in_transaction
 
 
 def has_failed(driver: Any) -> bool:
@@ -81,10 +83,17 @@ def has_failed(driver: Any) -> bool:
     return False
 
 
-def begin(connection: Connection, *, writes: bool) -> None:
+def begins_quickly(dialect: Dialect) -> bool:
+    """Return False: a transaction that writes begins with the wait for the lock."""
+    _ = dialect
+    return False
+
+
+def begin(connection: Connection, *, writes: bool, alone: bool) -> bool:
     """Take the write lock at once, because a read lock cannot always be upgraded later."""
+    _ = alone  # one statement waits for the lock as well as several
     if not writes:
-        return
+        return False
     driver: Any = connection.connection.dbapi_connection
     own = _own(driver)
     before = {pragma: _read(driver, pragma) for pragma in ("busy_timeout", "synchronous")}
@@ -101,6 +110,7 @@ def begin(connection: Connection, *, writes: bool) -> None:
     time_limit = min(before["busy_timeout"] / 1000, LOCK)
     _take_write_lock(connection, time_limit)
     driver.execute(f"PRAGMA busy_timeout={int(time_limit * 1000)}")
+    return True
 
 
 def _read(driver: Any, pragma: str) -> int:

@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +22,17 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-__all__ = ["Watchdog", "cut"]
+__all__ = ["IS_FIRST_QUICK", "Watchdog", "cut"]
 
 _GRACE = 0.5  # seconds after the server's own time-out, whose error says what it waited for
 _PING = 1.0  # seconds for a connection from the pool to prove that it is alive
 _MOST_UNCHECKED = 1.0  # seconds in the pool after which it is checked
 _INTERVAL = 0.25  # seconds between two checks
 _INFO_RESTING = "aplus_resting"  # time of the return to the pool
+_INFO_RESTED = "aplus_rested"  # nobody has used it for a while, nor checked it
+
+IS_FIRST_QUICK = ContextVar("is_first_quick", default=False)
+"""Whether the connection is for a statement that a server answers at once, if it answers at all."""
 
 
 class Watchdog:
@@ -46,7 +51,9 @@ class Watchdog:
             if connection.invalidated:  # the connection is lost already
                 return
             limit = connection.info.get(INFO_TIME_LIMIT, STATEMENT)
-            if limit:  # 0: the address asks for no limit
+            if connection.info.pop(_INFO_RESTED, False):
+                self.watch(connection.connection.dbapi_connection, _PING)
+            elif limit:  # 0: the address asks for no limit
                 self.watch(connection.connection.dbapi_connection, limit + _GRACE)
 
         def end(connection: Any, *_: Any) -> None:
@@ -87,10 +94,15 @@ class Watchdog:
         """Check a pooled connection; if it is dead, the pool makes a new one.
 
         A connection that was used within the last second is not checked. If it is dead, its first
-        statement fails and the transaction is repeated on a new one.
+        statement fails and the transaction is repeated on a new one. Nor is it checked where the
+        first statement is a quick one, which gets the time of a check.
         """
         resting_since = record.info.get(_INFO_RESTING)
+        record.info.pop(_INFO_RESTED, None)
         if resting_since is None or time.monotonic() - resting_since < _MOST_UNCHECKED:
+            return
+        if IS_FIRST_QUICK.get():
+            record.info[_INFO_RESTED] = True
             return
         self.watch(driver, _PING)
         try:
