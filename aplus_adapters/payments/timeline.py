@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
@@ -134,4 +135,7 @@ def _text(observation: Observation | RefundObservation) -> str:
         parts.append(f"({observation.result.result_code})")
     if isinstance(observation, Observation) and observation.wallet is not None:
         parts.append(f"by {observation.wallet}")
+    if isinstance(observation, Observation) and observation.first_at is not None:
+        first = observation.first_at.astimezone(UTC)
+        parts.append(f"({observation.count} times since {first:%Y-%m-%d %H:%M:%S}Z)")
     return " ".join(parts)

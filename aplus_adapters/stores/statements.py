@@ -36,7 +36,7 @@ def insert_attempt(
     """
     row = {"shop": shop, **attempt_row(attempt)}
     if most is None:
-        return insert(payments).values(row)
+        return insert(payments).values(row).execution_options(preserve_rowcount=True)
     count = select(func.count()).where(
         payments.c.shop == shop, payments.c.order_ref == attempt.order_ref
     )
@@ -44,9 +44,11 @@ def insert_attempt(
         count = count.where(payments.c.created_at >= since)
     values = [literal(value, payments.c[name].type) for name, value in row.items()]
     # One statement counts and inserts: between two, another worker could insert as well.
-    return insert(payments).from_select(
+    statement = insert(payments).from_select(
         list(row), select(*values).where(count.scalar_subquery() < most)
     )
+    # psycopg forgets how many rows there were with its cursor.
+    return statement.execution_options(preserve_rowcount=True)
 
 
 def write_observation(observations: Table, shop: str, transition: Transition) -> Insert | Update:
