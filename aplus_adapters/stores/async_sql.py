@@ -6,6 +6,7 @@ call of the driver is awaited. No thread is started.
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
@@ -23,7 +24,9 @@ except ImportError:
 
 from sqlalchemy.orm import Session
 
+from aplus_adapters.stores.batches import Batches
 from aplus_adapters.stores.connection_info import INFO_SHOWN
+from aplus_adapters.stores.rows import attempt_of
 from aplus_adapters.stores.schema import TABLES
 from aplus_adapters.stores.sql import SQLStore
 
@@ -95,6 +98,7 @@ class AsyncSQLStore(Generic[C]):
         self._store: SQLStore[Any] = SQLStore.in_greenlets(
             database, shop=shop, tables=tables, create=create
         )
+        self._rows = Batches(partial(greenlet_spawn, self._store.rows_of))
 
     async def set_up(self) -> None:
         """Do what `SQLStore.set_up` does."""
@@ -116,7 +120,8 @@ class AsyncSQLStore(Generic[C]):
 
     async def get(self, payment_request_id: str, /) -> Attempt | None:
         """Do what `PaymentStore.get` does."""
-        return await greenlet_spawn(self._store.get, payment_request_id)
+        row = await self._rows.get(payment_request_id)
+        return None if row is None else attempt_of(row)
 
     async def latest(self, order_ref: str, /) -> Attempt | None:
         """Do what `PaymentStore.latest` does."""

@@ -93,7 +93,7 @@ def repeating(store: C) -> C:
 
     The whole method is repeated, with the hook inside it, because everything was rolled back.
     """
-    for name in STORE_METHODS:
+    for name in (*STORE_METHODS, "rows_of"):
         setattr(store, name, _repeated(getattr(store, name)))
     return store
 

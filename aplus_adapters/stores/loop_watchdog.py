@@ -10,6 +10,8 @@ from aplus_adapters.stores.watchdog import Watchdog, cut
 
 __all__ = ["LoopWatchdog"]
 
+_TO_READ = 0.1  # seconds for an answer that has arrived
+
 
 class LoopWatchdog(Watchdog):
     """Watches the connections of drivers that await, by timers of the event loop."""
@@ -21,7 +23,14 @@ class LoopWatchdog(Watchdog):
     def watch(self, driver: Any, seconds: float) -> None:
         """Cut a driver's connection after `seconds`, unless `leave` is called before."""
         self.leave(driver)
-        self._timers[driver] = asyncio.get_running_loop().call_later(seconds, cut, native(driver))
+        self._timers[driver] = asyncio.get_running_loop().call_later(
+            seconds, self._cut_soon, driver
+        )
+
+    def _cut_soon(self, driver: Any) -> None:
+        # Timers come before the sockets. If the loop was busy, the answer is there, but not read.
+        later = asyncio.get_running_loop().call_later(_TO_READ, cut, native(driver))
+        self._timers[driver] = later
 
     def leave(self, driver: Any) -> None:
         """Stop watching a connection."""

@@ -58,6 +58,11 @@ class SQLQueries:
     _tables: Tables
     _transaction: Callable[[str], AbstractContextManager[Connection | Session]]
 
+    def rows_of(self, ids: Sequence[str]) -> dict[str, Any]:
+        """Return the rows of these payments, by their ids."""
+        with self._transaction("get") as connection:
+            return self._rows(connection, ids)
+
     def find_page(self, wanted: PaymentFilter, limit: int, /) -> Page:
         """Return up to `limit` attempts that meet a filter, and the key of the next page."""
         with self._transaction("find_page") as connection:

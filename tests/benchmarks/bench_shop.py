@@ -292,3 +292,19 @@ class PayByHand:
         assert told["result"]["resultCode"] == "PAYMENT_IN_PROCESS"
         details = told["orderCodeForm"]["codeDetails"]
         return next(one["codeValue"] for one in details if one["displayType"] == "TEXT")
+
+
+def polled():
+    """A shop with a store on DATABASE, blocking or awaiting by KIND, whose payments are open."""
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+
+    from aplus_adapters.starlette import create_routes
+
+    store = {"blocking": aplus.SQLStore, "awaiting": aplus.AsyncSQLStore}[os.environ["KIND"]]
+    account, _ = load(Path(os.environ["BENCH"]))
+    pay = aplus.AplusPay(
+        account=account, store=store(os.environ["DATABASE"]), hooks=AsyncShop()
+        if os.environ["KIND"] == "awaiting" else Shop(),
+    )  # fmt: skip
+    return Starlette(routes=[Mount("/aplus", routes=create_routes(pay))], lifespan=pay.lifespan)

@@ -89,7 +89,7 @@ def serving(folder, command):
         yield port
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=30)
         reserved.release()
 
 
