@@ -82,6 +82,7 @@ def attempt_changes(attempt: Attempt) -> dict[str, Any]:
         "disputed": _dump_amount(attempt.disputed),
         "refunded": attempt.refunded,
         "wallet_key": attempt.wallet_key,
+        "stage": attempt.stage and attempt.stage.value,
     }
 
 
