@@ -138,7 +138,7 @@ class ManyPayments:
         engine, statements = self.store.engine, {}
 
         def note(_connection, _cursor, statement, parameters, _context, _many):
-            if "aplus_" in statement and statement.split()[0] in ("SELECT", "UPDATE"):
+            if "aplus_" in statement and statement.split()[0] in ("SELECT", "UPDATE", "DELETE"):
                 statements.setdefault(statement, parameters)
 
         event.listen(engine, "before_cursor_execute", note)
