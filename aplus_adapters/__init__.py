@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         UnknownPayment,
         WouldDeadlock,
     )
+    from aplus_adapters.payments.flows.prune import PruneReport
     from aplus_adapters.payments.flows.reconcile import ReconcileReport
     from aplus_adapters.payments.health import Health
     from aplus_adapters.payments.hooks import (
@@ -118,6 +119,7 @@ __all__ = [
     "PaymentFilter",
     "PaymentStore",
     "PrivateKey",
+    "PruneReport",
     "PublicKey",
     "ReconcileReport",
     "Refund",
@@ -155,6 +157,7 @@ if not TYPE_CHECKING:  # so that a misspelt name is an error of every type check
             "SignatureError StoreError TooManyAttempts UnknownOrder UnknownPayment "
             "WouldDeadlock"
         ),
+        "payments.flows.prune": ("PruneReport"),
         "payments.flows.reconcile": ("ReconcileReport"),
         "payments.hooks": (
             "AsyncHooks AuthorizeDetails ConflictDetails Hooks LoadOrderDetails OrderToPay "

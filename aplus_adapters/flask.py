@@ -22,6 +22,7 @@ except ImportError:
 
 from aplus_adapters.aplus_pay import AplusPay
 from aplus_adapters.cli.commands import reconcile_command, show_command
+from aplus_adapters.cli.prune import prune_command
 from aplus_adapters.cli.schema import schema_command
 from aplus_adapters.web.http import MAX_BODY, HttpRequest
 from aplus_adapters.web.routing import METHODS, Route, Site, mounted_twice
@@ -38,9 +39,9 @@ __all__ = ["create_blueprint"]
 def create_blueprint(pay: Site, name: str = "aplus", **options: Any) -> Blueprint:
     """Return a blueprint that takes payments with `pay`; several may be registered by `name`.
 
-    The commands `flask aplus reconcile`, `schema` and `show` come with it. `options` go to each
-    `add_url_rule`, such as `host` where Flask matches hosts. Raises ConfigurationError if a hook or
-    the store is async: Flask has no event loop for it.
+    The commands `flask aplus prune`, `reconcile`, `schema` and `show` come with it. `options` go to
+    each `add_url_rule`, such as `host` where Flask matches hosts. Raises ConfigurationError if a
+    hook or the store is async: Flask has no event loop for it.
     """
     pay.prepare(awaiting=False)
     blueprint = _Payments(name, __name__)
@@ -56,7 +57,7 @@ def create_blueprint(pay: Site, name: str = "aplus", **options: Any) -> Blueprin
             **options,
         )
     if isinstance(pay, AplusPay):
-        for make in (reconcile_command, schema_command, show_command):
+        for make in (prune_command, reconcile_command, schema_command, show_command):
             blueprint.cli.add_command(make(lambda: pay, _context_of_app))
     return blueprint
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from aplus_adapters.payments.flows.operate import find_conflicts, find_page, read_health, resolve
+from aplus_adapters.payments.flows.prune import BATCH, forget_buyer, prune
 from aplus_adapters.payments.search import PaymentFilter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Sequence
+    from datetime import datetime, timedelta
 
     from aplus_adapters.payments.effects import Flow
+    from aplus_adapters.payments.flows.prune import PruneReport
     from aplus_adapters.payments.health import Health
-    from aplus_adapters.payments.model import State
+    from aplus_adapters.payments.model import Attempt, State
     from aplus_adapters.payments.policy import PaymentConfig
     from aplus_adapters.payments.search import ConflictRecord, Page
 
@@ -155,3 +157,72 @@ class Operations:
     async def health_async(self: RunsFlows) -> Health:
         """Do what `health` does, awaiting."""
         return await self.run_async(read_health(self.config))
+
+    def prune(
+        self: RunsFlows,
+        older_than: timedelta | None = None,
+        *,
+        forget_after: timedelta | None = None,
+        even_paid: bool = False,
+        even_refundable: bool = False,
+        batch: int = BATCH,
+        dry_run: bool = False,
+        progress: Callable[[PruneReport], None] = lambda _: None,
+    ) -> PruneReport:
+        """Delete final payments older than an age, forget buyers after another; return counts.
+
+        The age is the time since the last change. Without `even_paid` a paid payment is never
+        deleted, since its order could then be paid again: only its buyer is forgotten. What may
+        still be refunded is kept even then, unless `even_refundable`. Never touched: open payments,
+        open refunds, conflicts that are unresolved or unreported. `forget_after` None is
+        `older_than`; `older_than` None deletes nothing. `batch` (1 to 1000) payments are one
+        transaction, and `progress` is called after each. With `dry_run` nothing is changed.
+        docs/retention.md says what to choose. Raises InvalidValue for an age under two days.
+        """
+        flow = prune(
+            self.config,
+            older_than,
+            forget_after,
+            even_paid=even_paid,
+            even_refundable=even_refundable,
+            batch=batch,
+            dry_run=dry_run,
+            progress=progress,
+        )
+        return self._write("prune", flow)
+
+    async def prune_async(
+        self: RunsFlows,
+        older_than: timedelta | None = None,
+        *,
+        forget_after: timedelta | None = None,
+        even_paid: bool = False,
+        even_refundable: bool = False,
+        batch: int = BATCH,
+        dry_run: bool = False,
+        progress: Callable[[PruneReport], None] = lambda _: None,
+    ) -> PruneReport:
+        """Do what `prune` does, awaiting."""
+        flow = prune(
+            self.config,
+            older_than,
+            forget_after,
+            even_paid=even_paid,
+            even_refundable=even_refundable,
+            batch=batch,
+            dry_run=dry_run,
+            progress=progress,
+        )
+        return await self._write_async("prune", flow)
+
+    def forget_buyer(self: RunsFlows, payment_request_id: str) -> Attempt:
+        """Forget the buyer of one final payment now, as a person may demand; return the payment.
+
+        A second call changes nothing. Raises UnknownPayment, and InvalidValue while the payment is
+        open, has an open refund, or has a conflict that is unresolved or unreported.
+        """
+        return self._write("forget_buyer", forget_buyer(payment_request_id))
+
+    async def forget_buyer_async(self: RunsFlows, payment_request_id: str) -> Attempt:
+        """Do what `forget_buyer` does, awaiting."""
+        return await self._write_async("forget_buyer", forget_buyer(payment_request_id))

@@ -230,3 +230,81 @@ def test_schema_refuses_the_tables_of_a_newer_version(shop_file):
         assert refused.returncode == 2
         assert "found version 2, expected at most 1; a newer aplus_adapters" in refused.stderr
         assert "Traceback" not in refused.stderr
+
+
+def fill(file):
+    """Store an old payment that failed, an old one that was paid, and a young one."""
+    from datetime import UTC, datetime, timedelta
+
+    from attrs import evolve
+
+    from aplus_adapters import Outcome, SQLStore
+    from aplus_adapters.testing.retention_contract import a_request
+    from aplus_adapters.testing.store_contract import an_attempt, an_observation, nothing
+
+    store = SQLStore(f"sqlite:///{file}")
+    now = datetime.now(UTC)
+    for number, days, outcome in (
+        (1, 401, Outcome.FAILED),
+        (2, 401, Outcome.SUCCEEDED),
+        (3, 399, Outcome.FAILED),
+    ):
+        body = a_request(number).encode()
+        store.add(an_attempt(number, f"A-{number}", request_body=body))
+        said = evolve(an_observation(outcome), at=now - timedelta(days=days))
+        store.record(f"pay{number}", said, nothing)
+    store.close()
+
+
+def stored(file):
+    from aplus_adapters import SQLStore
+
+    store = SQLStore(f"sqlite:///{file}")
+    attempts = [store.get(f"pay{number}") for number in (1, 2, 3)]
+    store.close()
+    return [attempt and attempt.is_forgotten for attempt in attempts]
+
+
+@pytest.mark.parametrize("command", [aplus, flask])
+def test_prune_deletes_and_forgets_what_is_old_and_first_says_what_it_would_do(shop_file, command):
+    file, env = shop_file
+    env = {**env, "APLUS_SHOP": "small_shop:pay"} if command is aplus else env
+    fill(file)
+    would = command("prune", "--older-than", "400d", "--dry-run", env=env)
+    assert would.returncode == 0, would.stderr
+    assert would.stdout == "dry run, nothing is changed: 1 deleted, 1 buyers forgotten, 0 kept\n"
+    assert stored(file) == [False, False, False]
+    done = command("prune", "--older-than", "400d", "--batch", "1", env=env)
+    assert (done.returncode, done.stdout) == (0, "done: 1 deleted, 1 buyers forgotten, 0 kept\n")
+    assert stored(file) == [None, True, False]
+    done = command("prune", "--older-than", "400d", "--forget-after", "90d", env=env)
+    assert done.stdout == "done: 0 deleted, 1 buyers forgotten, 0 kept\n"
+    assert stored(file) == [None, True, True]
+    everything = ("--older-than", "100d", "--even-paid", "--even-refundable")
+    done = command("prune", *everything, env=env)
+    assert done.stdout == "done: 2 deleted, 0 buyers forgotten, 0 kept\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ([], "prune: found no age, expected older_than, forget_after, or both"),
+        (["--older-than", "400"], "found 0:06:40, expected 2 days to 36500 days"),
+        (
+            ["--older-than", "a year"],
+            "found 'a year', expected a duration such as 10s, 2m, 1h or 90d",
+        ),
+        (["--older-than", "9" * 30 + "d"], "expected an age such as 400d"),
+        (["--older-than", "90d", "--forget-after", "400d"], "more than older_than"),
+        (["--forget-after", "1d"], "prune forget_after: found 1 day, 0:00:00"),
+        (["--older-than", "400d", "--even-refundable"], "found even_paid=False"),
+        (["--older-than", "400d", "--batch", "0"], "0 is not in the range"),
+    ],
+)
+def test_prune_refuses_an_age_that_cannot_be_meant(shop_file, words, found):
+    file, env = shop_file
+    fill(file)
+    refused = aplus("prune", "--shop", "small_shop:pay", *words, env=env)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert found in " ".join(refused.stderr.replace("│", " ").split())
+    assert stored(file) == [False, False, False]

@@ -31,19 +31,28 @@ if TYPE_CHECKING:
     from aplus_adapters.payments.effects import Flow
     from aplus_adapters.payments.flows.reconcile import ReconcileReport
 
-__all__ = ["load_shop", "no_context", "reconcile_command", "show_command"]
+__all__ = [
+    "PROGRESS_INTERVAL",
+    "duration",
+    "flow_runner",
+    "load_shop",
+    "no_context",
+    "reconcile_command",
+    "show_command",
+]
 
 T = TypeVar("T")
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?")
-_SECONDS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PROGRESS_INTERVAL = 1.0  # seconds between two lines of progress
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)?")
+_SECONDS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+PROGRESS_INTERVAL = 1.0
+"""Seconds between two lines of progress."""
 
 
 def duration(text: str) -> float:
     """Return the seconds of a duration such as 10s, 500ms or 2m; raise BadParameter if not one."""
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise click.BadParameter(f"found {text!r}, expected a duration such as 10s, 2m or 1h")
+        raise click.BadParameter(f"found {text!r}, expected a duration such as 10s, 2m, 1h or 90d")
     return float(match[1]) * _SECONDS[match[2]]
 
 
@@ -72,7 +81,7 @@ def reconcile_command(
         round. The exit code is then 0 only if nothing failed in that round.
         """
         pay, context = find_pay(), context_of(click.get_current_context())
-        with _stop_event() as stop, _flow_runner(pay) as run_flow:
+        with _stop_event() as stop, flow_runner(pay) as run_flow:
             while True:
                 started = time.monotonic()
                 failed = _run_round(pay, run_flow, threads, context)
@@ -98,7 +107,7 @@ def show_command(
         PAYMENT is a payment request id or an order. Of an order the latest payment is shown.
         """
         context = context_of(click.get_current_context())
-        with _flow_runner(find_pay()) as run_flow, context():
+        with flow_runner(find_pay()) as run_flow, context():
             attempt = run_flow(get(payment)) or run_flow(latest(payment))
             if attempt is None:
                 raise click.UsageError(f"{payment}: found no such payment or order in the store")
@@ -151,13 +160,13 @@ class _Progress:
         self._worker, self._printed_at = worker, time.monotonic()
 
     def __call__(self, report: ReconcileReport) -> None:
-        if time.monotonic() - self._printed_at >= _PROGRESS_INTERVAL:
+        if time.monotonic() - self._printed_at >= PROGRESS_INTERVAL:
             self._printed_at = time.monotonic()
             click.echo(f"worker {self._worker}: {report}")
 
 
 @contextmanager
-def _flow_runner(pay: AplusPay) -> Iterator[Callable[[Flow[Any]], Any]]:
+def flow_runner(pay: AplusPay) -> Iterator[Callable[[Flow[Any]], Any]]:
     """Yield a function that runs flows, on an event loop in a thread if hooks are async."""
     try:
         pay.prepare(awaiting=False)

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
         Refund,
         RefundObservation,
         Source,
+        Stage,
         Transition,
     )
+    from aplus_adapters.payments.retention import OldPayments, Retention
     from aplus_adapters.payments.search import ConflictRecord, Page, PaymentFilter
     from aplus_adapters.protocol.signed_messages import Answer, SignedRequest
 
@@ -44,10 +46,12 @@ __all__ = [
     "claim_refund",
     "conflict_reported",
     "conflicts",
+    "delete_payments",
     "draw",
     "due",
     "due_refunds",
     "find_page",
+    "forget_buyers",
     "get",
     "history",
     "latest",
@@ -55,6 +59,7 @@ __all__ = [
     "note",
     "noted",
     "now",
+    "old_payments",
     "recent",
     "record",
     "refunds",
@@ -255,6 +260,27 @@ def noted(name: str) -> Flow[datetime | None]:
     """Ask the store for the moment under a name."""
     moment: datetime | None = yield CallStore("noted", (name,))
     return moment
+
+
+def old_payments(
+    stage: Stage, before: datetime, limit: int, after: tuple[datetime, str] | None
+) -> Flow[OldPayments]:
+    """Ask the store for final payments of a stage that changed last before a moment."""
+    found: OldPayments = yield CallStore("old_payments", (stage, before, limit, after))
+    return found
+
+
+def delete_payments(payment_request_ids: Sequence[str], rule: Retention) -> Flow[int]:
+    """Ask the store to delete payments; return how many the rule let go."""
+    # The rule goes along: a payment may have changed since it was read.
+    deleted: int = yield CallStore("delete_payments", (payment_request_ids, rule))
+    return deleted
+
+
+def forget_buyers(payment_request_ids: Sequence[str], rule: Retention) -> Flow[int]:
+    """Ask the store to forget the buyers of payments; return how many it forgot."""
+    forgotten: int = yield CallStore("forget_buyers", (payment_request_ids, rule))
+    return forgotten
 
 
 def refunds(payment_request_id: str) -> Flow[Sequence[Refund]]:

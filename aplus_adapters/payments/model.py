@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aplus_adapters.protocol.timestamps import Timestamp
 
 __all__ = [
+    "FORGOTTEN",
     "WALLET_LENGTH",
     "Attempt",
     "Conflict",
@@ -30,11 +31,16 @@ __all__ = [
     "RefundState",
     "RefundTransition",
     "Source",
+    "Stage",
     "State",
     "Transition",
 ]
 
 WALLET_LENGTH = 128
+FORGOTTEN = "buyerForgotten"
+"""The field by which a stored pay request says that its buyer was forgotten."""
+
+_FORGOTTEN_END = f'"{FORGOTTEN}":"true"}}'.encode()  # JSON writes quotes in a text otherwise
 
 
 class _Word(Enum):
@@ -78,6 +84,15 @@ class State(_Word):
     def is_final(self) -> bool:
         """Return whether nothing leaves this state any more."""
         return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
+
+
+class Stage(_Word):
+    """What retention may still do with a final attempt."""
+
+    OVER = "over"  # its order is free: it may be deleted
+    OVER_FORGOTTEN = "over forgotten"  # the same, and its buyer was forgotten
+    PAID = "paid"  # it occupies its order, which keeps the order from being paid again
+    PAID_FORGOTTEN = "paid forgotten"
 
 
 class RefundState(_Word):
@@ -196,6 +211,20 @@ class Attempt:
             return True
         # Refunded in full, the order may be paid anew. With disputed money a buyer might pay twice.
         return self.paid_amount is not None and not self.is_refunded
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Return whether its buyer's data was removed from the request."""
+        return self.request_body.endswith(_FORGOTTEN_END)
+
+    @property
+    def stage(self) -> Stage | None:
+        """Return what retention may still do with it, None while it is open."""
+        if not self.state.is_final:
+            return None
+        if self.occupies_order:
+            return Stage.PAID_FORGOTTEN if self.is_forgotten else Stage.PAID
+        return Stage.OVER_FORGOTTEN if self.is_forgotten else Stage.OVER
 
     @property
     def wallet_key(self) -> str | None:

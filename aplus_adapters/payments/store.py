@@ -21,6 +21,9 @@
 | `resolve_conflict`  | of several calls the first one counts; nothing else changes               |
 | `recent`            | the observations of one source that were recorded last, the newest first  |
 | `note`, `noted`     | the latest moment that was noted under a name                             |
+| `old_payments`      | final payments of one stage, the longest unchanged first                  |
+| `delete_payments`   | whole payments or nothing of them; never one that the rule keeps          |
+| `forget_buyers`     | the buyer's data leaves the request, and nothing else changes             |
 
 `aplus_adapters.testing.store_contract` tests all of this against any store. `PaymentStore` blocks,
 `AsyncPaymentStore` awaits. The caller turns every error that is not ours into a StoreError.
@@ -41,8 +44,10 @@ if TYPE_CHECKING:
         Refund,
         RefundObservation,
         Source,
+        Stage,
         Transition,
     )
+    from aplus_adapters.payments.retention import OldPayments, Retention
     from aplus_adapters.payments.search import ConflictRecord, Page, PaymentFilter
 
 if TYPE_CHECKING:  # defaults of type variables are in `typing` since Python 3.13
@@ -58,7 +63,6 @@ __all__ = [
     "STORE_METHODS",
     "STORE_READS",
     "AsyncPaymentStore",
-    "ImmediateStore",
     "PaymentStore",
 ]
 
@@ -84,6 +88,9 @@ STORE_METHODS = (
     "recent",
     "note",
     "noted",
+    "old_payments",
+    "delete_payments",
+    "forget_buyers",
 )
 # A hook may call these inside its own transaction, where a write would wait for itself.
 STORE_READS = frozenset(
@@ -99,6 +106,7 @@ STORE_READS = frozenset(
         "conflicts",
         "recent",
         "noted",
+        "old_payments",
     )
 )
 """Those of STORE_METHODS that change nothing."""
@@ -246,6 +254,28 @@ class PaymentStore(Protocol[C_co]):
         """Return the moment under a name, None if there is none."""
         ...
 
+    def old_payments(
+        self, stage: Stage, before: datetime, limit: int, after: tuple[datetime, str] | None, /
+    ) -> OldPayments:
+        """Return up to `limit` payments of a stage whose `changed_at` is before a moment.
+
+        They come in the order of `changed_at` and id, each with its refunds and conflicts. `after`
+        is the `after` of the answer before. The cost does not grow with all payments.
+        """
+        ...
+
+    def delete_payments(self, payment_request_ids: Sequence[str], rule: Retention, /) -> int:
+        """Delete those of these payments that `rule.may_delete`; return how many were deleted.
+
+        One transaction. Each is asked about under its lock, and goes with its observations, refunds
+        and conflicts. One that is unknown, or locked by somebody else, is left as it is.
+        """
+        ...
+
+    def forget_buyers(self, payment_request_ids: Sequence[str], rule: Retention, /) -> int:
+        """Let `payments.retention.without_buyer` change those that `rule.may_forget`, likewise."""
+        ...
+
 
 class AsyncPaymentStore(Protocol[C_co]):
     """The promises of `PaymentStore`, awaited."""
@@ -356,25 +386,16 @@ class AsyncPaymentStore(Protocol[C_co]):
         """Do what `PaymentStore.noted` does."""
         ...
 
-
-class ImmediateStore(PaymentStore[C_co], Protocol[C_co]):
-    """A blocking store that waits for nothing but the shop's hook, such as one in memory.
-
-    Under ASGI it is called on the event loop itself, without a thread.
-    """
-
-    def try_record(
-        self, payment_request_id: str, observation: Observation | RefundObservation, /
-    ) -> Transition | None:
-        """Do what `record` does if that needs no waiting and no hook; otherwise return None."""
+    async def old_payments(
+        self, stage: Stage, before: datetime, limit: int, after: tuple[datetime, str] | None, /
+    ) -> OldPayments:
+        """Do what `PaymentStore.old_payments` does."""
         ...
 
-    async def record_async(
-        self,
-        payment_request_id: str,
-        observation: Observation | RefundObservation,
-        inside: Callable[[Transition, C_co], Awaitable[None]],
-        /,
-    ) -> Transition:
-        """Do what `record` does with a hook that is awaited."""
+    async def delete_payments(self, payment_request_ids: Sequence[str], rule: Retention, /) -> int:
+        """Do what `PaymentStore.delete_payments` does."""
+        ...
+
+    async def forget_buyers(self, payment_request_ids: Sequence[str], rule: Retention, /) -> int:
+        """Do what `PaymentStore.forget_buyers` does."""
         ...

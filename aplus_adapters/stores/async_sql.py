@@ -31,7 +31,7 @@ from aplus_adapters.stores.schema import TABLES
 from aplus_adapters.stores.sql import SQLStore
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -44,8 +44,10 @@ if TYPE_CHECKING:
         Refund,
         RefundObservation,
         Source,
+        Stage,
         Transition,
     )
+    from aplus_adapters.payments.retention import OldPayments, Retention
     from aplus_adapters.payments.search import ConflictRecord, Page, PaymentFilter
     from aplus_adapters.stores.database_arguments import AsyncDatabaseArgument
     from aplus_adapters.stores.schema import Tables
@@ -216,6 +218,20 @@ class AsyncSQLStore(Generic[C]):
     async def noted(self, name: str, /) -> datetime | None:
         """Do what `PaymentStore.noted` does."""
         return await greenlet_spawn(self._store.noted, name)
+
+    async def old_payments(
+        self, stage: Stage, before: datetime, limit: int, after: tuple[datetime, str] | None, /
+    ) -> OldPayments:
+        """Do what `PaymentStore.old_payments` does."""
+        return await greenlet_spawn(self._store.old_payments, stage, before, limit, after)
+
+    async def delete_payments(self, payment_request_ids: Sequence[str], rule: Retention, /) -> int:
+        """Do what `PaymentStore.delete_payments` does."""
+        return await greenlet_spawn(self._store.delete_payments, payment_request_ids, rule)
+
+    async def forget_buyers(self, payment_request_ids: Sequence[str], rule: Retention, /) -> int:
+        """Do what `PaymentStore.forget_buyers` does."""
+        return await greenlet_spawn(self._store.forget_buyers, payment_request_ids, rule)
 
     @property
     def engine(self) -> AsyncEngine:

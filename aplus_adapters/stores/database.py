@@ -364,7 +364,8 @@ def _store_error(method: str, error: SQLAlchemyError) -> StoreError:
         if lacks_permission(error):
             return StoreError(
                 f"{problem}: this role lacks the permission; let a role that may make tables call "
-                "SQLStore(...).set_up() once, and grant this one SELECT, INSERT and UPDATE on them"
+                "SQLStore(...).set_up() once, and grant this one SELECT, INSERT and UPDATE on them "
+                "(for `prune` DELETE as well)"
             )
     reason = str(error.args[0] if error.args else "")[:200]
     return StoreError(

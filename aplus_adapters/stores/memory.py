@@ -14,8 +14,9 @@ from attrs import evolve
 from aplus_adapters.errors import InconsistentRetry, StoreError, UnknownPayment
 from aplus_adapters.payments.model import RefundObservation, RefundTransition
 from aplus_adapters.payments.policy import has_come
-from aplus_adapters.payments.search import ConflictRecord, page_of
+from aplus_adapters.payments.search import page_of
 from aplus_adapters.payments.states import admit_refund, advance, too_many
+from aplus_adapters.stores.memory_retention import MemoryRetention
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
         Source,
         Transition,
     )
-    from aplus_adapters.payments.search import Page, PaymentFilter
+    from aplus_adapters.payments.search import ConflictRecord, Page, PaymentFilter
 
 __all__ = ["MemoryStore"]
 
@@ -39,7 +40,7 @@ _PAUSE = 0.002  # seconds between two tries for a lock that another task holds
 T = TypeVar("T", "Attempt", "Refund")
 
 
-class MemoryStore:
+class MemoryStore(MemoryRetention):
     """Keeps payments in dictionaries; safe for threads and tasks of one process."""
 
     def __init__(self) -> None:
@@ -267,18 +268,6 @@ class MemoryStore:
         """Return the moment under a name, None if there is none."""
         return self._noted.get(name)
 
-    def _conflict_record(self, key: str) -> ConflictRecord:
-        conflict = self._conflicts[key]
-        at, by, note = self._resolved.get(key, (None, None, None))
-        present = self._attempts[conflict.attempt.payment_request_id]
-        return ConflictRecord(
-            conflict=evolve(conflict, attempt=present),
-            is_reported=key in self._reported,
-            resolved_at=at,
-            resolved_by=by,
-            note=note,
-        )
-
     def _lock_of(self, payment_request_id: str) -> threading.Lock:
         with self._mutex:
             if payment_request_id not in self._attempts:
@@ -291,7 +280,10 @@ class MemoryStore:
         refund = None
         if isinstance(observation, RefundObservation):
             refund = self._refunds.get(observation.refund_request_id)
-        return advance(self._attempts[payment_request_id], observation, refund)
+        attempt = self._attempts.get(payment_request_id)
+        if attempt is None:  # deleted while this waited for the lock
+            raise _unknown(payment_request_id)
+        return advance(attempt, observation, refund)
 
     def _commit(self, transition: Transition) -> Transition:
         request_id = transition.after.payment_request_id

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from aplus_adapters.payments.search import ConflictRecord, PaymentFilter
     from aplus_adapters.stores.schema import Tables
 
-__all__ = ["SQLQueries"]
+__all__ = ["SQLQueries", "select_conflicts"]
 
 _STREAMS = 300  # in one statement; SQLite allows no more than 500
 
 
-def _select_conflicts(tables: Tables, shop: str) -> Select[Any]:
+def select_conflicts(tables: Tables, shop: str) -> Select[Any]:
     """Return the query for conflicts with their payments, the oldest first."""
     payments, conflicts = tables.payments, tables.conflicts
     names = ("reason", "details", "unreported", "resolved_at", "resolved_by", "note")
@@ -84,7 +84,7 @@ class SQLQueries:
     ) -> list[ConflictRecord]:
         """Return up to `limit` unresolved conflicts, or all of one payment, oldest first."""
         conflicts = self._tables.conflicts
-        query = _select_conflicts(self._tables, self._shop)
+        query = select_conflicts(self._tables, self._shop)
         if payment_request_id is None:
             query = query.where(conflicts.c.unresolved == "y")
         else:
@@ -120,7 +120,7 @@ class SQLQueries:
             connection.execute(update(conflicts).where(*is_conflict, is_open).values(values))
             settled = update(payments).where(*is_payment, ~others.exists())
             connection.execute(settled.values(attention=None))
-            query = _select_conflicts(self._tables, self._shop).where(*is_conflict)
+            query = select_conflicts(self._tables, self._shop).where(*is_conflict)
             row = connection.execute(query).mappings().first()
         return None if row is None else record_of(row)
 

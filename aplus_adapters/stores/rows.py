@@ -86,6 +86,7 @@ def attempt_changes(attempt: Attempt) -> dict[str, Any]:
         "refunded": attempt.refunded,
         "last_answer": attempt.last_answer,
         "wallet_key": attempt.wallet_key,
+        "stage": attempt.stage and attempt.stage.value,
     }
 
 

@@ -9,7 +9,8 @@ for due rows sees open attempts only.
 Every page of a search reads an index in its order. `ix_aplus_payments_list` serves all filters by
 state and account: where one of the two is left open, `stores/queries.py` asks for each of its few
 values. `attention` is "y" while the payment has a conflict that nobody resolved. `wallet_key` is
-the wallet's name as far as an index can hold it.
+the wallet's name as far as an index can hold it. `stage` is NULL while the attempt is open; later
+it says what retention may still do, so that a batch reads only what is old enough from its index.
 """
 
 from __future__ import annotations
@@ -114,6 +115,7 @@ def _payments(name: str, tables: Tables) -> Table:
         Column("last_answer", Name(32), nullable=True),
         Column("wallet_key", Name(128), nullable=True),
         Column("attention", Name(1), nullable=True),
+        Column("stage", Name(16), nullable=True),
         UniqueConstraint("shop", "occupied_order", name=f"uq_{name}_occupied_order"),
         Index(f"ix_{name}_order", "shop", "order_ref", "created_at"),
         Index(f"ix_{name}_due", "next_call_at"),
@@ -127,6 +129,11 @@ def _payments(name: str, tables: Tables) -> Table:
             f"ix_{name}_attention",
             *("shop", "attention", *_BY_CREATION),
             **_where("attention IS NOT NULL"),
+        ),
+        Index(
+            f"ix_{name}_stage",
+            *("shop", "stage", "changed_at", "payment_request_id"),
+            **_where("stage IS NOT NULL"),
         ),
         **_ENGINE,
     )

@@ -26,6 +26,7 @@ from aplus_adapters.payments.states import admit_refund, advance, too_many
 from aplus_adapters.stores.database import repeating
 from aplus_adapters.stores.database_store import DatabaseStore
 from aplus_adapters.stores.queries import SQLQueries
+from aplus_adapters.stores.retention import SQLRetention
 from aplus_adapters.stores.rows import (
     attempt_changes,
     attempt_of,
@@ -71,7 +72,7 @@ _TRIES = 5  # the attempt that occupies an order may end between our INSERT and 
 
 
 @repeating
-class SQLStore(DatabaseStore, SQLQueries, Generic[C]):
+class SQLStore(DatabaseStore, SQLQueries, SQLRetention, Generic[C]):
     """Keeps attempts in a database that all workers and machines of the shop share.
 
     `database` is a SQLAlchemy address such as `sqlite:///payments.db`, `postgresql+psycopg://...`

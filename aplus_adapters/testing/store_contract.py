@@ -31,6 +31,7 @@ from aplus_adapters.payments.model import (
 )
 from aplus_adapters.payments.policy import FAR, FARTHEST
 from aplus_adapters.protocol.amounts import Amount
+from aplus_adapters.testing.retention_contract import RetentionContract
 from aplus_adapters.testing.search_contract import SearchContract
 from aplus_adapters.testing.store_values import (
     LATER,
@@ -54,7 +55,7 @@ _ROUNDS = 5
 _GAP = 0.03  # seconds that a hook takes, so that other threads reach whatever is not locked
 
 
-class PaymentStoreContract(SearchContract):
+class PaymentStoreContract(SearchContract, RetentionContract):
     """The tests; a subclass defines a fixture `store` that is an empty store for each test."""
 
     def test_what_was_added_comes_back_whole(self, store: Any) -> None:

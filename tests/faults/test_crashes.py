@@ -51,6 +51,10 @@ SCENARIOS = {
         World.press, World.wallet,
         lambda w: w.notify(paymentAmount={"currency": "JPY", "value": "1"}), World.reconcile,
     ],
+    "old, pruned, refunded in part, pruned again": [
+        World.press, World.wallet, World.notify, lambda w: w.wait(days=300), World.prune,
+        World.notify, lambda w: w.refund(1, 1000), lambda w: w.wait(days=100), World.prune,
+    ],
 }  # fmt: skip
 LOSSES = {
     "nothing is lost": (),

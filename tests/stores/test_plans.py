@@ -4,11 +4,13 @@ tests/benchmarks/asking.py measures the time with a million payments.
 """
 
 import json
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import event
 
 from aplus_adapters import AplusPay
+from aplus_adapters.payments.model import Stage
 from support.many_payments import ManyPayments, filters
 from support.shop import Clock, Shop
 
@@ -16,7 +18,14 @@ SMALL, LARGE = 1_000, 20_000
 LIMIT = 50
 # Of the rows of an index: six states of two accounts, each with a page and one row more, and the page.
 MOST_ROWS = 13 * (LIMIT + 1)
-QUESTIONS = [*(name for name, _ in filters(LARGE)), "health", "conflicts", "due"]
+QUESTIONS = [
+    *(name for name, _ in filters(LARGE)),
+    "health",
+    "conflicts",
+    "due",
+    "old",
+    "old and paid",
+]
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +54,11 @@ def ask(side, question, account):
     pay = AplusPay(account=account, store=side.store, hooks=Shop(), clock=clock)
     if question == "due":
         return side.store.due(clock.now(), 100, ["C", "D"])
+    if question.startswith("old"):  # a batch of `prune`
+        stage = Stage.PAID if question == "old and paid" else Stage.OVER
+        middle = side.now - timedelta(seconds=side.rows // 2)
+        page = side.store.old_payments(stage, middle, LIMIT, None)
+        return side.store.old_payments(stage, middle, LIMIT, page.after)
     if question in ("health", "conflicts"):
         return getattr(pay, question)()
     return side.store.find_page(dict(filters(side.rows))[question], LIMIT)

@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from importlib.util import find_spec
 from itertools import product
 
@@ -21,6 +22,8 @@ from aplus_adapters import (
     State,
     StoreError,
 )
+from aplus_adapters.payments.model import Stage
+from aplus_adapters.payments.retention import Retention
 from aplus_adapters.payments.store import STORE_METHODS, STORE_READS
 from aplus_adapters.testing.store_contract import LATER, a_refund, nothing
 from aplus_adapters.testing.store_contract import an_attempt as attempt
@@ -113,6 +116,7 @@ def every_call(store):
         "refunds": ("pay1",), "due_refunds": (LATER, 9, ["C"]), "unreported_conflicts": (9, ["C"]),
         "find_page": (PaymentFilter(), 9), "conflicts": (None, 9, None),
         "recent": (Source.NOTIFICATION, 9), "noted": ("round",),
+        "old_payments": (Stage.PAID, LATER, 9, None),
     }  # fmt: skip
     for name, arguments in reads.items():
         getattr(store, name)(*arguments)
@@ -120,8 +124,13 @@ def every_call(store):
     store.conflict_reported(conflict)
     assert store.resolve_conflict(conflict.key, LATER, "Mei", "refunded").is_resolved
     store.note("round", LATER)
+    everything = LATER + timedelta(days=500)
+    store.add(attempt(3, "A-9"))
+    store.record("pay3", said(outcome=Outcome.FAILED), nothing)
+    assert store.forget_buyers(["pay3"], Retention(forgets_before=everything)) == 1
+    assert store.delete_payments(["pay3"], Retention(deletes_before=everything)) == 1
     writes = {"add", "claim", "release", "record", "add_refund", "claim_refund", "release_refund"}
-    writes |= {"resolve_conflict", "note"}
+    writes |= {"resolve_conflict", "note", "delete_payments", "forget_buyers"}
     assert {*reads} == STORE_READS
     assert {*reads, *writes, "conflict_reported"} == {*STORE_METHODS}
 

@@ -229,6 +229,11 @@ class World:
 
         self.run(reconcile(self.pay.config))
 
+    def prune(self):
+        from aplus_adapters.payments.flows.prune import prune
+
+        self.run(prune(self.pay.config, timedelta(days=90), timedelta(days=30), batch=1))
+
     def refund(self, number, value=None, ref="A-1"):
         from aplus_adapters.payments.flows.refund import refund
 

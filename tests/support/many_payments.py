@@ -23,13 +23,14 @@ MOMENTS = {
 FILL = """
 INSERT INTO aplus_payments (shop, payment_request_id, order_ref, occupied_order, client_id, state, currency,
     amount_value, request_body, created_at, expires_at, next_call_at, changed_at, payment_id, wallet,
-    wallet_key, claim, success_reported, refunded)
+    wallet_key, claim, success_reported, refunded, stage)
 {numbers} SELECT 'shop', 'old' || n, 'OLD-' || n,
     CASE WHEN n % 10 < 7 OR n % 50 = 9 THEN 'OLD-' || n END, CASE WHEN n % 3 = 0 THEN 'D' ELSE 'C' END,
     CASE WHEN n % 50 = 9 THEN 'pending' WHEN n % 10 < 7 THEN 'succeeded' ELSE 'failed' END, 'JPY',
     4200, {body}, {then}, {then}, CASE WHEN n % 50 = 9 THEN {later} END, {then}, 'P' || n,
     CASE WHEN n % 10 < 7 THEN 'WALLET' || n % 5 END, CASE WHEN n % 10 < 7 THEN 'WALLET' || n % 5 END,
-    0, {false}, 0
+    0, {false}, 0,
+    CASE WHEN n % 50 = 9 THEN NULL WHEN n % 10 < 7 THEN 'paid' ELSE 'over' END
 FROM numbers
 """
 SAID = """
@@ -137,7 +138,7 @@ class ManyPayments:
         engine, statements = self.store.engine, {}
 
         def note(_connection, _cursor, statement, parameters, _context, _many):
-            if "aplus_" in statement and statement.split()[0] in ("SELECT", "UPDATE"):
+            if "aplus_" in statement and statement.split()[0] in ("SELECT", "UPDATE", "DELETE"):
                 statements.setdefault(statement, parameters)
 
         event.listen(engine, "before_cursor_execute", note)
