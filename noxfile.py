@@ -167,6 +167,8 @@ ROWS = {
     "httpx2-2.16": (["httpx2>=2.16"], SENDS),
     # The older series, which is still maintained; 2.1 leaves greenlet out.
     "sqlalchemy-2.0": (["SQLAlchemy==2.0.*"], CORE),
+    # The lowest that is declared: SQLite has no transaction_mode before 5.1.
+    "django-4.2": (["django==4.2"], ["tests/stores/test_django.py"]),
     # The lowest that is declared, with everything else of today.
     "cryptography-42": (["cryptography==42.0.8"], CORE),
     "attrs-22": (["attrs==22.2.0"], CORE),

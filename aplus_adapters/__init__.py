@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from aplus_adapters.runtime.client import AsyncClient, Client
     from aplus_adapters.runtime.settings import Account
     from aplus_adapters.stores.async_sql import AsyncSQLStore
+    from aplus_adapters.stores.django_store import DjangoStore
     from aplus_adapters.stores.memory import MemoryStore
     from aplus_adapters.stores.sql import SQLStore
     from aplus_adapters.web.page import PageDesign
@@ -93,6 +94,7 @@ __all__ = [
     "Conflict",
     "ConflictDetails",
     "ConflictRecord",
+    "DjangoStore",
     "Environment",
     "Goods",
     "Health",
@@ -180,6 +182,7 @@ if not TYPE_CHECKING:  # so that a misspelt name is an error of every type check
         "protocol.signed_messages": ("acknowledge verify_notification"),
         "runtime.client": ("AsyncClient Client"),
         "stores.async_sql": ("AsyncSQLStore"),
+        "stores.django_store": ("DjangoStore"),
         "stores.memory": ("MemoryStore"),
         "stores.sql": ("SQLStore"),
         "web.page": ("PageDesign"),

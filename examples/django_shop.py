@@ -1,80 +1,88 @@
-"""A small Django shop that takes payments by Alipay+ order code, through the WSGI middleware.
+"""A small Django shop that takes payments by Alipay+ order code; its orders are in the ORM.
 
-Its settings are the APLUS_* variables, DATABASE (a SQLAlchemy address) and PORT.
+Its settings are the APLUS_* variables, DATABASE (an address such as sqlite:///shop.db) and PORT.
 """
 
 import os
 import secrets
 from wsgiref.simple_server import make_server
 
+import django
 from django.conf import settings
+from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
-from django.http import Http404, HttpResponse, HttpResponseRedirect
-from django.urls import path
-from django.views.decorators.csrf import csrf_exempt
-from sqlalchemy import text
+from django.db import connection, models
+from django.http import HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import include, path
+from sqlalchemy.engine import make_url
 
-from aplus_adapters import Account, Amount, AplusPay, OrderToPay, SQLStore, State
-from aplus_adapters.wsgi import AplusMiddleware
+from aplus_adapters import Account, Amount, AplusPay, DjangoStore, OrderToPay, State
+from aplus_adapters.django import create_urls
 
 PAGE = '<!doctype html><title>Harbour Cinema</title><link rel="icon" href="data:,">'
 BUY = '<form method="post" action="/orders"><button>Ticket</button></form>'
 PAY = """<p>Order {0}: {1}, {2}<form method="post" action="/aplus/pay">
 <button name="order_ref" value="{0}">Pay</button></form><a href="/">More</a>"""
-store = SQLStore(os.environ.get("DATABASE", "sqlite:///shop.db"))
+address = make_url(os.environ.get("DATABASE", "sqlite:///shop.db"))
+kind = address.get_backend_name().replace("sqlite", "sqlite3")
+parts = {"NAME": address.database, "USER": address.username, "PASSWORD": address.password}
+parts |= {"ENGINE": f"django.db.backends.{kind}", "HOST": address.host, "PORT": address.port}
+databases = {"default": {name: part or "" for name, part in parts.items()}}
+apps = ["aplus_adapters.django"]  # its migrations make the payments' tables
+settings.configure(DATABASES=databases, INSTALLED_APPS=apps, ROOT_URLCONF=__name__)
+settings.ALLOWED_HOSTS = ["127.0.0.1"]
+django.setup()
 
 
-def sql(query, **values):
-    with store.engine.begin() as connection:
-        result = connection.execute(text(query), values)
-        return result.one_or_none() if result.returns_rows else None
+class Order(models.Model):
+    ref = models.CharField(max_length=64, primary_key=True, default=secrets.token_hex)
+    status = models.CharField(max_length=16, default="new")
 
+    class Meta:
+        app_label, db_table = "shop", "orders"
 
-def find_order(ref):
-    return sql("SELECT ref, item, status FROM orders WHERE ref = :ref", ref=ref)
-
-
-sql("CREATE TABLE IF NOT EXISTS orders (ref TEXT PRIMARY KEY, item TEXT, status TEXT)")
+    def __str__(self):
+        return self.ref
 
 
 class Shop:
     def load_order(self, details):
-        order, back = find_order(details.order_ref), f"/orders/{details.order_ref}"
-        price = Amount.parse("42.00", "USD")
-        return order and OrderToPay(amount=price, description=order.item, return_url=back)
+        order = Order.objects.filter(ref=details.order_ref).first()
+        price, back = Amount.parse("42.00", "USD"), f"/orders/{details.order_ref}"
+        return order and OrderToPay(amount=price, description="Ticket", return_url=back)
 
     def payment_changed(self, details):
-        status = "paid" if details.attempt.state is State.SUCCEEDED else "unpaid"
-        query = text("UPDATE orders SET status = :status WHERE ref = :ref AND status != 'paid'")
-        values = {"status": status, "ref": details.attempt.order_ref}
-        details.connection.execute(query, values)  # commits together with the payment
+        order = Order.objects.select_for_update().get(ref=details.attempt.order_ref)
+        if order.status != "paid":  # commits together with the payment, or not at all
+            order.status = "paid" if details.attempt.state is State.SUCCEEDED else "unpaid"
+            order.save()
 
     def payment_conflict(self, details):
         print("look at payment", details.attempt, details.conflict.reason)
 
 
-def shop_window(request):
-    return HttpResponse(PAGE + BUY)
-
-
-@csrf_exempt  # a demonstration; a real shop's own forms keep Django's protection
 def create_order(request):
-    ref = secrets.token_hex(8)
-    sql("INSERT INTO orders VALUES (:ref, 'Ticket', 'new')", ref=ref)
-    return HttpResponseRedirect(f"/orders/{ref}")
+    return HttpResponseRedirect(f"/orders/{Order.objects.create().ref}")
 
 
 def show_order(request, ref):
-    order = find_order(ref)
-    if order is None:
-        raise Http404
-    return HttpResponse(PAGE + PAY.format(*order))
+    order = get_object_or_404(Order, ref=ref)
+    return HttpResponse(PAGE + PAY.format(order.ref, "Ticket", order.status))
 
 
-urlpatterns = [path("", shop_window), path("orders", create_order)]
-urlpatterns += [path("orders/<ref>", show_order)]
-settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["127.0.0.1"])
+def make_tables():  # a project of several files runs `manage.py migrate`
+    call_command("migrate", verbosity=0)
+    with connection.schema_editor() as editor:
+        if "orders" not in connection.introspection.table_names():
+            editor.create_model(Order)
+
+
+store = DjangoStore()
 pay = AplusPay(account=Account.from_env(), store=store, hooks=Shop(), shop_name="Cinema")
-application = AplusMiddleware(get_wsgi_application(), pay, prefix="/aplus")
+urlpatterns = [path("", lambda _: HttpResponse(PAGE + BUY)), path("orders", create_order)]
+urlpatterns += [path("orders/<ref>", show_order), path("aplus/", include(create_urls(pay)))]
+application = get_wsgi_application()
 if __name__ == "__main__":
+    make_tables()
     make_server("127.0.0.1", int(os.environ.get("PORT", "8000")), application).serve_forever()

@@ -19,12 +19,13 @@ ROOMS = {
     "protocol": ({"errors", "protocol"}, {"attrs", "cryptography"}),
     "payments": (CORE, {"attrs", "typing_extensions"}),  # the latter for type checkers alone
     "runtime": (CORE | {"runtime"}, {"attrs"}),
-    "stores": (CORE | {"stores"}, {"attrs", "sqlalchemy"}),
+    "stores": (CORE | {"stores"}, {"attrs", "django", "sqlalchemy"}),
     "web": (CORE | {"web"}, {"attrs", "jinja2", "segno"}),
     "messages": ({"protocol"}, set()),
     "operations": (CORE, set()),
     "aplus_pay": (RINGS | {"operations"}, {"attrs"}),
     "flask": (RINGS | {"aplus_pay", "cli"}, {"click", "flask", "werkzeug"}),
+    "django": (RINGS | {"aplus_pay"}, {"django"}),
     "starlette": (RINGS | {"aplus_pay"}, {"starlette"}),
     "fastapi": (RINGS | {"aplus_pay", "starlette"}, {"fastapi"}),
     "wsgi": (RINGS | {"aplus_pay"}, set()),
@@ -193,5 +194,12 @@ def test_under_nox_it_is_the_installed_wheel_that_is_tested():
 
 
 def test_adapters_stay_thin():
-    for name in ("flask.py", "starlette.py", "fastapi.py", "wsgi.py", "asgi.py"):
+    for name in (
+        "flask.py",
+        "django/__init__.py",
+        "starlette.py",
+        "fastapi.py",
+        "wsgi.py",
+        "asgi.py",
+    ):
         assert len((PACKAGE / name).read_text().splitlines()) <= 130

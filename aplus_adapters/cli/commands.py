@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import importlib.util
 import inspect
+import os
 import re
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -57,8 +60,19 @@ def duration(text: str) -> float:
 
 
 def no_context(_command: click.Context) -> Callable[[], AbstractContextManager[Any]]:
-    """Return what makes contexts that do nothing, for commands outside a framework."""
-    return nullcontext
+    """Return what makes contexts for commands outside a framework; they hold nothing."""
+    return _without_djangos_connections
+
+
+@contextmanager
+def _without_djangos_connections() -> Iterator[None]:
+    """Close what this thread's hooks have opened by Django's ORM, which has no request to end."""
+    try:
+        yield
+    finally:
+        database: Any = sys.modules.get("django.db")
+        if database is not None and sys.modules["django.conf"].settings.configured:
+            database.connections.close_all()
 
 
 def reconcile_command(
@@ -219,6 +233,8 @@ def load_shop(address: str) -> AplusPay:
 
     Raise ConfigurationError if it cannot be loaded or is something else.
     """
+    if os.environ.get("DJANGO_SETTINGS_MODULE") and importlib.util.find_spec("django"):
+        importlib.import_module("django").setup()  # before it a Django shop's models cannot load
     module_name, colon, name = address.partition(":")
     if not colon or not name:
         raise ConfigurationError(f"shop {address!r}: expected module:name, such as shop:pay")

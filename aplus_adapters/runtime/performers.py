@@ -129,6 +129,8 @@ class AsyncPerformer:
         }
         if "record" in self._async:
             _refuse_blocking(hooks, inside - self._async)
+        if getattr(store, "runs_hooks_in_its_thread", False):
+            _refuse_awaited(store, hooks, inside & self._async)
         # Where every hook is awaited, a store in memory needs no thread at all.
         self._hooks_await = inside <= self._async
         self._reading = ThreadPoolExecutor(_THREADS, thread_name_prefix="aplus-read")
@@ -314,6 +316,15 @@ def _refuse_blocking(hooks: object, names: set[str]) -> None:
                 "one, because the store awaits and details.connection can only be awaited; write "
                 f"async def {name}, or use a blocking store such as SQLStore"
             )
+
+
+def _refuse_awaited(store: object, hooks: object, names: set[str]) -> None:
+    """Raise ConfigurationError for an async hook with a connection that belongs to one thread."""
+    if names:
+        raise ConfigurationError(
+            f"hook {type(hooks).__name__}.{min(names)}: found an async function, expected a plain "
+            f"one, because what is written beside {type(store).__name__}'s thread commits apart"
+        )
 
 
 def _as_store_error(name: str, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from aplus_adapters.stores.database_arguments import AsyncDatabaseArgument, DatabaseArgument
     from aplus_adapters.stores.schema import Tables
 
-__all__ = ["Database", "repeating"]
+__all__ = ["ENDED", "Database", "repeating", "to_be_repeated", "translated"]
 
 C = TypeVar("C", bound=type)
 
@@ -171,7 +171,7 @@ class Database:
         the store handles. The tables are made at the first use in each process. `method` is the
         name of the store's method; one that only reads does not take SQLite's write lock.
         """
-        with _translated(method, self._tables):
+        with translated(method, self._tables):
             if self._sessions is None:
                 engine = self.engine
                 self._set_up(engine)
@@ -196,13 +196,13 @@ class Database:
 
     def set_up(self) -> None:
         """Make or migrate the tables; raise StoreError or ConfigurationError if it fails."""
-        with _translated("set-up", self._tables):
+        with translated("set-up", self._tables):
             self._set_up(self._any_engine(), create=True)
 
     def missing(self) -> list[str]:
         """Return what the tables lack, and make nothing; raise as `set_up`."""
         with (
-            _translated("check", self._tables),
+            translated("check", self._tables),
             _on_engine(self._any_engine(), _CHECK) as connection,
         ):
             return missing(connection, self._tables)
@@ -213,7 +213,7 @@ class Database:
         if engine.dialect.name not in MYSQL:
             return engine.dialect.name
         # Whether an address of the kind mysql+... leads to MariaDB, only the server knows.
-        with _translated("check", self._tables), _on_engine(engine, _CHECK) as connection:
+        with translated("check", self._tables), _on_engine(engine, _CHECK) as connection:
             dialect: Any = connection.dialect
             return "mariadb" if dialect.is_mariadb else "mysql"
 
@@ -292,7 +292,7 @@ def _on_engine(engine: Engine, method: str) -> Iterator[Connection]:
         is_open = begin(connection, writes=writes, alone=is_alone)
         yield connection
         if not transaction.is_active:
-            raise StoreError(_ENDED)
+            raise StoreError(ENDED)
         if is_open:
             check_before_commit(connection)
 
@@ -304,26 +304,43 @@ def _on_session(session: Session, payments: Table, method: str) -> Iterator[None
         is_open = begin(connection, writes=method not in _READS, alone=method in _ALONE)
         yield
         if session.get_transaction() is not transaction or not transaction.is_active:
-            raise StoreError(_ENDED)
+            raise StoreError(ENDED)
         session.flush()  # objects that the hook has added, so that the check sees them
         if is_open:
             check_before_commit(connection)
 
 
-_ENDED = (
+ENDED = (
     "found the payment's transaction ended by the hook, expected it open; nothing was stored. A "
     "hook must not commit or roll back details.connection, the store does"
 )
 
 
+def to_be_repeated(problem: str) -> StoreError:
+    """Return the error after which a method is repeated for a while; then it is raised."""
+    return _Repeat(f"{problem} each time for {_REPEAT_FOR:g} s; nothing was stored")
+
+
+def _own_error(error: BaseException) -> DBAPIError | None:
+    return error if isinstance(error, DBAPIError) else None
+
+
 @contextmanager
-def _translated(method: str, tables: Tables) -> Iterator[None]:
-    """Raise database errors as StoreError; after a lock time-out say which call to move."""
+def translated(
+    method: str,
+    tables: Tables,
+    as_dbapi_error: Callable[[BaseException], DBAPIError | None] = _own_error,
+) -> Iterator[None]:
+    """Raise database errors as StoreError; after a lock time-out say which call to move.
+
+    `as_dbapi_error` returns the database's error that an error of the hook is, or None. A shop's
+    ORM may have errors of its own.
+    """
     try:
         yield
     except HookError as error:
         # The hook writes in our transaction, so that its deadlock has ended ours as well.
-        cause = _cause(error)
+        cause = _cause(error, as_dbapi_error)
         if cause is not None and may_be_repeated(cause):
             raise _Repeat(str(error)) from error
         if cause is not None and gave_up_waiting(cause):
@@ -337,13 +354,16 @@ def _translated(method: str, tables: Tables) -> Iterator[None]:
         raise _store_error(method, error) from error
 
 
-def _cause(error: BaseException) -> DBAPIError | None:
+def _cause(
+    error: BaseException, as_dbapi_error: Callable[[BaseException], DBAPIError | None]
+) -> DBAPIError | None:
     """Return the database error that made a hook fail, or None."""
     cause: BaseException | None = error
     for _ in range(5):
         cause = cause and (cause.__cause__ or cause.__context__)
-        if isinstance(cause, DBAPIError):
-            return cause
+        database_error = None if cause is None else as_dbapi_error(cause)
+        if database_error is not None:
+            return database_error
     return None
 
 
@@ -358,7 +378,7 @@ def _store_error(method: str, error: SQLAlchemyError) -> StoreError:
     problem = f"store {method}: the database raised {type(error).__name__}"
     if isinstance(error, DBAPIError):
         if may_be_repeated(error):
-            return _Repeat(f"{problem} each time for {_REPEAT_FOR:g} s; nothing was stored")
+            return to_be_repeated(problem)
         if gave_up_waiting(error):
             return StoreError(f"store {method}: {_LOCK_TIMEOUT}; nothing was stored")
         if lacks_permission(error):

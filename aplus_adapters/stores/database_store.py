@@ -33,17 +33,26 @@ class DatabaseStore:
         create: bool,
         is_async: bool = False,
     ) -> None:
+        self._keep(shop, tables)
+        self._use(Database(database, tables, create=create, is_async=is_async))
+
+    def _keep(self, shop: str, tables: Tables) -> None:
+        """Keep whose payments these are; raise ConfigurationError for unusable names."""
         if not isinstance(shop, str) or not 1 <= len(shop) <= 64:
             raise ConfigurationError(
-                f"SQLStore shop: found {str(shop)[:80]!r}, expected a name of 1 to 64 characters"
+                f"{type(self).__name__} shop: found {str(shop)[:80]!r}, expected a name of 1 to 64 "
+                "characters"
             )
         if not isinstance(tables, Tables):
             raise ConfigurationError(
-                f"SQLStore tables: found {type(tables).__name__}, expected a value such as "
-                "Tables(prefix='pay_', schema='billing') of aplus_adapters.stores"
+                f"{type(self).__name__} tables: found {type(tables).__name__}, expected a value "
+                "such as Tables(prefix='pay_', schema='billing') of aplus_adapters.stores"
             )
         self._shop, self._tables = shop, tables
-        self._database = Database(database, tables, create=create, is_async=is_async)
+
+    def _use(self, database: Any) -> None:
+        """Use a `Database`, or what opens transactions in its place."""
+        self._database: Database = database
         self._transaction = self._database.transaction
 
     def set_up(self) -> None:

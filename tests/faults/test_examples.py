@@ -15,7 +15,11 @@ import pytest
 from support import killed_shop
 
 ROOT = Path(__file__).parent.parent.parent
-EXAMPLES = {"flask_sqlalchemy_shop": "flask_migrate", "sqlmodel_shop": "sqlmodel"}
+EXAMPLES = {
+    "django_shop": "django",
+    "flask_sqlalchemy_shop": "flask_migrate",
+    "sqlmodel_shop": "sqlmodel",
+}
 pytestmark = pytest.mark.process
 
 

@@ -118,6 +118,7 @@ FORMS = {
     "wsgi-middleware": mounted(shops.wsgi_application),
     "wsgi-middleware-script-name": mounted(shops.wsgi_below_script_name, OUTER),
     "django-wsgi": mounted(shops.django_wsgi),
+    "django-urls": mounted(shops.django_urls),
     "starlette": mounted(shops.starlette_application),
     "starlette-nested": mounted(shops.starlette_nested, OUTER),
     "starlette-root-path": mounted(shops.starlette_application, OUTER, "/outer"),

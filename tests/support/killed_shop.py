@@ -4,7 +4,8 @@
 
 The shop's settings are those of the examples; ALIPAYPLUS_KEY names the file of the simulator's key.
 Each line that is printed is one death, as JSON. A step is a statement (before it and after it), a
-COMMIT (before it) and the return of a connection (after its COMMIT).
+COMMIT (before it) and the return of a connection (after its COMMIT). What Django does itself has
+the same steps: a statement of its ORM, before it and after it, and its COMMIT.
 """
 
 import importlib
@@ -35,23 +36,32 @@ class Shop:
     """The example with its client; each use is in a process of its own."""
 
     def __init__(self, name):
+        if os.environ["DATABASE"].startswith("mysql") and name == "django_shop":
+            import pymysql
+
+            pymysql.install_as_MySQLdb()
         module = importlib.import_module(name)
-        self.store = module.store
-        if hasattr(module, "create_app"):
+        self.store, self.is_asgi = module.store, False
+        self._make_tables = getattr(module, "make_tables", lambda: None)
+        if hasattr(module, "application"):
+            self.app, self.context, self._metadata = module.application, nullcontext, None
+        elif hasattr(module, "create_app"):
             self.app = module.create_app()
             self.context, self._metadata = self.app.app_context, module.Base.metadata
         else:
             self.app, self.context, self._metadata = module.app, nullcontext, None
+            self.is_asgi = True
             module.engine.dispose()  # children have connections of their own
         key = PrivateKey.load(Path(os.environ["ALIPAYPLUS_KEY"]).read_bytes())
         self.alipayplus = AlipayPlus(Account.from_env(), key)
 
     def client(self):
-        if self.context is nullcontext:
+        if self.is_asgi:
             return AsgiClient(self.app, "http://shop")
-        return httpx.Client(transport=httpx.WSGITransport(self.app), base_url="http://shop")
+        return httpx.Client(transport=httpx.WSGITransport(self.app), base_url="http://127.0.0.1")
 
     def make_tables(self):
+        self._make_tables()
         if self._metadata is not None:
             engine = create_engine(os.environ["DATABASE"])
             self._metadata.create_all(engine)
@@ -82,9 +92,32 @@ class Shop:
         for name in ("before_cursor_execute", "after_cursor_execute", "commit"):
             event.listen(Engine, name, die)
         event.listen(Pool, "checkin", die)
+        if "django.db" in sys.modules:
+            _die_in_django(die)
 
     def notify_and_press_pay(self, request_id):
         return self.notify(request_id), self.press_pay()
+
+
+def _die_in_django(die):
+    from django.db import connection
+
+    def around(execute, *arguments):
+        die()
+        try:
+            return execute(*arguments)
+        finally:
+            die()
+
+    connection.execute_wrappers.append(around)
+    commit = connection.commit
+
+    def committing():
+        die()
+        commit()
+        die()
+
+    connection.commit = committing
 
 
 def stored(request_id):

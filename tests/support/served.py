@@ -72,7 +72,13 @@ def django_settings():
     from django.conf import settings
 
     if not settings.configured:
-        settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="of a test")
+        settings.configure(
+            ROOT_URLCONF=__name__,
+            ALLOWED_HOSTS=["*"],
+            SECRET_KEY="of a test",
+            INSTALLED_APPS=["aplus_adapters.django", "support.django_orders"],
+            DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+        )
 
 
 urlpatterns = []  # of the Django project
@@ -94,6 +100,32 @@ def django_asgi(pay):
     from django.core.asgi import get_asgi_application
 
     return AplusMiddleware(get_asgi_application(), pay)
+
+
+def django_urls(pay):
+    from types import ModuleType
+
+    django_settings()
+    import django
+    from django.conf import settings
+    from django.core.wsgi import get_wsgi_application
+    from django.urls import include, path
+
+    from aplus_adapters.django import create_urls
+
+    django.setup()
+    urls = ModuleType("urls")
+    urls.urlpatterns = [path("aplus/", include(create_urls(pay)))]
+    answer = get_wsgi_application()
+
+    def application(environ, start_response):
+        before, settings.ROOT_URLCONF = settings.ROOT_URLCONF, urls  # of this shop among many
+        try:
+            return answer(environ, start_response)
+        finally:
+            settings.ROOT_URLCONF = before
+
+    return application
 
 
 def litestar_application(pay):

@@ -12,7 +12,8 @@ SNIPPETS = [snippet for document in DOCUMENTS for snippet in snippets_of(documen
 BESIDE = {
     "our_store.py": "from aplus_adapters import MemoryStore\n\nOurStore = MemoryStore\n",
     "our_web.py": "from typing import Any\n\n\ndef our_application(pay: object) -> Any: ...\n",
-    "mypy.ini": "[mypy]\n[mypy-apscheduler.*,flask_migrate.*]\nignore_missing_imports = True\n",
+    "our_orders.py": "from typing import Any\n\nOrder: Any = None\n",
+    "mypy.ini": "[mypy]\n[mypy-apscheduler.*,django.*,flask_migrate.*]\nignore_missing_imports = True\n",
     "planted.py": "from aplus_adapters import Amount\n\nAmount('USD', '4200')\n",
 }
 PLANTED = ("planted.py", 3)
