@@ -163,10 +163,9 @@ class PaymentStore(Protocol[C_co]):
         For a RefundObservation the refund of its `refund_request_id` is passed to `advance` and
         advanced as well. `inside(transition, connection)` is called within the transaction if
         `Transition.calls_hooks`. If it raises, nothing is stored. A conflict is stored once per
-        `key`. The returned transition carries it only until it is reported. An observation whose
-        `Transition.repeats` is counted in the last one of the payment, which gets its values, a
-        higher `count` and the time of the first as `first_at`.
-        Raises UnknownPayment.
+        `key`. The returned transition carries it only until it is reported. An observation with
+        `Transition.repeats` replaces the payment's last one, with a higher `count` and the time of
+        the first as `first_at`. Raises UnknownPayment.
         """
         ...
 

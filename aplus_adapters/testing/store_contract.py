@@ -134,35 +134,6 @@ class PaymentStoreContract(SearchContract, RetentionContract):
         assert store.get("pay1") == transition.after
         assert list(store.history("pay1")) == [an_observation()]
 
-    def test_inquiries_that_bring_the_same_answer_are_one_line_with_a_count(
-        self, store: Any
-    ) -> None:
-        """Check that an open page leaves one line, and that anything else begins a new one."""
-        store.add(an_attempt())
-
-        def inquire(second: int, **changes: Any) -> None:
-            at = NOON + timedelta(seconds=second)
-            changes = {"source": Source.INQUIRY, "at": at, "said_at": at, **changes}
-            store.record("pay1", an_observation(Outcome.IN_PROCESS, **changes), nothing)
-
-        for second in range(40):
-            inquire(second)
-        (line,) = store.history("pay1")
-        ends = NOON, NOON + timedelta(seconds=39)
-        assert (line.count, line.first_at, line.at, line.said_at) == (40, *ends, ends[1])
-        inquire(40, wallet="ANOTHER WALLET")
-        inquire(41, source=Source.NOTIFICATION)
-        inquire(42)
-        inquire(43)
-        assert [line.count for line in store.history("pay1")] == [40, 1, 1, 2]
-        assert list(store.recent(Source.INQUIRY, 1)) == [store.history("pay1")[-1]]
-        store.add(an_attempt(2, "A-2"))
-        at = NOON + timedelta(seconds=44)
-        same = an_observation(Outcome.IN_PROCESS, source=Source.INQUIRY, at=at)
-        store.record("pay2", same, nothing)
-        assert list(store.history("pay2")) == [same]
-        assert store.history("pay1")[-1].count == 2
-
     def test_when_the_hook_raises_nothing_at_all_is_stored(self, store: Any) -> None:
         """Check that neither state nor history changes, and that a later repeat succeeds."""
         store.add(an_attempt())
