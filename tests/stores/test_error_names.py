@@ -7,8 +7,16 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import create_engine, event
 
-from aplus_adapters import AsyncSQLStore, PaymentFilter, SQLStore, StoreError
+from aplus_adapters import (
+    AsyncSQLStore,
+    InconsistentRetry,
+    InvalidValue,
+    PaymentFilter,
+    SQLStore,
+    StoreError,
+)
 from aplus_adapters.payments.model import Conflict, Source
+from aplus_adapters.payments.states import admit_refund, advance
 from aplus_adapters.payments.store import STORE_METHODS
 from aplus_adapters.testing.store_values import NOON, a_refund, an_attempt, an_observation, nothing
 
@@ -134,3 +142,24 @@ def test_a_refund_reads_those_of_its_payment_and_its_own_id_alone(tmp_path, of):
         "refund1"
     ]
     store.close()
+
+
+def test_the_id_of_another_payments_refund_is_found_before_anything_is_written(tmp_path):
+    store = SQLStore(f"sqlite:///{tmp_path / 'payments.db'}")
+    for number in (1, 2):
+        store.add(an_attempt(number, f"A-{number}"))
+        store.record(f"pay{number}", an_observation(), nothing)
+    store.add_refund(a_refund(1))
+    other = a_refund(1, payment_request_id="pay2", request_body=b"{}")
+    with pytest.raises(InconsistentRetry, match="already used with other content"):
+        store.add_refund(other)
+    store.close()
+
+
+def test_money_that_went_back_for_another_payment_leaves_all_of_this_one():
+    """A store of the shop's own may read more than the refunds of the payment."""
+    paid = advance(an_attempt(), an_observation(), None).after
+    of_another = a_refund(2, 4200, payment_request_id="pay2")
+    assert admit_refund(paid, [of_another], a_refund(1, 4200)) is None
+    with pytest.raises(InvalidValue, match="found 1 JPY, expected at most 0 JPY"):
+        admit_refund(paid, [a_refund(2, 4200)], a_refund(1, 1))
