@@ -1,0 +1,55 @@
+"""Which state a buyer sees of each payment, at the edges of time."""
+
+from datetime import timedelta
+
+import pytest
+
+from aplus_adapters import Amount, State
+from aplus_adapters.messages import Result
+from aplus_adapters.testing.store_values import NOON, an_attempt
+from aplus_adapters.web.view import page_state
+
+EXPIRY = NOON + timedelta(minutes=3)
+TICK = timedelta(microseconds=1)
+FIVE = timedelta(seconds=5)
+
+
+def failed(code):
+    return Result(result_code=code, result_status="F", result_message="no")
+
+
+ROWS = [
+    (State.CREATED, {}, EXPIRY - TICK, "retrying"),
+    (State.CREATED, {}, EXPIRY, "checking"),
+    (State.PENDING, {}, EXPIRY - TICK, "waiting"),
+    (State.PENDING, {}, EXPIRY, "checking"),
+    (State.PENDING, {"changed_at": NOON + FIVE}, NOON, "waiting"),
+    (State.PENDING, {"changed_at": NOON + FIVE + TICK}, NOON, "checking"),
+    (State.CLOSING, {}, NOON, "checking"),
+    (State.CLOSING, {}, EXPIRY, "checking"),
+    (State.CANCELLED, {"changed_at": EXPIRY - TICK}, EXPIRY + FIVE, "cancelled"),
+    (State.CANCELLED, {"changed_at": EXPIRY}, EXPIRY + FIVE, "expired"),
+    (State.CANCELLED, {"success_reported": True}, EXPIRY, "returned"),
+    (State.FAILED, {"success_reported": True}, EXPIRY, "returned"),
+    (State.FAILED, {"result": failed("ORDER_IS_CLOSED")}, EXPIRY, "expired"),
+    (State.FAILED, {"result": failed("ORDER_NOT_EXIST")}, EXPIRY, "expired"),
+    (State.FAILED, {"result": failed("RISK_REJECT")}, EXPIRY, "failed"),
+    (State.FAILED, {"result": None}, EXPIRY, "failed"),
+    (State.SUCCEEDED, {}, EXPIRY, "paid"),
+    (State.PENDING, {"disputed": Amount("JPY", 1)}, NOON, "conflict"),
+    (State.SUCCEEDED, {"disputed": Amount("JPY", 1)}, EXPIRY, "conflict"),
+]
+
+
+@pytest.mark.parametrize(("state", "changes", "now", "shown"), ROWS)
+def test_a_buyer_sees_the_state_of_the_payment_at_that_time(state, changes, now, shown):
+    assert page_state(an_attempt(state=state, **changes), now).value == shown
+
+
+def test_only_the_three_open_states_are_asked_about_again():
+    over = {page_state(an_attempt(state=state, **changes), now) for state, changes, now, _ in ROWS}
+    assert {state.value for state in over if not state.is_over} == {
+        "waiting",
+        "retrying",
+        "checking",
+    }
