@@ -15,7 +15,7 @@ from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from aplus_adapters.errors import ConfigurationError, StoreError
 from aplus_adapters.stores import mysql, postgresql, sqlite
-from aplus_adapters.stores.connection_info import INFO_HOOK, INFO_OPEN
+from aplus_adapters.stores.connection_info import INFO_HOOK, INFO_OPEN, INFO_OURS
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -146,6 +146,7 @@ def begin(connection: Connection, *, writes: bool, alone: bool) -> bool:
     if the connection already has other work in a transaction.
     """
     connection.info.pop(INFO_HOOK, None)
+    connection.info[INFO_OURS] = True
     if connection.info.get(INFO_OPEN):
         raise ConfigurationError(
             "SQLStore: the pool lent a connection with another transaction open on it, expected "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 from aplus_adapters.errors import ConfigurationError, StoreError, UnknownPayment
 
 try:
-    from sqlalchemy import insert, or_, select, update
+    from sqlalchemy import func, insert, or_, select, update
     from sqlalchemy.exc import IntegrityError
 except ImportError:
     raise ConfigurationError(
@@ -23,6 +23,7 @@ from attrs import evolve
 from aplus_adapters.errors import InconsistentRetry
 from aplus_adapters.payments.model import RefundObservation, RefundTransition
 from aplus_adapters.payments.states import admit_refund, advance, too_many
+from aplus_adapters.stores.claims import SQLClaims
 from aplus_adapters.stores.database import repeating
 from aplus_adapters.stores.database_store import DatabaseStore
 from aplus_adapters.stores.queries import SQLQueries
@@ -39,18 +40,25 @@ from aplus_adapters.stores.rows import (
 )
 from aplus_adapters.stores.schema import TABLES
 from aplus_adapters.stores.statements import (
-    in_one_message,
     insert_attempt,
     select_due,
     select_unreported,
-    write_observation,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Engine, Insert, Table, Update
+    from sqlalchemy import (
+        ColumnElement,
+        Connection,
+        Dialect,
+        Engine,
+        Executable,
+        Insert,
+        Table,
+        Update,
+    )
     from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
     from aplus_adapters.payments.model import (
@@ -72,7 +80,7 @@ _TRIES = 5  # the attempt that occupies an order may end between our INSERT and 
 
 
 @repeating
-class SQLStore(DatabaseStore, SQLQueries, SQLRetention, Generic[C]):
+class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
     """Keeps attempts in a database that all workers and machines of the shop share.
 
     `database` is a SQLAlchemy address such as `sqlite:///payments.db`, `postgresql+psycopg://...`
@@ -168,14 +176,6 @@ class SQLStore(DatabaseStore, SQLQueries, SQLRetention, Generic[C]):
         query = query.order_by(is_over, payments.c.created_at.desc())
         return self._first("latest", query.limit(1))
 
-    def claim(self, payment_request_id: str, token: int, until: datetime, /) -> bool:
-        """Take the claim of an open attempt whose `claim` still is `token`."""
-        return self._claim("claim", self._tables.payments, payment_request_id, token, until)
-
-    def release(self, payment_request_id: str, token: int, at: datetime, /) -> bool:
-        """Release the claim if `claim` still is `token`."""
-        return self._release("release", self._tables.payments, payment_request_id, token, at)
-
     def record(
         self,
         payment_request_id: str,
@@ -199,8 +199,8 @@ class SQLStore(DatabaseStore, SQLQueries, SQLRetention, Generic[C]):
                 values = refund_changes(transition.refund)
                 is_refund = self._ours(refunds), by_id
                 statements.append(update(refunds).where(*is_refund).values(values))
-            statements.append(write_observation(self._tables.observations, self._shop, transition))
-            for statement in in_one_message(statements, self._database.dialect_of(connection)):
+            statements.append(_write_observation(self._tables.observations, self._shop, transition))
+            for statement in _in_one_message(statements, self._database.dialect_of(connection)):
                 connection.execute(statement)
             transition = self._keep_conflict(connection, transition)
             # Last, so that the shop's own writes commit with all of this or not at all.
@@ -258,14 +258,6 @@ class SQLStore(DatabaseStore, SQLQueries, SQLRetention, Generic[C]):
         with self._transaction("refunds") as connection:
             return [refund_of(row) for row in connection.execute(query).mappings()]
 
-    def claim_refund(self, refund_request_id: str, token: int, until: datetime, /) -> bool:
-        """Take the claim of an open refund whose `claim` still is `token`."""
-        return self._claim("claim_refund", self._tables.refunds, refund_request_id, token, until)
-
-    def release_refund(self, refund_request_id: str, token: int, at: datetime, /) -> bool:
-        """Release the claim of a refund if `claim` still is `token`."""
-        return self._release("release_refund", self._tables.refunds, refund_request_id, token, at)
-
     def due_refunds(
         self, now: datetime, limit: int, client_ids: Collection[str], /
     ) -> list[Refund]:
@@ -297,26 +289,6 @@ class SQLStore(DatabaseStore, SQLQueries, SQLRetention, Generic[C]):
     def _payment(self, payment_request_id: str) -> tuple[ColumnElement[bool], ...]:
         payments = self._tables.payments
         return self._ours(payments), payments.c.payment_request_id == payment_request_id
-
-    def _claim(self, method: str, table: Table, key: str, token: int, until: datetime) -> bool:
-        values = {"claim": token + 1, "claimed_until": until, "next_call_at": until}
-        return self._if_claim_is(method, table, key, token, values)
-
-    def _release(self, method: str, table: Table, key: str, token: int, at: datetime) -> bool:
-        values = {"claimed_until": None, "next_call_at": at}
-        return self._if_claim_is(method, table, key, token, values)
-
-    def _if_claim_is(
-        self, method: str, table: Table, key: str, token: int, values: dict[str, Any]
-    ) -> bool:
-        """Change an open row if its claim still is `token`; return whether it was changed."""
-        is_refund = table is self._tables.refunds
-        name = "refund_request_id" if is_refund else "payment_request_id"
-        claimed = self._ours(table), table.c[name] == key, table.c.claim == token
-        is_open = table.c.next_call_at.is_not(None)
-        with self._transaction(method) as connection:
-            result: Any = connection.execute(update(table).where(*claimed, is_open).values(values))
-            return bool(result.rowcount == 1)
 
     def _locked(self, connection: Connection | Session, payment_request_id: str) -> Attempt:
         """Return the attempt, locked until the transaction ends; raise UnknownPayment."""
@@ -391,3 +363,38 @@ class SQLStore(DatabaseStore, SQLQueries, SQLRetention, Generic[C]):
         elif row.unreported is None:
             return evolve(transition, conflict=None)
         return transition
+
+
+def _write_observation(observations: Table, shop: str, transition: Transition) -> Insert | Update:
+    """Return the statement that adds an observation, or counts it in the last one."""
+    observation = transition.observation
+    ours = (
+        observations.c.shop == shop,
+        observations.c.payment_request_id == (transition.after.payment_request_id),
+    )
+    details = dump_observation(observation)
+    if not transition.repeats:
+        return insert(observations).values(
+            shop=shop,
+            payment_request_id=transition.after.payment_request_id,
+            source=observation.source.value,
+            details=details,
+            count=1,
+            first_at=observation.at,
+        )
+    # The payment's row is locked, so its last observation stays the last one. MySQL wants the
+    # subquery around a table that is being changed.
+    last = select(func.max(observations.c.id).label("id")).where(*ours).subquery()
+    is_last = observations.c.id == select(last.c.id).scalar_subquery()
+    count = observations.c.count + 1
+    return update(observations).where(is_last).values(details=details, count=count)
+
+
+def _in_one_message(
+    statements: Sequence[Insert | Update], dialect: Dialect
+) -> Sequence[Executable]:
+    """Return statements that do the same, in as few messages as the database allows."""
+    if dialect.name != "postgresql" or len(statements) == 1:
+        return statements
+    *others, last = statements
+    return [last.add_cte(*(one.cte(f"change_{n}") for n, one in enumerate(others)))]

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, insert, literal, or_, select, union_all, update
+from sqlalchemy import and_, func, insert, literal, or_, select, union_all
 
 from aplus_adapters.payments.policy import FAR, FARTHEST
-from aplus_adapters.stores.rows import attempt_row, dump_observation
+from aplus_adapters.stores.rows import attempt_row
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
     from datetime import datetime
 
-    from sqlalchemy import Dialect, Executable, Insert, Select, Table, Update
+    from sqlalchemy import Insert, Select, Table
 
-    from aplus_adapters.payments.model import Attempt, Transition
+    from aplus_adapters.payments.model import Attempt
     from aplus_adapters.stores.schema import Tables
 
 __all__ = [
-    "in_one_message",
     "insert_attempt",
     "select_due",
     "select_unreported",
-    "write_observation",
 ]
 
 
@@ -49,39 +47,6 @@ def insert_attempt(
     )
     # psycopg forgets how many rows there were with its cursor.
     return statement.execution_options(preserve_rowcount=True)
-
-
-def write_observation(observations: Table, shop: str, transition: Transition) -> Insert | Update:
-    """Return the statement that adds an observation, or counts it in the last one."""
-    observation = transition.observation
-    ours = (
-        observations.c.shop == shop,
-        observations.c.payment_request_id == (transition.after.payment_request_id),
-    )
-    details = dump_observation(observation)
-    if not transition.repeats:
-        return insert(observations).values(
-            shop=shop,
-            payment_request_id=transition.after.payment_request_id,
-            source=observation.source.value,
-            details=details,
-            count=1,
-            first_at=observation.at,
-        )
-    # The payment's row is locked, so its last observation stays the last one. MySQL wants the
-    # subquery around a table that is being changed.
-    last = select(func.max(observations.c.id).label("id")).where(*ours).subquery()
-    is_last = observations.c.id == select(last.c.id).scalar_subquery()
-    count = observations.c.count + 1
-    return update(observations).where(is_last).values(details=details, count=count)
-
-
-def in_one_message(statements: Sequence[Insert | Update], dialect: Dialect) -> Sequence[Executable]:
-    """Return statements that do the same, in as few messages as the database allows."""
-    if dialect.name != "postgresql" or len(statements) == 1:
-        return statements
-    *others, last = statements
-    return [last.add_cte(*(one.cte(f"change_{n}") for n, one in enumerate(others)))]
 
 
 def select_due(shop: str, table: Table, now: datetime, client_ids: Collection[str]) -> Any:

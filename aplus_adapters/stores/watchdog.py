@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 
-from aplus_adapters.stores.connection_info import INFO_TIME_LIMIT
+from aplus_adapters.stores.connection_info import INFO_OURS, INFO_TIME_LIMIT
 from aplus_adapters.stores.postgresql import STATEMENT
 
 if TYPE_CHECKING:
@@ -56,6 +56,12 @@ class Watchdog:
             elif limit:  # 0: the address asks for no limit
                 self.watch(connection.connection.dbapi_connection, limit + _GRACE)
 
+        def finish(connection: Any) -> None:
+            # SQLAlchemy tells of no end. The store returns its connections then, which ends the
+            # watch; the shop may keep one of this engine and do nothing with it for long.
+            if not connection.invalidated and connection.info.get(INFO_OURS):
+                begin(connection)
+
         def end(connection: Any, *_: Any) -> None:
             self.leave(connection.connection.dbapi_connection)
 
@@ -66,8 +72,8 @@ class Watchdog:
         event.listen(engine, "before_cursor_execute", begin)
         event.listen(engine, "after_cursor_execute", end)
         event.listen(engine, "handle_error", failed)
-        event.listen(engine, "commit", begin)
-        event.listen(engine, "rollback", begin)
+        event.listen(engine, "commit", finish)
+        event.listen(engine, "rollback", finish)
         event.listen(engine, "checkin", self._checked_in)
         event.listen(engine, "checkout", partial(self._checked_out, ping))
 
@@ -86,6 +92,7 @@ class Watchdog:
 
     def _checked_in(self, driver: Any, record: Any) -> None:
         self.leave(driver)
+        record.info.pop(INFO_OURS, None)
         record.info[_INFO_RESTING] = time.monotonic()
 
     def _checked_out(

@@ -1,10 +1,13 @@
 """Connections that the server closed while they lay in a pool: no buyer and no notification notices."""
 
+import time
+
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 from sqlalchemy.orm import sessionmaker
 
 from aplus_adapters import SQLStore, State
+from aplus_adapters.stores import watchdog
 from aplus_adapters.testing.store_values import LATER, an_attempt, an_observation, nothing
 from support.databases import end_connections
 
@@ -32,3 +35,20 @@ def test_a_restart_of_the_database_between_two_calls_costs_no_error(server_datab
     store.close()
     for one in (engine, admin):
         one.dispose()
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+def test_a_shops_connection_of_our_engine_may_rest_after_its_transaction(
+    postgres, monkeypatch, end
+):
+    """Nothing is asked of the server then, so a frozen one cannot be the reason."""
+    monkeypatch.setattr(watchdog, "_GRACE", 0.05)
+    address = f"{postgres.database()}?options=-c%20statement_timeout%3D200"
+    store = SQLStore(address)
+    store.set_up()
+    with store.engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+        getattr(connection, end)()
+        time.sleep(1)
+        assert connection.execute(text("SELECT 2")).scalar() == 2
+    store.close()

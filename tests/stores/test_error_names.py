@@ -15,7 +15,8 @@ from aplus_adapters import (
     SQLStore,
     StoreError,
 )
-from aplus_adapters.payments.model import Conflict, Source
+from aplus_adapters.payments.model import Conflict, Source, Stage
+from aplus_adapters.payments.retention import Retention
 from aplus_adapters.payments.states import admit_refund, advance
 from aplus_adapters.payments.store import STORE_METHODS
 from aplus_adapters.testing.store_values import NOON, a_refund, an_attempt, an_observation, nothing
@@ -44,6 +45,9 @@ CALLS = {
     "recent": (Source.PAY, 10),
     "note": ("round", LATER),
     "noted": ("round",),
+    "old_payments": (Stage.OVER, LATER, 10, None),
+    "delete_payments": (["pay1"], Retention()),
+    "forget_buyers": (["pay1"], Retention()),
 }
 
 
