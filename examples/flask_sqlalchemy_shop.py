@@ -1,7 +1,6 @@
 """A Flask shop with an application factory, Flask-SQLAlchemy and Flask-Migrate.
 
-Its settings are the APLUS_* variables, DATABASE (a SQLAlchemy address) and PORT. The shop's own
-tables are made by `flask --app flask_sqlalchemy_shop db init`, `db migrate` and `db upgrade`.
+Settings: APLUS_*, DATABASE, PORT. `flask db init`, `db migrate` and `db upgrade` make its tables.
 """
 
 import os
