@@ -12,20 +12,10 @@ from sqlalchemy import create_engine, text
 
 from aplus_adapters import SQLStore, State
 from aplus_adapters.testing.store_values import an_attempt
-from support.databases import AWAITING, new_awaiting_database
+from support.databases import AWAITING, blocking, new_awaiting_database
 
 ROOT = Path(__file__).parent.parent.parent
 SHOP = ROOT / "tests" / "support" / "stopped_shop.py"
-BLOCKING = {
-    "sqlite+aiosqlite": "sqlite",
-    "postgresql+asyncpg": "postgresql+psycopg",
-    "mysql+asyncmy": "mysql+pymysql",
-}
-
-
-def blocking(address):
-    scheme, _, rest = address.partition("://")
-    return f"{BLOCKING.get(scheme, scheme)}://{rest}"
 
 
 @pytest.fixture

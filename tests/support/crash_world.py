@@ -4,6 +4,7 @@ Alipay+ is the simulator's own gateway and books, called without HTTP. The peopl
 wallet, notification sender) do their steps again when the shop died in the middle of one.
 """
 
+import asyncio
 import contextlib
 from datetime import timedelta
 
@@ -18,6 +19,7 @@ from aplus_adapters import (
     OrderChanged,
     OrderToPay,
     OutcomeUnknown,
+    PaymentFilter,
     RefundState,
     SQLStore,
     State,
@@ -76,6 +78,29 @@ class Shop:
         self.world.conflicts.append(details.conflict.key)
 
 
+class OnALoop:
+    """A store that awaits, for a world that does not: each call runs an event loop to its end."""
+
+    def __init__(self, store, engine):
+        self._store, self.engine = store, engine
+        self._loop = asyncio.new_event_loop()
+
+    def __getattr__(self, name):
+        method = getattr(self._store, name)
+        return lambda *arguments: self._loop.run_until_complete(method(*arguments))
+
+    def record(self, request_id, observation, inside):
+        async def awaited(transition, connection):
+            await connection.run_sync(lambda blocking: inside(transition, blocking))
+
+        return self._loop.run_until_complete(self._store.record(request_id, observation, awaited))
+
+    def close(self):
+        self._loop.run_until_complete(self._store.aclose())
+        self._loop.close()
+        self.engine.dispose()
+
+
 class World:
     """`crash_at` is the number of the moment at which the shop dies, None for never."""
 
@@ -83,6 +108,7 @@ class World:
         self.clock = Clock()
         self.price = Amount("JPY", 4200)
         self.crash_at, self.moments, self.crashed_at = crash_at, 0, None
+        self.places = []
         self.losses = list(losses)  # what becomes of the next calls: "sent", "lost" or "down"
         self.effects, self.conflicts, self.bodies = [], [], {}
         identity, self.account, self.alipayplus = keys
@@ -96,22 +122,27 @@ class World:
 
     def start(self):
         """Start the shop, for the first time or after it died."""
-        if self.store is None or isinstance(self.store, SQLStore):
-            if self.store is not None:
+        if self.store is None or self.has_database:
+            is_first = self.store is None
+            if not is_first:
                 self.store.close()
             self.store = self._make_store()
-            if isinstance(self.store, SQLStore):
+            if is_first and self.has_database:
                 with self.store.engine.begin() as connection:
-                    connection.execute(
-                        text("CREATE TABLE IF NOT EXISTS effects (ref TEXT, state TEXT)")
-                    )
+                    make = "CREATE TABLE IF NOT EXISTS effects (ref TEXT, state TEXT)"
+                    connection.execute(text(make))
+                    connection.execute(text("DELETE FROM effects"))
         self.pay = AplusPay(
             account=self.account, store=self.store, hooks=Shop(self), clock=self.clock
         )
 
+    @property
+    def has_database(self):
+        return isinstance(self.store, SQLStore | OnALoop)
+
     def close(self):
         self.books.close()
-        if isinstance(self.store, SQLStore):
+        if self.has_database:
             self.store.close()
 
     def note(self, connection, attempt):
@@ -123,7 +154,7 @@ class World:
             connection.execute(text("INSERT INTO effects VALUES (:ref, :state)"), values)
 
     def noted(self, order_ref):
-        if isinstance(self.store, SQLStore):
+        if self.has_database:
             with self.store.engine.connect() as connection:
                 rows = connection.execute(text("SELECT ref, state FROM effects")).all()
         else:
@@ -132,8 +163,9 @@ class World:
 
     def maybe_crash(self, where):
         """Be one moment at which the shop may die."""
-        if where == "in the hook, after its write" and not isinstance(self.store, SQLStore):
+        if where == "in the hook, after its write" and not self.has_database:
             return  # what is written into a list is not rolled back
+        self.places.append(where)
         moment, self.moments = self.moments, self.moments + 1
         if moment == self.crash_at:
             self.crashed_at = where
@@ -276,15 +308,7 @@ class World:
         raise Broken(f"still open: {self.open_ones()}")
 
     def attempts(self):
-        found = (self.store.get(request_id) for request_id in self._ids())
-        return [one for one in found if one is not None]
-
-    def _ids(self):
-        if isinstance(self.store, SQLStore):
-            with self.store.engine.connect() as connection:
-                query = text("SELECT payment_request_id FROM aplus_payments")
-                return [row[0] for row in connection.execute(query)]
-        return list(self.store._attempts)
+        return [*self.store.find_page(PaymentFilter(), 1000)]
 
     def open_ones(self):
         attempts = self.attempts()

@@ -32,6 +32,14 @@ def new_awaiting_database(driver, tmp_path, request):
     return f"{scheme.partition('+')[0]}+{driver}{colon}{rest}"
 
 
+def blocking(address):
+    """Give the address of the same database by a driver that blocks."""
+    scheme, colon, rest = address.partition(":")
+    kind = scheme.partition("+")[0]
+    driver = {"sqlite": "", "postgresql": "+psycopg", "mysql": "+pymysql"}[kind]
+    return f"{kind}{driver}{colon}{rest}"
+
+
 def end_connections(admin):
     """End each connection to the database of an engine but the engine's own; return how many."""
     from sqlalchemy import text
