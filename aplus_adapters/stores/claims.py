@@ -1,4 +1,4 @@
-"""Take and release claims in SQL, each by one UPDATE: the database decides who is first."""
+"""Find in SQL what is due, and claim it by one UPDATE: the database decides who is first."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import update
 
+from aplus_adapters.stores.rows import attempt_of, refund_of
+from aplus_adapters.stores.statements import select_due
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from contextlib import AbstractContextManager
     from datetime import datetime
 
     from sqlalchemy import Connection, Table
     from sqlalchemy.orm import Session
 
+    from aplus_adapters.payments.model import Attempt, Refund
     from aplus_adapters.stores.schema import Tables
 
 __all__ = ["SQLClaims"]
@@ -25,6 +29,19 @@ class SQLClaims:
     _shop: str
     _tables: Tables
     _transaction: Callable[[str], AbstractContextManager[Connection | Session]]
+    _search: Callable[..., list[Any]]
+
+    def due(self, now: datetime, limit: int, client_ids: Collection[str], /) -> list[Attempt]:
+        """Return up to `limit` open attempts that may be called about now, oldest first."""
+        query = select_due(self._shop, self._tables.payments, now, client_ids)
+        return self._search("due", query, attempt_of, limit)
+
+    def due_refunds(
+        self, now: datetime, limit: int, client_ids: Collection[str], /
+    ) -> list[Refund]:
+        """Return up to `limit` open refunds that may be called about now, longest waiting first."""
+        query = select_due(self._shop, self._tables.refunds, now, client_ids)
+        return self._search("due_refunds", query, refund_of, limit)
 
     def claim(self, payment_request_id: str, token: int, until: datetime, /) -> bool:
         """Take the claim of an open attempt whose `claim` still is `token`."""

@@ -54,7 +54,7 @@ from aplus_adapters.stores.watchdog import IS_FIRST_QUICK
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sqlalchemy import Dialect, Engine, Table
+    from sqlalchemy import Engine, Table
     from sqlalchemy.orm import Session
 
     from aplus_adapters.stores.database_arguments import AsyncDatabaseArgument, DatabaseArgument
@@ -187,12 +187,6 @@ class Database:
     def before_hook(self, connection: Connection | Session) -> None:
         """Prepare a transaction for the shop's hook; call it just before."""
         before_hook(connection if isinstance(connection, Connection) else connection.connection())
-
-    def dialect_of(self, connection: Connection | Session) -> Dialect:
-        """Return the dialect of a transaction's connection."""
-        if isinstance(connection, Connection):
-            return connection.dialect
-        return connection.get_bind(clause=self._tables.payments).dialect
 
     def set_up(self) -> None:
         """Make or migrate the tables; raise StoreError or ConfigurationError if it fails."""

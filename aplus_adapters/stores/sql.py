@@ -13,6 +13,7 @@ from aplus_adapters.errors import ConfigurationError, StoreError, UnknownPayment
 try:
     from sqlalchemy import func, insert, or_, select, update
     from sqlalchemy.exc import IntegrityError
+    from sqlalchemy.orm import Session
 except ImportError:
     raise ConfigurationError(
         "SQLStore: SQLAlchemy is not installed; run pip install 'aplus_adapters[sql]'"
@@ -41,7 +42,6 @@ from aplus_adapters.stores.rows import (
 from aplus_adapters.stores.schema import TABLES
 from aplus_adapters.stores.statements import (
     insert_attempt,
-    select_due,
     select_unreported,
 )
 
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
         Table,
         Update,
     )
-    from sqlalchemy.orm import Session, scoped_session, sessionmaker
+    from sqlalchemy.orm import scoped_session, sessionmaker
 
     from aplus_adapters.payments.model import (
         Attempt,
@@ -200,7 +200,9 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
                 is_refund = self._ours(refunds), by_id
                 statements.append(update(refunds).where(*is_refund).values(values))
             statements.append(_write_observation(self._tables.observations, self._shop, transition))
-            for statement in _in_one_message(statements, self._database.dialect_of(connection)):
+            is_session = isinstance(connection, Session)
+            bind = connection.get_bind(clause=payments) if is_session else connection
+            for statement in _in_one_message(statements, bind.dialect):
                 connection.execute(statement)
             transition = self._keep_conflict(connection, transition)
             # Last, so that the shop's own writes commit with all of this or not at all.
@@ -208,11 +210,6 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
                 self._database.before_hook(connection)
                 inside(transition, cast("C", connection))
         return transition
-
-    def due(self, now: datetime, limit: int, client_ids: Collection[str], /) -> list[Attempt]:
-        """Return up to `limit` open attempts that may be called about now, oldest first."""
-        query = select_due(self._shop, self._tables.payments, now, client_ids)
-        return self._search("due", query, attempt_of, limit)
 
     def history(self, payment_request_id: str, /) -> list[Observation | RefundObservation]:
         """Return every observation of the attempt, in order."""
@@ -257,13 +254,6 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
         query = select(refunds).where(self._ours(refunds), by_payment).order_by(refunds.c.id)
         with self._transaction("refunds") as connection:
             return [refund_of(row) for row in connection.execute(query).mappings()]
-
-    def due_refunds(
-        self, now: datetime, limit: int, client_ids: Collection[str], /
-    ) -> list[Refund]:
-        """Return up to `limit` open refunds that may be called about now, longest waiting first."""
-        query = select_due(self._shop, self._tables.refunds, now, client_ids)
-        return self._search("due_refunds", query, refund_of, limit)
 
     def conflict_reported(self, conflict: Conflict, /) -> None:
         """Mark a conflict as reported to the shop."""

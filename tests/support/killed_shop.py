@@ -25,6 +25,7 @@ from aplus_adapters import Account, PrivateKey
 from aplus_adapters.testing.served_shop import AsgiClient
 from aplus_adapters.testing.signer import AlipayPlus
 
+MOST = 60  # steps of one notification
 JSON = {"Accept": "application/json"}
 BOTH = text(
     "SELECT p.state, o.status FROM aplus_payments p JOIN orders o ON o.ref = p.order_ref "
@@ -95,8 +96,11 @@ class Shop:
         if "django.db" in sys.modules:
             _die_in_django(die)
 
-    def notify_and_press_pay(self, request_id):
-        return self.notify(request_id), self.press_pay()
+    def press_pay_often(self, times):
+        return [self.press_pay() for _ in range(times)]
+
+    def notify_all(self, request_ids):
+        return [self.notify(request_id) for request_id in request_ids]
 
 
 def _die_in_django(die):
@@ -152,21 +156,17 @@ def in_child(call, *arguments):
 def main(name):
     shop = Shop(name)
     in_child(shop.make_tables)
-    request_id = in_child(shop.press_pay)
-    for step in count(1):
+    ids = in_child(shop.press_pay_often, MOST)
+    deaths = []
+    for step, request_id in enumerate(ids, 1):
         survived = in_child(shop.notify, request_id, step)
-        after_death = stored(request_id)
-        acknowledged, next_id = in_child(shop.notify_and_press_pay, request_id)
-        line = {
-            "survived": survived,
-            "after_death": after_death,
-            "acknowledged": acknowledged,
-            "in_the_end": stored(request_id),
-        }
-        print(json.dumps(line), flush=True)
+        deaths.append({"survived": survived, "after_death": stored(request_id)})
         if survived:
-            return
-        request_id = next_id
+            break
+    acknowledged = in_child(shop.notify_all, ids[: len(deaths)])
+    for death, request_id, is_acknowledged in zip(deaths, ids, acknowledged, strict=False):
+        death |= {"acknowledged": is_acknowledged, "in_the_end": stored(request_id)}
+        print(json.dumps(death))
 
 
 if __name__ == "__main__":
