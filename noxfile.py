@@ -236,7 +236,14 @@ def bench(session: nox.Session) -> None:
     session.install(".[all]", "pytest>=9", "gunicorn", "httptools", "uvloop")
     missed = []  # every table is wanted, whatever an earlier one says
     rows = session.posargs
-    for name, more in (("core", []), ("web", []), ("polls", []), ("store", rows), ("asking", rows)):
+    for name, more in (
+        ("core", []),
+        ("web", []),
+        ("polls", []),
+        ("handlers", []),
+        ("store", rows),
+        ("asking", rows),
+    ):
         report = Path(f"{name}.json")
         report.unlink(missing_ok=True)
         script = f"tests/benchmarks/{name}.py"
