@@ -359,7 +359,6 @@ class Transition:
             after.last_answer is not None
             and after.last_answer == before.last_answer
             and after.state is before.state
-            and self.conflict is None
         )
 
     @property

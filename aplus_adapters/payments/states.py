@@ -119,7 +119,9 @@ def advance(
         transition: Transition = _advance_refund(attempt, observation, refund)
     else:
         transition = _advance_payment(attempt, observation)
-    after, answer = transition.after, _answer(observation)
+    after = transition.after
+    is_open = transition.conflict is None and not after.state.is_final
+    answer = _answer(observation) if is_open else None
     if after.last_answer != answer:
         transition = evolve(transition, after=evolve(after, last_answer=answer))
     return transition

@@ -200,9 +200,7 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
                 is_refund = self._ours(refunds), by_id
                 statements.append(update(refunds).where(*is_refund).values(values))
             statements.append(_write_observation(self._tables.observations, self._shop, transition))
-            is_session = isinstance(connection, Session)
-            bind = connection.get_bind(clause=payments) if is_session else connection
-            for statement in _in_one_message(statements, bind.dialect):
+            for statement in _in_one_message(statements, self._dialect(connection)):
                 connection.execute(statement)
             transition = self._keep_conflict(connection, transition)
             # Last, so that the shop's own writes commit with all of this or not at all.
@@ -280,13 +278,25 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
         payments = self._tables.payments
         return self._ours(payments), payments.c.payment_request_id == payment_request_id
 
+    def _dialect(self, connection: Connection | Session) -> Dialect:
+        if isinstance(connection, Session):
+            return connection.get_bind(clause=self._tables.payments).dialect
+        return connection.dialect
+
     def _locked(self, connection: Connection | Session, payment_request_id: str) -> Attempt:
         """Return the attempt, locked until the transaction ends; raise UnknownPayment."""
         payments = self._tables.payments
         is_attempt = self._payment(payment_request_id)
-        # SQLite knows no such lock: there the whole transaction is one.
-        query = select(payments).where(*is_attempt).with_for_update(key_share=True)
-        row = connection.execute(query).mappings().first()
+        # An UPDATE, not FOR UPDATE: in REPEATABLE READ the view of who waits is older than the
+        # lock, and would not show a refund that was added meanwhile. A row that has changed makes
+        # the database ask for a repetition.
+        lock = update(payments).where(*is_attempt).values(state=payments.c.state)
+        if self._dialect(connection).update_returning:
+            result: Any = connection.execute(lock.returning(payments))
+        else:
+            connection.execute(lock)
+            result = connection.execute(select(payments).where(*is_attempt))
+        row = result.mappings().first()
         if row is None:
             raise UnknownPayment(
                 f"payment {payment_request_id[:64]!r}: found no such attempt in the store; "

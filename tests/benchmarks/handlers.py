@@ -199,11 +199,11 @@ def main():
         loop = asyncio.new_event_loop()
         address = address.replace("+psycopg", "+asyncpg")
         hand = AwaitingHand(loop.run_until_complete(asyncpg.connect(url)))
-        store = AsyncSQLStore(address)
+        awaiting = AsyncSQLStore(address)
         results += measure(
-            "PostgreSQL by asyncpg", side, store, hand, loop.run_until_complete, rounds
+            "PostgreSQL by asyncpg", side, awaiting, hand, loop.run_until_complete, rounds
         )
-        loop.run_until_complete(store.aclose())
+        loop.run_until_complete(awaiting.aclose())
     cluster.remove()
     rows = []
     for step, ratio in results:

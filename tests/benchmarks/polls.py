@@ -113,7 +113,7 @@ def fill(store, account, ids):
 
 def main():
     from sqlalchemy import make_url
-    from web import UVICORN, ready, serving
+    from web import UVICORN, ready, serving  # type: ignore[attr-defined]
 
     from aplus_adapters import SQLStore
     from aplus_adapters.simulator.ports import ReservedPort

@@ -67,9 +67,10 @@ def test_no_sequence_of_observations_moves_an_attempt_illegally_or_hides_a_contr
             contradictions += expected
             if expected or before.state.is_final:
                 kept = {"disputed": None, "success_reported": False, "payment_id": None}
+                kept["last_answer"] = None
                 assert evolve(after, **kept) == evolve(before, **kept)
         assert len(told) == after.state.is_final
-        assert len(store.history("pay1")) == len(sequence)
+        assert sum(line.count for line in store.history("pay1")) == len(sequence)
         assert bool(store.unreported_conflicts(99, ["C"])) == bool(contradictions)
 
     run()

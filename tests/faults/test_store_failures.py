@@ -315,8 +315,8 @@ def test_an_observation_of_an_earlier_version_is_still_read(shop_on, tmp_path):
     with shop.pay.store.engine.begin() as connection:
         connection.execute(
             text(
-                "INSERT INTO aplus_observations (shop, payment_request_id, details) "
-                "VALUES ('shop', :id, :details)"
+                "INSERT INTO aplus_observations (shop, payment_request_id, details, source, count, "
+                "first_at) VALUES ('shop', :id, :details, 'inquiry', 1, '2026-11-23 12:00:00')"
             ),
             {"id": shop.request_id, "details": details},
         )

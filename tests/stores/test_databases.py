@@ -18,7 +18,7 @@ from sqlalchemy.orm import sessionmaker
 
 from aplus_adapters import AsyncSQLStore, ConfigurationError, SQLStore, State, StoreError
 from aplus_adapters.simulator.ports import ReservedPort
-from aplus_adapters.stores import connections, database, migrations
+from aplus_adapters.stores import database, migrations
 from aplus_adapters.stores.schema import TABLES
 from aplus_adapters.stores.waiting import pause
 from aplus_adapters.testing.store_contract import an_attempt as attempt
@@ -291,9 +291,8 @@ def slow_tables(monkeypatch):
 
     def migrate(connection, tables, *, create):
         migrations.migrate(connection, tables, create=create)
-        pause(2.5, is_async=connection.dialect.is_async)
+        pause(4.5, is_async=connection.dialect.is_async)
 
-    monkeypatch.setattr(connections, "_POOL_TIMEOUT", 1)
     monkeypatch.setattr(database, "migrate", migrate)
 
 

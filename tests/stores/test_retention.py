@@ -431,7 +431,7 @@ def test_a_batch_reads_its_own_rows_whatever_else_is_stored(tmp_path, postgres):
         ("sqlite", f"sqlite:///{tmp_path}/x.db"),
         ("postgresql", postgres.database()),
     ):
-        side = ManyPayments(kind, address, 2000)
+        side = ManyPayments(kind, address, 20_000)
         before = side.now - timedelta(seconds=1000)
         rule = Retention(deletes_before=before, forgets_before=before)
 

@@ -28,6 +28,7 @@ from aplus_adapters.payments.store import STORE_METHODS, STORE_READS
 from aplus_adapters.testing.store_contract import LATER, a_refund, nothing
 from aplus_adapters.testing.store_contract import an_attempt as attempt
 from aplus_adapters.testing.store_contract import an_observation as said
+from aplus_adapters.testing.store_values import attempt_to
 from support.databases import end_connections
 
 PATIENCE = 5.0
@@ -344,6 +345,21 @@ def test_eight_at_once_are_all_answered_on_every_isolation_level(server_database
         clicks = threads.map(lambda n: store.add(attempt(100 + n, "click")), range(16))
         assert len({one.payment_request_id for one in clicks}) == 1
     assert count(engine) == 3
+    for number in range(5):  # what was added while a refund waited for the lock counts
+        name = f"paid{number}"
+        store.add(attempt(0, name, payment_request_id=name))
+        store.record(name, said(), nothing)
+
+        def refund(one, name=name):
+            refund_id = f"{name}-{one}"
+            return attempt_to(
+                store.add_refund,
+                a_refund(one, 2000, payment_request_id=name, refund_request_id=refund_id),
+            )
+
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(refund, range(8)))
+        assert sum(one.amount.value for one in store.refunds(name)) == 4000  # of 4200
     store.close()
     engine.dispose()
 

@@ -34,9 +34,9 @@ INSERT INTO aplus_payments (shop, payment_request_id, order_ref, occupied_order,
 FROM numbers
 """
 SAID = """
-INSERT INTO aplus_observations (shop, payment_request_id, source, details)
+INSERT INTO aplus_observations (shop, payment_request_id, source, details, count, first_at)
 {numbers} SELECT 'shop', 'old' || n, CASE WHEN n % 5 = 0 THEN 'pay' ELSE 'inquiry' END,
-    '{{"source": "inquiry", "outcome": "in process", "at": "2026-11-23T12:00:00+00:00", "clientId": "C"}}'
+    '{{"source": "inquiry", "outcome": "in process", "at": "2026-11-23T12:00:00+00:00", "clientId": "C"}}', 1, {then}
 FROM numbers
 """
 
@@ -108,7 +108,7 @@ class ManyPayments:
                     false="0" if kind == "sqlite" else "false",
                 ),
             )
-            self._unwatched(connection, SAID.format(numbers=numbers))
+            self._unwatched(connection, SAID.format(numbers=numbers, then=then))
         with self.store.engine.connect().execution_options(
             isolation_level="AUTOCOMMIT"
         ) as connection:
