@@ -10,6 +10,7 @@ from aplus_adapters import (
     ConfigurationError,
     ConflictDetails,
     HookError,
+    MemoryStore,
     NotificationError,
     Observation,
     Outcome,
@@ -29,6 +30,7 @@ from aplus_adapters.payments.flows.gateway_call import exchange
 from aplus_adapters.payments.flows.notification import receive
 from aplus_adapters.payments.flows.record import record_refund
 from aplus_adapters.payments.flows.refund import follow_up_refund
+from aplus_adapters.payments.immediate_store import ImmediateStore
 from aplus_adapters.payments.timeline import timeline
 from aplus_adapters.protocol.messages.pay import PayResponse
 from support.gateway import DOWN, GONE, LOST, OPEN, PAID, asked, done, give_back, inquired
@@ -280,3 +282,25 @@ def test_a_story_tells_an_observation_that_had_no_result(pay, start, clock):
     )
     events = timeline(attempt, [seen], [])
     assert events[-1].text == "in process"
+
+
+def test_a_story_tells_how_often_the_same_answer_came(pay, start, clock):
+    attempt = start()
+    first, last = clock.now(), clock.now() + timedelta(minutes=2)
+    seen = Observation(
+        source=Source.INQUIRY,
+        outcome=Outcome.IN_PROCESS,
+        at=last,
+        client_id=attempt.client_id,
+        count=40,
+        first_at=first,
+    )
+    event = timeline(attempt, [seen], [])[-1]
+    assert event.text == f"in process (40 times since {first:%Y-%m-%d %H:%M:%S}Z)"
+    assert event.at == last
+
+
+def test_the_store_in_memory_has_what_saves_a_thread():
+    promised = {name for name in vars(ImmediateStore) if not name.startswith("_")}
+    assert promised == {"try_record", "record_async"}
+    assert all(callable(getattr(MemoryStore, name)) for name in promised)

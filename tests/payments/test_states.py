@@ -188,10 +188,32 @@ def test_what_an_observation_does_not_say_stays_as_it_was():
     silent = Observation(
         source=Source.INQUIRY, outcome=Outcome.IN_PROCESS, at=LATER, client_id="C", result=None
     )
-    assert advance(known, silent).after == known
+    heard = evolve(known, last_answer=advance(known, silent).after.last_answer)
+    assert advance(known, silent).after == heard
     mine = evolve(silent, next_call_at=NOON, claim=0)
     assert advance(known, mine).after.next_call_at == NOON
-    assert advance(known, evolve(mine, claim=1)).after == known
+    assert advance(known, evolve(mine, claim=1)).after == heard
+
+
+def test_only_an_inquiry_that_says_the_same_as_the_one_just_before_repeats_it():
+    silent = Observation(
+        source=Source.INQUIRY, outcome=Outcome.IN_PROCESS, at=LATER, client_id="C", result=None
+    )
+    first = advance(BARE, silent)
+    assert not first.repeats  # nothing came before it
+    later = evolve(silent, at=LATER.replace(hour=14), said_at=LATER, claim=7, next_call_at=LATER)
+    heard = advance(first.after, silent).after
+    assert advance(heard, later).repeats
+    for other in (
+        evolve(silent, wallet="W"),
+        evolve(silent, payment_id="P-7"),
+        evolve(silent, source=Source.NOTIFICATION),
+        evolve(silent, outcome=Outcome.FAILED),
+        evolve(silent, amount=Amount("JPY", 1)),  # a conflict
+    ):
+        transition = advance(heard, other)
+        assert not transition.repeats
+        assert not advance(transition.after, silent).repeats
 
 
 def test_a_state_that_stays_keeps_when_and_by_what_it_was_reached():
