@@ -31,7 +31,7 @@ def in_child(work):
             traceback.print_exc()
         finally:
             os._exit(1)
-    kill = threading.Timer(20, os.kill, (child, signal.SIGKILL))
+    kill = threading.Timer(60, os.kill, (child, signal.SIGKILL))
     kill.start()
     status = os.waitpid(child, 0)[1]
     kill.cancel()
