@@ -254,12 +254,14 @@ def test_a_server_that_dies_in_the_commit_gets_no_acknowledgement_and_loses_noth
             (cluster.freeze if trouble == "frozen" else cluster.stop)()
 
     event.listen(engine, "commit", strike)
-    status, said, took = shop.notify()
+    try:
+        status, said, took = shop.notify()
+    finally:
+        (cluster.thaw if trouble == "frozen" else cluster.start)()
     assert struck
     print(f"server {trouble} in the commit: HTTP {status} after {took:.2f} s, S: {said}")
     assert (status, said) == (503, False)
     assert took < PATIENCE
-    (cluster.thaw if trouble == "frozen" else cluster.start)()
     shop.recovers()
 
 

@@ -106,17 +106,19 @@ def test_behind_pgbouncer_an_awaiting_store_is_right_or_says_which_driver_is(pos
     bouncer = PgBouncer(postgres.database())
     store = AsyncSQLStore(bouncer.address.replace("+psycopg", f"+{driver}"))
 
-    async def pay_one(number):
+    async def pay_one(eight, number):
         async def hook(_transition, _connection):
             await asyncio.sleep(0)
 
-        await store.add(attempt(number, f"A-{number}"))
-        await store.record(f"pay{number}", said(), hook)
-        return (await store.get(f"pay{number}")).state
+        async with eight:
+            await store.add(attempt(number, f"A-{number}"))
+            await store.record(f"pay{number}", said(), hook)
+            return (await store.get(f"pay{number}")).state
 
     async def main():
+        eight = asyncio.Semaphore(8)
         try:
-            return set(await asyncio.gather(*map(pay_one, range(40))))
+            return set(await asyncio.gather(*(pay_one(eight, number) for number in range(40))))
         finally:
             await store.aclose()
 

@@ -75,7 +75,8 @@ class Cluster:
         """Execute a statement as the server's administrator and return its rows."""
         import pymysql
 
-        with pymysql.connect(unix_socket=f"{self.folder}/s", user="root") as connection:
+        limits = {"connect_timeout": 20, "read_timeout": 60}  # a frozen server says nothing
+        with pymysql.connect(unix_socket=f"{self.folder}/s", user="root", **limits) as connection:
             cursor = connection.cursor()
             cursor.execute(statement)
             return cursor.fetchall()
@@ -89,6 +90,10 @@ class Cluster:
     def freeze(self):
         """Stop the server in its tracks; `thaw` lets it go on."""
         self._process.send_signal(signal.SIGSTOP)
+        # Its threads stop one after the other: until then one of them may still answer.
+        tasks = Path(f"/proc/{self._process.pid}/task")
+        while any(_state(task) not in "Tt" for task in tasks.iterdir()):
+            time.sleep(0.001)
 
     def thaw(self):
         self._process.send_signal(signal.SIGCONT)
@@ -98,3 +103,11 @@ class Cluster:
         self.stop()
         self._port.release()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _state(task):
+    """Give the letter of a thread's state, T for one that is stopped or has ended."""
+    try:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "T"
