@@ -45,8 +45,8 @@ async def delay(port, server):
         loop = asyncio.get_running_loop()
         while data := await other_reader.read(65536):
             loop.call_later(DELAY, writer.write, data)
+        loop.call_later(DELAY, writer.close)  # the shop waits for it before it closes its side
         await forwarding
-        loop.call_later(DELAY, writer.close)
 
     async with await asyncio.start_server(handle, "127.0.0.1", port) as listening:
         await listening.serve_forever()
@@ -76,6 +76,7 @@ async def poll(port, ids):
     spent = time.perf_counter() - started
     for _, writer in connections:
         writer.close()
+        await writer.wait_closed()
     return spent
 
 
