@@ -27,7 +27,8 @@ class _Waiting:
     """Who waits in one event loop."""
 
     answers: dict[str, asyncio.Future[Any]] = Factory(dict)
-    questions: set[asyncio.Task[None]] = Factory(set)
+    asking: int = 0  # tasks that still look for who waits
+    tasks: set[asyncio.Task[None]] = Factory(set)  # kept, as the event loop does not keep them
 
 
 class Batches:
@@ -46,14 +47,22 @@ class Batches:
         answer = waiting.answers.get(key)
         if answer is None:
             answer = waiting.answers[key] = loop.create_future()
-            if len(waiting.questions) < _QUESTIONS:
-                question = loop.create_task(self._ask(waiting))
-                waiting.questions.add(question)
-                question.add_done_callback(waiting.questions.discard)
+            if waiting.asking < _QUESTIONS:
+                waiting.asking += 1
+                task = loop.create_task(self._ask(waiting))
+                waiting.tasks.add(task)
+                task.add_done_callback(waiting.tasks.discard)
         # Shielded: a task that is cancelled leaves the answer to the others that wait for it.
         return await asyncio.shield(answer)
 
     async def _ask(self, waiting: _Waiting) -> None:
+        try:
+            await self._ask_for_all(waiting)
+        finally:
+            # At once, and not when the task is found done: who asks until then would wait for ever.
+            waiting.asking -= 1
+
+    async def _ask_for_all(self, waiting: _Waiting) -> None:
         while waiting.answers:
             keys = [*waiting.answers][:_MOST]
             answers = {key: waiting.answers.pop(key) for key in keys}

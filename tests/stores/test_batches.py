@@ -128,3 +128,21 @@ def test_an_event_loop_that_ends_leaves_nobody_waiting_and_the_next_one_starts_a
         return await batches.get("k2")
 
     assert asyncio.run(again()) == 2
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_who_asks_just_when_all_questions_are_answered_is_answered_too(turns):
+    async def main():
+        slow = Slow()
+        batches = Batches(slow.read)
+        tasks = []
+        for number in range(4):
+            tasks.append(asyncio.create_task(batches.get(f"k{number}")))
+            await turn()
+        slow.may_answer.set()  # all four end in one turn of the loop
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        assert await asyncio.wait_for(batches.get("k9"), 1) == 9
+        assert await asyncio.gather(*tasks) == [*range(4)]
+
+    asyncio.run(main())
