@@ -29,8 +29,12 @@ def prune_command(
     """Return the command that deletes what is old; `context_of` as for reconcile."""
 
     @click.command("prune")
-    @click.option("--older-than", type=_age, help="Delete final payments of this age: 400d.")
-    @click.option("--forget-after", type=_age, help="Forget buyers at this age; else as above.")
+    @click.option(
+        "--older-than", type=_age, metavar="AGE", help="Delete final payments of this age: 400d."
+    )
+    @click.option(
+        "--forget-after", type=_age, metavar="AGE", help="Forget buyers at this age; else as above."
+    )
     @click.option("--even-paid", is_flag=True, help="Also paid ones: their orders become payable.")
     @click.option("--even-refundable", is_flag=True, help="Also those that may be refunded still.")
     @click.option("--dry-run", is_flag=True, help="Change nothing: print what would be done.")
