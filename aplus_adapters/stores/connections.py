@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["keep_to_this_process", "open_engine"]
 
 _POOL_TIMEOUT = 3  # seconds for a connection of the pool to become free
-_SETTINGS_TIMEOUT = 1.0  # seconds for a new connection's settings
+_SETTINGS_TIMEOUT = 2.0  # seconds for a new connection's settings
 _PROCESS = "aplus_process"  # id of the process that made the connection
 
 _EXAMPLES = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import selectors
 import socket
 import threading
 import time
@@ -153,8 +154,17 @@ class _Watch:
                 now = time.monotonic()
                 late = [driver for driver, deadline in self._deadlines.items() if deadline < now]
                 for driver in late:
-                    del self._deadlines[driver]
-                    cut(driver)
+                    if not _has_answer(driver):
+                        del self._deadlines[driver]
+                        cut(driver)
+
+
+def _has_answer(driver: Any) -> bool:
+    """Return whether an answer has arrived which this process was too busy to read."""
+    with contextlib.suppress(Exception), selectors.DefaultSelector() as selector:
+        selector.register(getattr(driver, "_sock", driver), selectors.EVENT_READ)
+        return bool(selector.select(0))
+    return False
 
 
 def cut(driver: Any) -> None:

@@ -6,6 +6,7 @@ tried with them (`tests/mutation.py`). What takes seconds is in `test_dead_conne
 
 import asyncio
 import gc
+import select
 import time
 
 import pytest
@@ -216,6 +217,27 @@ def test_a_statement_is_cut_after_its_time_and_no_other_one_is(store, monkeypatc
         assert error.value.connection_invalidated
     assert time.monotonic() - began < 10
     assert settle(store) is State.SUCCEEDED
+
+
+def test_an_answer_that_a_busy_process_has_not_read_yet_is_no_reason_to_cut(postgres, monkeypatch):
+    """Threads of a busy process wait for their turn while the server has answered long ago."""
+    monkeypatch.setattr(watchdog, "_INTERVAL", 0.02)
+    store, guard = SQLStore(postgres.database()), watchdog.Watchdog()
+    with store.engine.connect() as connection:
+        driver = connection.connection.dbapi_connection
+        driver.pgconn.send_query(b"SELECT 8")
+        assert select.select([driver], [], [], 5)[0]
+        guard.watch(driver, 0.05)
+        time.sleep(0.4)
+        assert driver.pgconn.get_result().get_value(0, 0) == b"8"
+        assert driver.pgconn.get_result() is None
+        guard.leave(driver)
+        assert connection.exec_driver_sql("SELECT 8").scalar_one() == 8
+        guard.watch(driver, 0.05)
+        time.sleep(0.4)  # nothing comes
+        with pytest.raises(DBAPIError):
+            connection.exec_driver_sql("SELECT 9")
+    store.close()
 
 
 def test_a_limit_of_nothing_is_no_limit(store, monkeypatch):

@@ -107,8 +107,7 @@ def django_urls(pay):
 
     django_settings()
     import django
-    from django.conf import settings
-    from django.core.wsgi import get_wsgi_application
+    from django.core.handlers.wsgi import WSGIHandler
     from django.urls import include, path
 
     from aplus_adapters.django import create_urls
@@ -116,16 +115,15 @@ def django_urls(pay):
     django.setup()
     urls = ModuleType("urls")
     urls.urlpatterns = [path("aplus/", include(create_urls(pay)))]
-    answer = get_wsgi_application()
 
-    def application(environ, start_response):
-        before, settings.ROOT_URLCONF = settings.ROOT_URLCONF, urls  # of this shop among many
-        try:
-            return answer(environ, start_response)
-        finally:
-            settings.ROOT_URLCONF = before
+    class Application(WSGIHandler):
+        """One shop among the many of this process: it has URLs of its own."""
 
-    return application
+        def get_response(self, request):
+            request.urlconf = urls
+            return super().get_response(request)
+
+    return Application()
 
 
 def litestar_application(pay):
