@@ -144,10 +144,12 @@ class SQLQueries:
         change = update(moments).where(*is_name, moments.c.at < at).values(at=at)
         try:
             with self._transaction("note") as connection:
-                connection.execute(change)
+                # First, as a row that another worker inserts after an UPDATE would not be changed.
                 if connection.execute(select(moments.c.at).where(*is_name)).first() is None:
                     values = {"shop": self._shop, "name": name, "at": at}
                     connection.execute(insert(moments).values(values))
+                else:
+                    connection.execute(change)
         except IntegrityError:  # another worker has kept the first moment just now
             with self._transaction("note") as connection:
                 connection.execute(change)

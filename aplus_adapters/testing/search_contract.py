@@ -189,8 +189,9 @@ class SearchContract:
     def test_of_moments_that_are_noted_the_latest_is_kept(self, store: Any) -> None:
         """Check that many may note at once, and that no moment goes back."""
         assert store.noted("round") is None
-        at_once(lambda number: store.note("round", NOON + number * _SECOND))
-        assert store.noted("round") == NOON + 7 * _SECOND
+        for name in ("first", "second", "third", "fourth", "round"):
+            at_once(lambda number, name=name: store.note(name, NOON + number * _SECOND))
+            assert store.noted(name) == NOON + 7 * _SECOND
         store.note("round", NOON)
         assert store.noted("round") == NOON + 7 * _SECOND
         store.note("round", LATER)
