@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import update
-
 from aplus_adapters.stores.rows import attempt_of, refund_of
 from aplus_adapters.stores.statements import select_due
 
@@ -14,11 +12,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import datetime
 
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Connection, Update
     from sqlalchemy.orm import Session
 
     from aplus_adapters.payments.model import Attempt, Refund
     from aplus_adapters.stores.schema import Tables
+    from aplus_adapters.stores.statements import Statements
 
 __all__ = ["SQLClaims"]
 
@@ -28,6 +27,7 @@ class SQLClaims:
 
     _shop: str
     _tables: Tables
+    _statements: Statements
     _transaction: Callable[[str], AbstractContextManager[Connection | Session]]
     _search: Callable[..., list[Any]]
 
@@ -45,36 +45,27 @@ class SQLClaims:
 
     def claim(self, payment_request_id: str, token: int, until: datetime, /) -> bool:
         """Take the claim of an open attempt whose `claim` still is `token`."""
-        return self._claim("claim", self._tables.payments, payment_request_id, token, until)
+        statement = self._statements.claim
+        return self._changes_one("claim", statement, payment_request_id, token, until)
 
     def release(self, payment_request_id: str, token: int, at: datetime, /) -> bool:
         """Release the claim if `claim` still is `token`."""
-        return self._release("release", self._tables.payments, payment_request_id, token, at)
+        return self._changes_one("release", self._statements.release, payment_request_id, token, at)
 
     def claim_refund(self, refund_request_id: str, token: int, until: datetime, /) -> bool:
         """Take the claim of an open refund whose `claim` still is `token`."""
-        return self._claim("claim_refund", self._tables.refunds, refund_request_id, token, until)
+        statement = self._statements.claim_refund
+        return self._changes_one("claim_refund", statement, refund_request_id, token, until)
 
     def release_refund(self, refund_request_id: str, token: int, at: datetime, /) -> bool:
         """Release the claim of a refund if `claim` still is `token`."""
-        return self._release("release_refund", self._tables.refunds, refund_request_id, token, at)
+        statement = self._statements.release_refund
+        return self._changes_one("release_refund", statement, refund_request_id, token, at)
 
-    def _claim(self, method: str, table: Table, key: str, token: int, until: datetime) -> bool:
-        values = {"claim": token + 1, "claimed_until": until, "next_call_at": until}
-        return self._if_claim_is(method, table, key, token, values)
-
-    def _release(self, method: str, table: Table, key: str, token: int, at: datetime) -> bool:
-        values = {"claimed_until": None, "next_call_at": at}
-        return self._if_claim_is(method, table, key, token, values)
-
-    def _if_claim_is(
-        self, method: str, table: Table, key: str, token: int, values: dict[str, Any]
+    def _changes_one(
+        self, method: str, statement: Update, key: str, token: int, until: datetime
     ) -> bool:
-        """Change an open row if its claim still is `token`; return whether it was changed."""
-        is_refund = table is self._tables.refunds
-        name = "refund_request_id" if is_refund else "payment_request_id"
-        claimed = table.c.shop == self._shop, table.c[name] == key, table.c.claim == token
-        is_open = table.c.next_call_at.is_not(None)
+        values = {"key": key, "token": token, "until": until}
         with self._transaction(method) as connection:
-            result: Any = connection.execute(update(table).where(*claimed, is_open).values(values))
+            result: Any = connection.execute(statement, values)
             return bool(result.rowcount == 1)

@@ -8,6 +8,7 @@ from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.stores.database import Database
 from aplus_adapters.stores.rows import readable
 from aplus_adapters.stores.schema import Tables
+from aplus_adapters.stores.statements import Statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +50,7 @@ class DatabaseStore:
                 "such as Tables(prefix='pay_', schema='billing') of aplus_adapters.stores"
             )
         self._shop, self._tables = shop, tables
+        self._statements = Statements(tables, shop)
 
     def _use(self, database: Any) -> None:
         """Use a `Database`, or what opens transactions in its place."""

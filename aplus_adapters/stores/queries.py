@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from aplus_adapters.payments.model import Observation, RefundObservation, Source
     from aplus_adapters.payments.search import ConflictRecord, PaymentFilter
     from aplus_adapters.stores.schema import Tables
+    from aplus_adapters.stores.statements import Statements
 
 __all__ = ["SQLQueries", "select_conflicts"]
 
@@ -56,6 +57,7 @@ class SQLQueries:
 
     _shop: str
     _tables: Tables
+    _statements: Statements
     _transaction: Callable[[str], AbstractContextManager[Connection | Session]]
 
     def rows_of(self, ids: Sequence[str]) -> dict[str, Any]:
@@ -233,11 +235,9 @@ class SQLQueries:
         return accounts
 
     def _rows(self, connection: Connection | Session, ids: Sequence[str]) -> dict[str, Any]:
-        payments = self._tables.payments
-        query = select(payments).where(
-            payments.c.shop == self._shop, payments.c.payment_request_id.in_(ids)
-        )
-        rows = connection.execute(query).mappings() if ids else ()
+        if not ids:
+            return {}
+        rows = connection.execute(self._statements.payments, {"payments": ids}).mappings()
         return {row["payment_request_id"]: row for row in rows}
 
 

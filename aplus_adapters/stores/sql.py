@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 from aplus_adapters.errors import ConfigurationError, StoreError, UnknownPayment
 
 try:
-    from sqlalchemy import func, insert, or_, select, update
+    from sqlalchemy import insert, or_, select, update
     from sqlalchemy.exc import IntegrityError
     from sqlalchemy.orm import Session
 except ImportError:
@@ -32,6 +32,7 @@ from aplus_adapters.stores.retention import SQLRetention
 from aplus_adapters.stores.rows import (
     attempt_changes,
     attempt_of,
+    attempt_row,
     conflict_of,
     dump_observation,
     observation_of,
@@ -40,25 +41,13 @@ from aplus_adapters.stores.rows import (
     refund_row,
 )
 from aplus_adapters.stores.schema import TABLES
-from aplus_adapters.stores.statements import (
-    insert_attempt,
-    select_unreported,
-)
+from aplus_adapters.stores.statements import new_values, select_unreported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection
     from datetime import datetime
 
-    from sqlalchemy import (
-        ColumnElement,
-        Connection,
-        Dialect,
-        Engine,
-        Executable,
-        Insert,
-        Table,
-        Update,
-    )
+    from sqlalchemy import ColumnElement, Connection, Dialect, Engine, Table
     from sqlalchemy.orm import scoped_session, sessionmaker
 
     from aplus_adapters.payments.model import (
@@ -131,12 +120,17 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
         self, attempt: Attempt, most: int | None = None, since: datetime | None = None, /
     ) -> Attempt:
         """Store a new attempt unless one occupies its order; return the one that does now."""
-        payments = self._tables.payments
-        statement = insert_attempt(payments, self._shop, attempt, most, since)
+        row = attempt_row(attempt)
+        insertion = self._statements.insert_attempt(
+            row, limited=most is not None, since=since is not None
+        )
+        values = new_values(row)
+        if most is not None:
+            values |= {"order": attempt.order_ref, "most": most, "since": since}
         for _ in range(_TRIES):
             try:
                 with self._transaction("add") as connection:
-                    result: Any = connection.execute(statement)
+                    result: Any = connection.execute(insertion, values)
                     is_new = result.rowcount == 1
                 if is_new:
                     return attempt
@@ -144,11 +138,9 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
                 is_new = True  # the order is below its limit of attempts
             # A transaction of its own: in one that failed, PostgreSQL answers nothing more.
             with self._transaction("add") as connection:
-                by_id = payments.c.payment_request_id == attempt.payment_request_id
-                by_order = payments.c.occupied_order == attempt.order_ref
-                query = select(payments).where(self._ours(payments), by_id | by_order)
-                result = connection.execute(query).mappings()
-                rows = {row["payment_request_id"]: row for row in result}
+                ids = {"payment": attempt.payment_request_id, "order": attempt.order_ref}
+                found = connection.execute(self._statements.in_the_way, ids).mappings()
+                rows = {one["payment_request_id"]: one for one in found}
             stored = rows.get(attempt.payment_request_id)
             if stored is not None and stored["request_body"] != attempt.request_body:
                 raise InconsistentRetry(
@@ -163,18 +155,11 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
 
     def get(self, payment_request_id: str, /) -> Attempt | None:
         """Return the attempt, None if there is none."""
-        return self._first(
-            "get", select(self._tables.payments).where(*self._payment(payment_request_id))
-        )
+        return self._first("get", self._statements.payment, payment=payment_request_id)
 
     def latest(self, order_ref: str, /) -> Attempt | None:
         """Return the attempt that occupies an order, otherwise its newest, None if it has none."""
-        payments = self._tables.payments
-        query = select(payments).where(self._ours(payments), payments.c.order_ref == order_ref)
-        # Money that came late makes an older attempt the one that matters.
-        is_over = payments.c.occupied_order.is_(None)
-        query = query.order_by(is_over, payments.c.created_at.desc())
-        return self._first("latest", query.limit(1))
+        return self._first("latest", self._statements.latest, order=order_ref)
 
     def record(
         self,
@@ -184,24 +169,26 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
         /,
     ) -> Transition:
         """Record an observation and call `inside`, in one transaction."""
-        payments, refunds = self._tables.payments, self._tables.refunds
         with self._transaction("record") as connection:
             attempt = self._locked(connection, payment_request_id)
             refund = self._refund(connection, observation)
             transition = advance(attempt, observation, refund)
-            statements: list[Insert | Update] = []
+            changes: dict[str, Any] = {}
             if transition.after != transition.before:
-                values = self._changes(connection, transition)
-                is_attempt = self._payment(payment_request_id)
-                statements.append(update(payments).where(*is_attempt).values(values))
+                changes = self._changes(connection, transition)
+            refund_changed: dict[str, Any] = {}
             if isinstance(transition, RefundTransition) and transition.refund_became_final:
-                by_id = refunds.c.refund_request_id == transition.refund.refund_request_id
-                values = refund_changes(transition.refund)
-                is_refund = self._ours(refunds), by_id
-                statements.append(update(refunds).where(*is_refund).values(values))
-            statements.append(_write_observation(self._tables.observations, self._shop, transition))
-            for statement in _in_one_message(statements, self._dialect(connection)):
-                connection.execute(statement)
+                refund_changed = refund_changes(transition.refund)
+            statements = self._statements.recorded(
+                changes,
+                refund_changed,
+                repeats=transition.repeats,
+                # One message in place of several.
+                together=self._dialect(connection).name == "postgresql",
+            )
+            values = _recorded_values(transition, changes, refund_changed)
+            for statement in statements:
+                connection.execute(statement, values)
             transition = self._keep_conflict(connection, transition)
             # Last, so that the shop's own writes commit with all of this or not at all.
             if transition.calls_hooks:
@@ -211,16 +198,9 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
 
     def history(self, payment_request_id: str, /) -> list[Observation | RefundObservation]:
         """Return every observation of the attempt, in order."""
-        observations = self._tables.observations
-        query = (
-            select(observations)
-            .where(
-                self._ours(observations), observations.c.payment_request_id == payment_request_id
-            )
-            .order_by(observations.c.id)
-        )
         with self._transaction("history") as connection:
-            return [observation_of(row) for row in connection.execute(query).mappings()]
+            rows = connection.execute(self._statements.history, {"payment": payment_request_id})
+            return [observation_of(row) for row in rows.mappings()]
 
     def add_refund(self, refund: Refund, /) -> Refund:
         """Store a new refund of a paid attempt; return the stored one if its id is known."""
@@ -247,11 +227,9 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
 
     def refunds(self, payment_request_id: str, /) -> list[Refund]:
         """Return every refund of the attempt in the order in which they were added."""
-        refunds = self._tables.refunds
-        by_payment = refunds.c.payment_request_id == payment_request_id
-        query = select(refunds).where(self._ours(refunds), by_payment).order_by(refunds.c.id)
         with self._transaction("refunds") as connection:
-            return [refund_of(row) for row in connection.execute(query).mappings()]
+            rows = connection.execute(self._statements.refunds, {"payment": payment_request_id})
+            return [refund_of(row) for row in rows.mappings()]
 
     def conflict_reported(self, conflict: Conflict, /) -> None:
         """Mark a conflict as reported to the shop."""
@@ -265,9 +243,9 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
         query = select_unreported(self._tables, self._shop, client_ids)
         return self._search("unreported_conflicts", query, conflict_of, limit)
 
-    def _first(self, method: str, query: Any) -> Attempt | None:
+    def _first(self, method: str, query: Any, **values: str) -> Attempt | None:
         with self._transaction(method) as connection:
-            row = connection.execute(query).mappings().first()
+            row = connection.execute(query, values).mappings().first()
         return None if row is None else attempt_of(row)
 
     def _ours(self, table: Table) -> ColumnElement[bool]:
@@ -285,17 +263,13 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
 
     def _locked(self, connection: Connection | Session, payment_request_id: str) -> Attempt:
         """Return the attempt, locked until the transaction ends; raise UnknownPayment."""
-        payments = self._tables.payments
-        is_attempt = self._payment(payment_request_id)
-        # An UPDATE, not FOR UPDATE: in REPEATABLE READ the view of who waits is older than the
-        # lock, and would not show a refund that was added meanwhile. A row that has changed makes
-        # the database ask for a repetition.
-        lock = update(payments).where(*is_attempt).values(state=payments.c.state)
+        values = {"payment": payment_request_id}
+        result: Any
         if self._dialect(connection).update_returning:
-            result: Any = connection.execute(lock.returning(payments))
+            result = connection.execute(self._statements.lock_and_read, values)
         else:
-            connection.execute(lock)
-            result = connection.execute(select(payments).where(*is_attempt))
+            connection.execute(self._statements.lock, values)
+            result = connection.execute(self._statements.payment, values)
         row = result.mappings().first()
         if row is None:
             raise UnknownPayment(
@@ -310,10 +284,8 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
         """Return the stored refund that the observation is about, None if there is none."""
         if not isinstance(observation, RefundObservation):
             return None
-        refunds = self._tables.refunds
-        by_id = refunds.c.refund_request_id == observation.refund_request_id
-        query = select(refunds).where(self._ours(refunds), by_id)
-        row = connection.execute(query).mappings().first()
+        values = {"refund": observation.refund_request_id}
+        row = connection.execute(self._statements.refund, values).mappings().first()
         return None if row is None else refund_of(row)
 
     def _changes(self, connection: Connection | Session, transition: Transition) -> dict[str, Any]:
@@ -365,36 +337,20 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
         return transition
 
 
-def _write_observation(observations: Table, shop: str, transition: Transition) -> Insert | Update:
-    """Return the statement that adds an observation, or counts it in the last one."""
-    observation = transition.observation
-    ours = (
-        observations.c.shop == shop,
-        observations.c.payment_request_id == (transition.after.payment_request_id),
-    )
-    details = dump_observation(observation)
-    if not transition.repeats:
-        return insert(observations).values(
-            shop=shop,
-            payment_request_id=transition.after.payment_request_id,
-            source=observation.source.value,
-            details=details,
-            count=1,
-            first_at=observation.at,
-        )
-    # The payment's row is locked, so its last observation stays the last one. MySQL wants the
-    # subquery around a table that is being changed.
-    last = select(func.max(observations.c.id).label("id")).where(*ours).subquery()
-    is_last = observations.c.id == select(last.c.id).scalar_subquery()
-    count = observations.c.count + 1
-    return update(observations).where(is_last).values(details=details, count=count)
-
-
-def _in_one_message(
-    statements: Sequence[Insert | Update], dialect: Dialect
-) -> Sequence[Executable]:
-    """Return statements that do the same, in as few messages as the database allows."""
-    if dialect.name != "postgresql" or len(statements) == 1:
-        return statements
-    *others, last = statements
-    return [last.add_cte(*(one.cte(f"change_{n}") for n, one in enumerate(others)))]
+def _recorded_values(
+    transition: Transition, changes: dict[str, Any], refund_changed: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the values of the statements that record a transition."""
+    observation, request_id = transition.observation, transition.after.payment_request_id
+    values = {
+        "payment": request_id,
+        **new_values(changes),
+        "note_payment_request_id": request_id,
+        "note_source": observation.source.value,
+        "note_details": dump_observation(observation),
+        "note_first_at": observation.at,
+    }
+    if isinstance(observation, RefundObservation):
+        values["refund"] = observation.refund_request_id
+        values |= {f"new_refund_{name}": value for name, value in refund_changed.items()}
+    return values

@@ -1,52 +1,235 @@
-"""Build the SQL that holds a rule: how many attempts an order may have, which rows are due."""
+"""The SQL of a store's frequent steps, built once, as building it costs more than executing it.
+
+Values are given when a statement is executed, by the names of its parameters: `payment` is a
+payment request id, `order` an order, `refund` a refund request id, `key` either of both ids, and
+`new_...` the value of a column.
+"""
 
 from __future__ import annotations
 
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, insert, literal, or_, select, union_all
+from sqlalchemy import and_, bindparam, func, insert, literal, or_, select, union_all, update
 
 from aplus_adapters.payments.policy import FAR, FARTHEST
-from aplus_adapters.stores.rows import attempt_row
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
-    from sqlalchemy import Insert, Select, Table
+    from sqlalchemy import BindParameter, Column, Executable, Insert, Select, Table, Update
 
-    from aplus_adapters.payments.model import Attempt
     from aplus_adapters.stores.schema import Tables
 
-__all__ = [
-    "insert_attempt",
-    "select_due",
-    "select_unreported",
-]
+__all__ = ["Statements", "new_values", "select_due", "select_unreported"]
 
 
-def insert_attempt(
-    payments: Table, shop: str, attempt: Attempt, most: int | None, since: datetime | None
-) -> Insert:
-    """Return the statement that inserts an attempt if its order had fewer than `most`.
+def new_values(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of columns under the names of their parameters."""
+    return {f"new_{name}": value for name, value in row.items()}
 
-    Attempts before `since` do not count; `most` None is no limit.
-    """
-    row = {"shop": shop, **attempt_row(attempt)}
-    if most is None:
-        return insert(payments).values(row).execution_options(preserve_rowcount=True)
-    count = select(func.count()).where(
-        payments.c.shop == shop, payments.c.order_ref == attempt.order_ref
-    )
-    if since is not None:
-        count = count.where(payments.c.created_at >= since)
-    values = [literal(value, payments.c[name].type) for name, value in row.items()]
-    # One statement counts and inserts: between two, another worker could insert as well.
-    statement = insert(payments).from_select(
-        list(row), select(*values).where(count.scalar_subquery() < most)
-    )
-    # psycopg forgets how many rows there were with its cursor.
-    return statement.execution_options(preserve_rowcount=True)
+
+class Statements:
+    """The statements of one shop's store; those of one kind are made at their first use."""
+
+    def __init__(self, tables: Tables, shop: str) -> None:
+        payments, refunds = tables.payments, tables.refunds
+        self._tables, self._shop = tables, shop
+        self._is_payment = (
+            payments.c.shop == shop,
+            payments.c.payment_request_id == bindparam("payment"),
+        )
+        self._is_refund = refunds.c.shop == shop, refunds.c.refund_request_id == bindparam("refund")
+        self._inserted = lru_cache(None)(self._build_insert)
+        self._recorded = lru_cache(None)(self._build_recorded)
+
+    @cached_property
+    def payment(self) -> Select[Any]:
+        """The row of a payment."""
+        return select(self._tables.payments).where(*self._is_payment)
+
+    @cached_property
+    def payments(self) -> Select[Any]:
+        """The rows of several payments, whose ids are in `payments`."""
+        payments = self._tables.payments
+        ids: BindParameter[Any] = bindparam("payments", expanding=True)
+        is_one = payments.c.payment_request_id.in_(ids)
+        return select(payments).where(payments.c.shop == self._shop, is_one)
+
+    @cached_property
+    def latest(self) -> Select[Any]:
+        """The attempt that occupies an order, otherwise its newest."""
+        payments = self._tables.payments
+        is_of = payments.c.shop == self._shop, payments.c.order_ref == bindparam("order")
+        # Money that came late makes an older attempt the one that matters.
+        is_over = payments.c.occupied_order.is_(None)
+        return (
+            select(payments).where(*is_of).order_by(is_over, payments.c.created_at.desc()).limit(1)
+        )
+
+    @cached_property
+    def in_the_way(self) -> Select[Any]:
+        """The rows that a new attempt finds in its way: of its id, or of its order."""
+        payments = self._tables.payments
+        by_id = payments.c.payment_request_id == bindparam("payment")
+        by_order = payments.c.occupied_order == bindparam("order")
+        return select(payments).where(payments.c.shop == self._shop, by_id | by_order)
+
+    @cached_property
+    def history(self) -> Select[Any]:
+        """All observations of a payment, in order."""
+        observations = self._tables.observations
+        is_of = observations.c.payment_request_id == bindparam("payment")
+        query = select(observations).where(observations.c.shop == self._shop, is_of)
+        return query.order_by(observations.c.id)
+
+    @cached_property
+    def refund(self) -> Select[Any]:
+        """The row of a refund."""
+        return select(self._tables.refunds).where(*self._is_refund)
+
+    @cached_property
+    def refunds(self) -> Select[Any]:
+        """All refunds of a payment, in order."""
+        refunds = self._tables.refunds
+        is_of = refunds.c.shop == self._shop, refunds.c.payment_request_id == bindparam("payment")
+        return select(refunds).where(*is_of).order_by(refunds.c.id)
+
+    @cached_property
+    def lock(self) -> Update:
+        """Lock the row of a payment until the transaction ends."""
+        payments = self._tables.payments
+        # An UPDATE, not FOR UPDATE: in REPEATABLE READ the view of who waits is older than the
+        # lock, and would not show a refund that was added meanwhile. A row that has changed makes
+        # the database ask for a repetition.
+        return update(payments).where(*self._is_payment).values(state=payments.c.state)
+
+    @cached_property
+    def lock_and_read(self) -> Any:
+        """Lock the row of a payment, and return it."""
+        return self.lock.returning(self._tables.payments)
+
+    @cached_property
+    def claim(self) -> Update:
+        """Take the claim of a payment if it is `token` still, until `until`."""
+        return _claim(self._tables.payments, self._shop, "payment_request_id")
+
+    @cached_property
+    def release(self) -> Update:
+        """Release the claim of a payment if it is `token` still; the next call is at `until`."""
+        return _release(self._tables.payments, self._shop, "payment_request_id")
+
+    @cached_property
+    def claim_refund(self) -> Update:
+        """Take the claim of a refund, as `claim`."""
+        return _claim(self._tables.refunds, self._shop, "refund_request_id")
+
+    @cached_property
+    def release_refund(self) -> Update:
+        """Release the claim of a refund, as `release`."""
+        return _release(self._tables.refunds, self._shop, "refund_request_id")
+
+    def insert_attempt(self, names: Collection[str], *, limited: bool, since: bool) -> Insert:
+        """Return the statement that inserts an attempt with the columns `names`.
+
+        With `limited` it does so only if its order had fewer attempts than `most`; `since` leaves
+        out those before the parameter `since`.
+        """
+        return self._inserted(tuple(names), limited, since)
+
+    def recorded(
+        self, changed: Collection[str], refunded: Collection[str], *, repeats: bool, together: bool
+    ) -> tuple[Executable, ...]:
+        """Return the statements that change the columns of a payment and of a refund, and note why.
+
+        `changed` and `refunded` are names of columns, none if nothing changes. With `repeats` the
+        last observation is counted again. With `together` all is one statement.
+        """
+        return self._recorded(tuple(changed), tuple(refunded), repeats, together)
+
+    def _build_insert(self, names: tuple[str, ...], limited: bool, since: bool) -> Insert:
+        payments, shop = self._tables.payments, self._shop
+        given = _parameters(payments, names)
+        if limited:
+            count = select(func.count()).where(
+                payments.c.shop == shop, payments.c.order_ref == bindparam("order")
+            )
+            if since:
+                count = count.where(payments.c.created_at >= bindparam("since"))
+            # One statement counts and inserts: between two, another worker could insert as well.
+            is_below = count.scalar_subquery() < bindparam("most")
+            row = select(literal(shop, payments.c.shop.type), *given.values()).where(is_below)
+            statement = insert(payments).from_select(["shop", *names], row)
+        else:
+            statement = insert(payments).values(shop=shop, **given)
+        # psycopg forgets how many rows there were with its cursor.
+        return statement.execution_options(preserve_rowcount=True)
+
+    def _build_recorded(
+        self, changed: tuple[str, ...], refunded: tuple[str, ...], repeats: bool, together: bool
+    ) -> tuple[Executable, ...]:
+        payments, refunds = self._tables.payments, self._tables.refunds
+        others: list[Update] = []
+        if changed:
+            others.append(
+                update(payments).where(*self._is_payment).values(_parameters(payments, changed))
+            )
+        if refunded:
+            values = _parameters(refunds, refunded, "new_refund_")
+            others.append(update(refunds).where(*self._is_refund).values(values))
+        note = self._count_again() if repeats else self._note()
+        if not together:
+            return *others, note
+        return (note.add_cte(*(one.cte(f"change_{n}") for n, one in enumerate(others))),)
+
+    def _note(self) -> Insert:
+        observations = self._tables.observations
+        names = "payment_request_id", "source", "details", "first_at"
+        values = _parameters(observations, names, "note_")
+        return insert(observations).values(shop=self._shop, count=1, **values).inline()
+
+    def _count_again(self) -> Update:
+        observations = self._tables.observations
+        is_of = observations.c.payment_request_id == bindparam("payment")
+        # The payment's row is locked, so its last observation stays the last one. MySQL wants the
+        # subquery around a table that is being changed.
+        last = select(func.max(observations.c.id).label("id"))
+        last_id = last.where(observations.c.shop == self._shop, is_of).subquery()
+        is_last = observations.c.id == select(last_id.c.id).scalar_subquery()
+        count = observations.c.count + 1
+        details = _parameters(observations, ["details"], "note_")
+        return update(observations).where(is_last).values(count=count, **details)
+
+
+def _parameters(
+    table: Table, names: Collection[str], prefix: str = "new_"
+) -> dict[str, BindParameter[Any]]:
+    return {name: _parameter(table.c[name], prefix) for name in names}
+
+
+def _parameter(column: Column[Any], prefix: str = "new_") -> BindParameter[Any]:
+    return bindparam(f"{prefix}{column.name}", type_=column.type)
+
+
+def _claim(table: Table, shop: str, key: str) -> Update:
+    until = _until(table)
+    values = {"claim": table.c.claim + 1, "claimed_until": until, "next_call_at": until}
+    return _if_claim_is(table, shop, key).values(values)
+
+
+def _release(table: Table, shop: str, key: str) -> Update:
+    return _if_claim_is(table, shop, key).values(claimed_until=None, next_call_at=_until(table))
+
+
+def _until(table: Table) -> BindParameter[Any]:
+    return bindparam("until", type_=table.c.next_call_at.type)
+
+
+def _if_claim_is(table: Table, shop: str, key: str) -> Update:
+    is_row = table.c.shop == shop, table.c[key] == bindparam("key")
+    is_open = table.c.next_call_at.is_not(None)
+    return update(table).where(*is_row, table.c.claim == bindparam("token"), is_open)
 
 
 def select_due(shop: str, table: Table, now: datetime, client_ids: Collection[str]) -> Any:
