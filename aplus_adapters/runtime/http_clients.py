@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["ClientError", "make_client", "preferred_library"]
 
 _MOST_IDLE = 20  # connections
+_OF_TLS = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 _PROXIES = ("HTTPS_PROXY", "ALL_PROXY", "HTTP_PROXY")
 
 
@@ -30,12 +32,14 @@ def preferred_library() -> Any:
 
 def make_client(library: Any, kind: str, url: str) -> Any:
     """Return a Client or AsyncClient for an address; raise ClientError if none can be made."""
+    is_secure = url.startswith("https://")
     try:
         return getattr(library, kind)(
             # A signed request goes nowhere but to the configured gateway.
             follow_redirects=False,
+            verify=_trusted(library, *map(os.environ.get, _OF_TLS)) if is_secure else _nobody(),
             # A simulator on this machine (http) must not be asked through a proxy.
-            trust_env=url.startswith("https://"),
+            trust_env=is_secure,
             # No limit, so that a refund need not wait for inquiries that hang. There are only as
             # many calls as the server has requests, and each has its deadline.
             limits=library.Limits(max_connections=None, max_keepalive_connections=_MOST_IDLE),
@@ -46,6 +50,22 @@ def make_client(library: Any, kind: str, url: str) -> Any:
             f"HTTP client: cannot be made ({type(error).__name__}): {_reason(library, error)}; "
             "nothing was sent"
         ) from None
+
+
+@lru_cache(maxsize=8)
+def _trusted(library: Any, *_environment: str | None) -> ssl.SSLContext:
+    """Return the authorities that this machine trusts.
+
+    Reading them takes longer than a call, and a client is made for each event loop.
+    """
+    context: ssl.SSLContext = library.create_ssl_context()
+    return context
+
+
+@lru_cache(maxsize=1)
+def _nobody() -> ssl.SSLContext:
+    """Return what trusts no authority, for addresses without TLS."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _reason(library: Any, error: Exception) -> str:
