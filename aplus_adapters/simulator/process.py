@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import threading
+from functools import cache
 from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any, Self
 
@@ -116,10 +117,10 @@ class SimulatorProcess:
         self._post("/simulator/faults", list(faults))
 
     def _get(self, path: str) -> Any:
-        return httpx.get(self.address + path, trust_env=False).json()
+        return _client().get(self.address + path).json()
 
     def _post(self, path: str, content: Any = None) -> Any:
-        response = httpx.post(self.address + path, json=content, trust_env=False, timeout=10)
+        response = _client().post(self.address + path, json=content)
         if response.is_error:
             raise ConfigurationError(f"simulator: {response.text}")
         return response.json()
@@ -140,6 +141,14 @@ class SimulatorProcess:
         if self._port is not None:
             self._port.release()
             self._port = None
+
+
+@cache
+def _client() -> httpx.Client:
+    """Return the client of this process: a new one for each call would read all certificates."""
+    # No connection is kept: a simulator may be killed, and this process may fork.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.Client(trust_env=False, timeout=10, limits=limits)
 
 
 def _read_events(process: subprocess.Popen[str], events: Queue[dict[str, Any]]) -> None:
