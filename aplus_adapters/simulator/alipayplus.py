@@ -102,6 +102,16 @@ class SimulatedAlipayPlus:
         for order in self.books.overdue(self.clock()):
             self.decide(order, "expire")
 
+    def next_due(self) -> datetime | None:
+        """Return when the next code expires or the next notification is due; None if nothing is."""
+        times: list[datetime] = []
+        for order in self.books.orders.values():
+            if order.state is OrderState.OPEN:
+                times.append(order.expires_at)
+            if order.next_notification is not None:
+                times.append(order.next_notification)
+        return min(times, default=None)
+
     def _act(self, call: Call) -> Reply:
         known = len(self.books.orders)
         content, signed = self.gateway.answer(call, self.clock())

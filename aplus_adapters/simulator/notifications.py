@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -59,6 +60,12 @@ class Judged:
     body: bytes = b""
 
 
+@cache
+def _key_of_a_stranger() -> PrivateKey:
+    """Return a key that is nobody's; making one takes as long as many notifications."""
+    return PrivateKey.generate()
+
+
 class Notifier:
     """Makes the notifications that are due, judges what the shop answers, plans the next ones.
 
@@ -101,7 +108,7 @@ class Notifier:
         body = encode(content)
         now = self._clock()
         time = Timestamp.of(now).text
-        key = PrivateKey.generate() if form == "forged" else self._identity.private_key
+        key = _key_of_a_stranger() if form == "forged" else self._identity.private_key
         signed_path = path + "/other" if form == "other_path" else path
         signed = signing.signed_content(signed_path, CLIENT_ID, time, body)
         headers = {
