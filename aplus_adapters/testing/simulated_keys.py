@@ -26,7 +26,7 @@ class SimulatedKeys:
 
     identity: Identity
     settings: dict[str, str] = field(repr=False)
-    _account: Account
+    shop_account: Account
 
     @staticmethod
     @cache  # an RSA key takes as long as a hundred payments
@@ -52,11 +52,11 @@ class SimulatedKeys:
             "APLUS_GATEWAY": ADDRESS,
         }
         identity = Identity(private_key=own_key, client_keys=client_keys)
-        return SimulatedKeys(identity=identity, settings=settings, account=account)
+        return SimulatedKeys(identity=identity, settings=settings, shop_account=account)
 
     def account(self, notify_url: str, like: protocol.Account | None = None) -> Account:
         """Return the shop's account, with the addresses and the currency of `like` if given."""
-        account = evolve(self._account, notify_url=notify_url, signed_path="")
+        account = evolve(self.shop_account, notify_url=notify_url, signed_path="")
         if like is None:
             return account
         return evolve(
