@@ -143,13 +143,14 @@ class TwoAccounts(RecordingShop):
 
 @pytest.mark.parametrize("kind", ["flask", "starlette", "fastapi", "wsgi-middleware"])
 def test_the_hook_chooses_the_account_and_the_client_id_that_of_a_notification(
-    tmp_path, simulated_account, simulated_alipayplus, kind
+    tmp_path, simulated_account, simulated_alipayplus, aplus_clock, kind
 ):
     from attrs import evolve
 
     their_other_key = PrivateKey.generate()
     other = evolve(simulated_account, client_id="OTHER", alipayplus_keys=their_other_key.public_key)
-    pay = make_pay(tmp_path / "shop.db", [simulated_account, other], TwoAccounts())
+    accounts = [simulated_account, other]  # the other one's calls are refused, and sent again
+    pay = make_pay(tmp_path / "shop.db", accounts, TwoAccounts(), clock=aplus_clock)
     make = {
         "flask": shops.flask_application, "starlette": shops.starlette_application,
         "fastapi": shops.fastapi_application, "wsgi-middleware": shops.wsgi_application,
