@@ -38,11 +38,12 @@ class Faults:
 
     def inject(self, rows: list[dict[str, Any]]) -> None:
         """Replace all faults; raise ValueError or TypeError if one of `rows` is no fault."""
-        faults = [Fault(**row) for row in rows]
-        for fault in faults:
-            if fault.fault not in (*BEFORE, *AFTER):
-                raise ValueError(f"fault {fault.fault!r}: expected one of {(*BEFORE, *AFTER)}")
-        self._ordered = faults  # only if all are right: a test gets all of its faults or none
+        # Only if all are right: a test gets all of its faults or none.
+        self._ordered = [_checked(row) for row in rows]
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Order one more fault; raise ValueError or TypeError if `row` is none."""
+        self._ordered.append(_checked(row))
 
     def take(self, call: str) -> Fault | None:
         """Return the first fault for this call, or None, and use it up by one time."""
@@ -51,3 +52,10 @@ class Faults:
                 fault.times -= 1
                 return fault
         return None
+
+
+def _checked(row: dict[str, Any]) -> Fault:
+    fault = Fault(**row)
+    if fault.fault not in (*BEFORE, *AFTER):
+        raise ValueError(f"fault {fault.fault!r}: expected one of {(*BEFORE, *AFTER)}")
+    return fault

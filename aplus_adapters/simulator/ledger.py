@@ -84,22 +84,21 @@ class Order:
 
 
 class Books:
-    """All orders, kept in a SQLite file, so that a restarted simulator still has them."""
+    """All orders, kept in a SQLite file, so that a restarted simulator still has them.
 
-    def __init__(self, path: Path) -> None:
-        self._file = sqlite3.connect(path, isolation_level=None)
-        self._file.execute("PRAGMA journal_mode=WAL")
-        self._file.execute("PRAGMA synchronous=NORMAL")
-        self._file.execute("CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY, data TEXT)")
+    Without a path they are kept in memory only.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
         self.orders: dict[str, Order] = {}
-        for _, data in self._file.execute("SELECT id, data FROM orders"):
-            order = _load(json.loads(data))
-            self.orders[order.payment_request_id] = order
+        self._file = None if path is None else self._open(path)
         self.by_token = {order.token: order for order in self.orders.values()}
         self.by_payment_id = {order.payment_id: order for order in self.orders.values()}
 
     def save(self, order: Order) -> None:
         """Write the order's present state to the file."""
+        if self._file is None:
+            return
         self._file.execute(
             "INSERT INTO orders VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET data = excluded.data",
             (order.payment_request_id, json.dumps(_dump(order))),
@@ -107,7 +106,18 @@ class Books:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+
+    def _open(self, path: Path) -> sqlite3.Connection:
+        file = sqlite3.connect(path, isolation_level=None)
+        file.execute("PRAGMA journal_mode=WAL")
+        file.execute("PRAGMA synchronous=NORMAL")
+        file.execute("CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY, data TEXT)")
+        for _, data in file.execute("SELECT id, data FROM orders"):
+            order = _load(json.loads(data))
+            self.orders[order.payment_request_id] = order
+        return file
 
     def pay(self, request: PayRequest, now: datetime) -> Order:
         """Make and return the order; a repeat with the same key parameters returns it again.
