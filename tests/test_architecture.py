@@ -25,7 +25,7 @@ ROOMS = {
     "operations": (CORE, set()),
     "aplus_pay": (RINGS | {"operations"}, {"attrs"}),
     "flask": (RINGS | {"aplus_pay", "cli"}, {"click", "flask", "werkzeug"}),
-    "django": (RINGS | {"aplus_pay"}, {"django"}),
+    "django": (RINGS | {"aplus_pay", "cli"}, {"click", "django"}),
     "starlette": (RINGS | {"aplus_pay"}, {"starlette"}),
     "fastapi": (RINGS | {"aplus_pay", "starlette"}, {"fastapi"}),
     "wsgi": (RINGS | {"aplus_pay"}, set()),

@@ -6,23 +6,17 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 try:
     import click
 except ImportError:
     sys.exit("aplus: click is not installed; run pip install 'aplus_adapters[cli]'")
 
-from aplus_adapters.cli.commands import load_shop, reconcile_command, show_command
-from aplus_adapters.cli.prune import prune_command
-from aplus_adapters.cli.schema import schema_command
+from aplus_adapters.cli.shop_option import commands_of_named_shop
 from aplus_adapters.errors import AplusError
 from aplus_adapters.protocol.keys import PrivateKey
 from aplus_adapters.protocol.results import CODES
 from aplus_adapters.web.texts import TEXTS, translate_reason
-
-if TYPE_CHECKING:
-    from aplus_adapters.aplus_pay import AplusPay
 
 __all__ = ["main"]
 
@@ -176,29 +170,5 @@ def doctor() -> None:
     sys.exit(0 if all_ok else 1)
 
 
-def _find_pay() -> AplusPay:
-    sys.path.insert(0, str(Path.cwd()))  # an installed command does not look in the shop's folder
-    shop = click.get_current_context().meta.get("shop")
-    if shop is None:
-        raise click.UsageError("Missing option '--shop'.")
-    return load_shop(shop)
-
-
-def _remember_shop(context: click.Context, _option: click.Parameter, value: str | None) -> None:
-    if value is not None:
-        context.meta["shop"] = value
-
-
-for _make in (prune_command, reconcile_command, schema_command, show_command):
-    _command = _make(_find_pay)
-    _command.params.append(
-        click.Option(
-            ["--shop"],
-            required=_make is not schema_command,  # it prints for a dialect without a shop
-            envvar="APLUS_SHOP",
-            expose_value=False,
-            callback=_remember_shop,
-            help="The shop's AplusPay as module:name, such as shop:pay (or APLUS_SHOP).",
-        )
-    )
+for _command in commands_of_named_shop():
     main.add_command(_command)
