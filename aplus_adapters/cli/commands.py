@@ -104,9 +104,13 @@ def confirm(question: str, *, yes: bool) -> bool:
     """
     if yes:
         return True
-    if not sys.stdin.isatty():
+    if not _has_terminal():
         raise click.UsageError("found no terminal to ask at, expected --yes")
     return click.confirm(question, err=True)
+
+
+def _has_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def no_context(_command: click.Context) -> Callable[[], AbstractContextManager[Any]]:
