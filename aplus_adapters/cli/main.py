@@ -86,6 +86,12 @@ def simulator(
     type=click.Choice(["flask", "starlette", "fastapi", "django"]),
     help="The example shop to run.",
 )
+@click.option(
+    "--database",
+    metavar="ADDRESS",
+    help="An empty database of yours, such as postgresql://user:password@host/name, mysql://... or "
+    "mariadb://...; without it the shop keeps a SQLite file.",
+)
 @click.option("--port", default=0, help="The shop's port; 0 takes a free one.")
 @click.option(
     "--directory",
@@ -94,10 +100,11 @@ def simulator(
     type=click.Path(path_type=Path, file_okay=False),
     help="Where shop and simulator keep their files (not with --once).",
 )
-def demo(once: bool, framework: str, port: int, directory: Path) -> None:
+def demo(*, once: bool, framework: str, database: str | None, port: int, directory: Path) -> None:
     """Run a shop and a simulator to pay in by browser; with --once pay once and end.
 
-    With --once the exit code is 0 only if the order is stored as paid exactly once.
+    Open the first address that it prints: shop, desk and wallet stand side by side there. With
+    --once the exit code is 0 only if the order is stored as paid exactly once.
     """
     try:
         from aplus_adapters.cli.demo import pay_once, watch  # noqa: PLC0415  # extras
@@ -110,9 +117,9 @@ def demo(once: bool, framework: str, port: int, directory: Path) -> None:
         click.echo(f"{time.monotonic() - started:6.2f} s  {name:<16} {details}")
 
     if once:
-        sys.exit(0 if pay_once(framework, report_step) else 1)
+        sys.exit(0 if pay_once(framework, report_step, database) else 1)
     directory.mkdir(parents=True, exist_ok=True)
-    watch(framework, directory.resolve(), port, report_step)
+    watch(framework, directory.resolve(), port, report_step, database)
 
 
 @main.command()
