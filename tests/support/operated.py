@@ -10,13 +10,14 @@ import httpx
 from attrs import frozen
 from click.testing import CliRunner
 
-from aplus_adapters import AplusPay, NotSent, OutcomeUnknown, Visitor
+from aplus_adapters import AplusPay, NotSent, Outcome, OutcomeUnknown, Visitor
 from aplus_adapters.cli.commands import flow_runner
 from aplus_adapters.cli.main import main
 from aplus_adapters.payments.effects import get
 from aplus_adapters.payments.flows.follow_up import follow_up
 from aplus_adapters.payments.flows.initiate import initiate
 from aplus_adapters.payments.flows.record import record_observation
+from aplus_adapters.testing.store_values import an_observation
 from support.gateway import PAID, Gateway, inquired
 
 SHOP = "operated_shop"
@@ -88,6 +89,11 @@ class Operated:
     def observe(self, attempt, observation):
         """Store an observation and report its conflict."""
         self.run(record_observation(attempt.payment_request_id, observation))
+
+    def notify_paid(self, attempt):
+        """Let Alipay+ say that a payment was paid."""
+        said = {"client_id": "CLIENT-1", "amount": attempt.amount, "at": self.clock.now()}
+        self.observe(attempt, an_observation(Outcome.SUCCEEDED, **said))
 
     def dying_after(self, effects, *words):
         """Run a command that dies after so many effects; return what it prints, None if it died."""
