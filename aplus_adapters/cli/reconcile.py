@@ -182,7 +182,10 @@ def _stop_event() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    old_handlers = {n: signal.signal(n, request_stop) for n in (signal.SIGTERM, signal.SIGINT)}
+    # Another thread gets no signals, as where a shop's own program calls Django's command.
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGTERM, signal.SIGINT) if is_main else ()
+    old_handlers = {number: signal.signal(number, request_stop) for number in numbers}
     try:
         yield stop
     finally:

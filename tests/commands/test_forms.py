@@ -183,6 +183,27 @@ def test_a_round_with_a_failure_is_an_error_and_exits_with_1(aplus, caplog):
     assert "1 failed" in failed.stderr
 
 
+def test_a_store_that_fails_ends_no_worker_but_the_round(aplus, monkeypatch, caplog):
+    from aplus_adapters import StoreError
+
+    def fail(*_arguments):
+        raise StoreError("found no database")
+
+    monkeypatch.setattr(aplus.pay.store, "due", fail)
+    failed = aplus("reconcile")
+    assert failed.exit_code == 1
+    assert failed.stderr == "reconcile: worker 1: found no database\n"
+    assert failed.stdout.startswith("reconcile: round ended early: 0 asked about")
+
+
+def test_reconcile_runs_in_a_thread_that_gets_no_signals(aplus):
+    codes = []
+    thread = threading.Thread(target=lambda: codes.append(aplus("reconcile").exit_code))
+    thread.start()
+    thread.join()
+    assert codes == [0]
+
+
 def test_a_stop_ends_the_round_between_two_payments(aplus, monkeypatch):
     import os
     import signal

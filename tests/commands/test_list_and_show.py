@@ -131,6 +131,10 @@ def test_a_cut_list_prints_the_key_with_which_it_goes_on(aplus, three):
     key = first.stderr.partition("--after ")[2].partition(",")[0]
     assert first.stderr == f"there are more: add --after {key}, or --limit 0 for all\n"
     assert orders(aplus("list", "--json", "--limit", "2", "--after", key)) == ["A-1"]
+    both = ("--state", "pending", "--state", "succeeded")
+    cut = aplus("list", "--json", "--limit", "1", *both)
+    key = cut.stderr.partition("--after ")[2].partition(",")[0]
+    assert orders(aplus("list", "--json", "--after", key, *both)) == ["A-1"]
 
 
 def test_a_long_list_is_read_page_by_page_and_cut_for_people_alone(aplus, monkeypatch):

@@ -15,7 +15,7 @@ try:
 
     from aplus_adapters.cli.shop_option import commands_of_named_shop
 except ImportError:
-    raise CommandError("click is not installed; run pip install 'aplus_adapters[cli]'") from None
+    sys.exit("aplus: click is not installed; run pip install 'aplus_adapters[cli]'")
 
 __all__ = ["Command"]
 
