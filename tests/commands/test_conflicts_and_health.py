@@ -10,6 +10,7 @@ from aplus_adapters.cli.commands import flow_runner
 from aplus_adapters.payments.flows.reconcile import reconcile
 from aplus_adapters.testing.store_values import an_observation
 from support.gateway import CLOSED, PAID, done, inquired
+from support.operated import SHOP
 
 OTHER = Amount("USD", 4000)
 
@@ -132,6 +133,21 @@ def test_a_useless_word_about_conflicts_is_a_usage_error(aplus, words, found):
     refused = aplus("conflicts", *words)
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert found in " ".join(refused.stderr.split())
+
+
+@pytest.mark.parametrize("place", [1, 7])
+def test_the_shop_may_be_named_before_or_after_the_second_word(aplus, disputed, monkeypatch, place):
+    from click.testing import CliRunner
+
+    from aplus_adapters.cli.main import main
+
+    monkeypatch.setenv("APLUS_SHOP", "nonsense:pay")  # what is typed counts more
+    key = aplus.pay.conflicts()[0].key
+    words = ["conflicts", "resolve", key, "--note", "looked at it", "--by", "Mei"]
+    words[place:place] = ["--shop", f"{SHOP}:pay"]
+    resolved = CliRunner().invoke(main, words)
+    assert resolved.exit_code == 0, resolved.output
+    assert list(aplus.pay.conflicts()) == []
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import time
 from datetime import timedelta
 
 import pytest
@@ -96,6 +97,18 @@ def test_each_filter_finds_what_it_says(aplus, three, words, found):
     done = aplus("list", "--json", *words)
     listed = [json.loads(line)["order_ref"] for line in done.stdout.splitlines()]
     assert listed == [f"A-{number}" for number in found]
+
+
+def test_a_time_without_a_zone_is_in_utc_wherever_the_machine_stands(monkeypatch):
+    from aplus_adapters.cli.listing import moment
+
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert moment("2026-11-23T12:00") == NOON
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ class Command(BaseCommand):  # type: ignore[misc]  # Django has no types
     def handle(self, *_args: Any, words: list[str], **options: Any) -> None:
         """Run a command for `call_command`; raise CommandError if its exit code is not 0."""
         out, err = options.get("stdout") or sys.stdout, options.get("stderr") or sys.stderr
+        code: Any
         try:
             with redirect_stdout(out), redirect_stderr(err):
                 code = _group().main(words, prog_name="aplus", standalone_mode=False)
