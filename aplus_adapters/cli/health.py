@@ -49,14 +49,14 @@ def problems(health: Health, limits: Limits) -> list[str]:
         )
     if health.overdue > limits.overdue:
         found.append(
-            f"what should be asked about waits since {health.overdue.total_seconds():.0f} s: "
+            f"what should be asked about has waited for {health.overdue.total_seconds():.0f} s: "
             "reconcile does not run, or has too few --threads; `aplus list --overdue 0s` has it"
         )
     oldest = health.oldest_open
     if oldest and health.at - oldest.created_at > limits.oldest_open:
         found.append(
-            f"payment {oldest.payment_request_id} is open since {show_time(oldest.created_at)}: "
-            f"see `aplus show {oldest.payment_request_id}`"
+            f"payment {oldest.payment_request_id} has been open since "
+            f"{show_time(oldest.created_at)}: see `aplus show {oldest.payment_request_id}`"
         )
     if health.clock_ahead and abs(health.clock_ahead) > limits.clock:
         found.append(

@@ -180,13 +180,13 @@ def reconciled_long_ago(aplus):
 
 def nobody_asks(aplus):
     aplus.clock.moment = aplus.start().next_call_at + timedelta(minutes=6)
-    return "what should be asked about waits since 360 s"
+    return "what should be asked about has waited for 360 s"
 
 
 def open_for_long(aplus):
     attempt = aplus.start()
     aplus.clock.moment += timedelta(minutes=16)
-    return f"payment {attempt.payment_request_id} is open since 2026-11-23 12:00:01.000Z"
+    return f"payment {attempt.payment_request_id} has been open since 2026-11-23 12:00:01.000Z"
 
 
 def a_conflict_unreported(aplus):

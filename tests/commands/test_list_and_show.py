@@ -1,6 +1,7 @@
 """`aplus list` and `aplus show`: find payments, and read what happened to them."""
 
 import csv
+import doctest
 import io
 import json
 import time
@@ -219,3 +220,10 @@ def test_show_says_what_it_does_not_find(aplus):
     done = aplus("show", "A-9")
     assert (done.exit_code, done.stdout) == (2, "")
     assert "A-9: found no such payment or order in the store" in done.stderr
+
+
+def test_the_examples_of_printing_are_true():
+    from aplus_adapters.cli import printing
+
+    failed, tried = doctest.testmod(printing)
+    assert (failed, tried) == (0, 3)
