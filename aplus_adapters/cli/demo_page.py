@@ -36,12 +36,26 @@ body {{ margin: 0; height: 100vh; display: grid; gap: 1px; background: #888;
 section {{ display: flex; flex-direction: column; min-width: 0; background: Canvas }}
 h1 {{ margin: 0; padding: .5rem 1rem; font-size: 1rem }}
 iframe {{ flex: 1; border: 0; min-height: 80vh }}
+button {{ font: inherit; float: inline-end }}
 @media (max-width: 60rem) {{ body {{ height: auto; grid-template-columns: 1fr }} }}
 </style>
 {frames}
+<script>
+document.querySelector("button").onclick = async () => {{
+  const shown = frames.Shop.location.pathname.replace(/[/]status$/, "");
+  const answer = await fetch(shown, {{headers: {{Accept: "application/json"}}}});
+  const code = answer.ok && /json/.test(answer.headers.get("Content-Type"))
+    ? (await answer.json()).code : null;
+  if (code) document.querySelector("iframe[name=Wallet]").src = code;
+  else alert("The shop shows no code: buy something and press Pay.");
+}};
+</script>
 """
-_FRAME = """<section><h1><a href="{address}" target="_blank" rel="noopener">{name}</a>: {what}</h1>
+_FRAME = """<section>
+<h1>{button}<a href="{address}" target="_blank" rel="noopener">{name}</a>: {what}</h1>
 <iframe name="{name}" title="{name}" src="{address}"></iframe></section>"""
+
+_SCAN = "<button>Scan the shop's code</button>"  # a wallet's camera cannot see its own screen
 
 
 @contextmanager
@@ -53,14 +67,14 @@ def side_by_side(shop: str, simulator: str) -> Iterator[str]:
     page alone and changes nothing else.
     """
     frames = [
-        ("Shop", "/", "buy something and press Pay"),
-        ("Desk", f"{simulator}/", "what Alipay+ sees and sends"),
-        ("Wallet", f"{simulator}/wallet", "scan the code, then pay or refuse"),
+        ("Shop", "/", "buy something and press Pay", ""),
+        ("Desk", f"{simulator}/", "what Alipay+ sees and sends", ""),
+        ("Wallet", f"{simulator}/wallet", "pay or refuse", _SCAN),
     ]
     page = _PAGE.format(
         frames="\n".join(
-            _FRAME.format(name=name, address=escape(address), what=what)
-            for name, address, what in frames
+            _FRAME.format(name=name, address=escape(address), what=what, button=button)
+            for name, address, what, button in frames
         )
     ).encode()
     with httpx.Client(base_url=shop, trust_env=False, timeout=_TIMEOUT) as client:

@@ -30,6 +30,11 @@ def test_a_person_pays_in_frames_beside_each_other(tmp_path, chromium):
     ):
         page = chromium.new_page(viewport={"width": 1500, "height": 900})
         page.goto(address)
+        said = []
+        page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.accept()))
+        page.get_by_role("button", name="Scan the shop's code").click()
+        page.wait_for_timeout(500)
+        assert said == ["The shop shows no code: buy something and press Pay."]
         shop = page.frame_locator("iframe[name=Shop]")
         shop.get_by_role("button", name="Ticket").click()
         shop.get_by_role("button", name="Pay").click()
@@ -37,7 +42,8 @@ def test_a_person_pays_in_frames_beside_each_other(tmp_path, chromium):
         order = page.frame_locator("iframe[name=Desk]").get_by_text("USD").first
         expect(order).to_be_visible(timeout=8000)
         keep(page, "demo", "side by side")
-        (books,) = demo.simulator.orders()
-        demo.simulator.decide(books["paymentRequestId"], "pay")
+        page.get_by_role("button", name="Scan the shop's code").click()
+        wallet = page.frame_locator("iframe[name=Wallet]")
+        wallet.get_by_role("button", name="Pay", exact=True).click()
         expect(shop.locator("main[data-state=paid]")).to_be_visible(timeout=8000)
         page.close()
