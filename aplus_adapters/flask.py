@@ -21,9 +21,7 @@ except ImportError:
     ) from None
 
 from aplus_adapters.aplus_pay import AplusPay
-from aplus_adapters.cli.commands import reconcile_command, show_command
-from aplus_adapters.cli.prune import prune_command
-from aplus_adapters.cli.schema import schema_command
+from aplus_adapters.cli.shop_commands import shop_commands
 from aplus_adapters.web.http import MAX_BODY, HttpRequest
 from aplus_adapters.web.routing import METHODS, Route, Site, mounted_twice
 
@@ -39,7 +37,7 @@ __all__ = ["create_blueprint"]
 def create_blueprint(pay: Site, name: str = "aplus", **options: Any) -> Blueprint:
     """Return a blueprint that takes payments with `pay`; several may be registered by `name`.
 
-    The commands `flask aplus prune`, `reconcile`, `schema` and `show` come with it. `options` go to
+    The commands of docs/operations.md come with it, such as `flask aplus list`. `options` go to
     each `add_url_rule`, such as `host` where Flask matches hosts. Raises ConfigurationError if a
     hook or the store is async: Flask has no event loop for it.
     """
@@ -57,8 +55,8 @@ def create_blueprint(pay: Site, name: str = "aplus", **options: Any) -> Blueprin
             **options,
         )
     if isinstance(pay, AplusPay):
-        for make in (prune_command, reconcile_command, schema_command, show_command):
-            blueprint.cli.add_command(make(lambda: pay, _context_of_app))
+        for command in shop_commands(lambda: pay, _context_of_app):
+            blueprint.cli.add_command(command)
     return blueprint
 
 

@@ -25,7 +25,9 @@ BUY = '<form method="post" action="/orders"><button>Ticket</button></form>'
 PAY = """<p>Order {0}: {1}, {2}<form method="post" action="/aplus/pay">
 <button name="order_ref" value="{0}">Pay</button></form><a href="/">More</a>"""
 address = make_url(os.environ.get("DATABASE", "sqlite:///shop.db"))
-kind = address.get_backend_name().replace("sqlite", "sqlite3")
+kind = address.get_backend_name().replace("sqlite", "sqlite3").replace("mariadb", "mysql")
+if kind == "mysql":
+    __import__("pymysql").install_as_MySQLdb()  # leave it out if you have mysqlclient
 parts = {"NAME": address.database, "USER": address.username, "PASSWORD": address.password}
 parts |= {"ENGINE": f"django.db.backends.{kind}", "HOST": address.host, "PORT": address.port}
 databases = {"default": {name: part or "" for name, part in parts.items()}}

@@ -32,7 +32,7 @@ def find_order(ref):
     return sql("SELECT ref, item, status FROM orders WHERE ref = :ref", ref=ref)
 
 
-sql("CREATE TABLE IF NOT EXISTS orders (ref TEXT PRIMARY KEY, item TEXT, status TEXT)")
+sql("CREATE TABLE IF NOT EXISTS orders (ref VARCHAR(64) PRIMARY KEY, item TEXT, status TEXT)")
 
 
 class Shop:  # each hook may be plain (it runs in a thread) or async

@@ -25,7 +25,7 @@ ROOMS = {
     "operations": (CORE, set()),
     "aplus_pay": (RINGS | {"operations"}, {"attrs"}),
     "flask": (RINGS | {"aplus_pay", "cli"}, {"click", "flask", "werkzeug"}),
-    "django": (RINGS | {"aplus_pay"}, {"django"}),
+    "django": (RINGS | {"aplus_pay", "cli"}, {"click", "django"}),
     "starlette": (RINGS | {"aplus_pay"}, {"starlette"}),
     "fastapi": (RINGS | {"aplus_pay", "starlette"}, {"fastapi"}),
     "wsgi": (RINGS | {"aplus_pay"}, set()),
@@ -38,7 +38,7 @@ ROOMS = {
         RINGS | {"aplus_pay", "asgi", "wsgi", "testing", "simulator"},
         {"attrs", "httpx", "pytest"},
     ),
-    "cli": (RINGS | {"aplus_pay", "simulator", "cli"}, {"attrs", "click", "httpx"}),
+    "cli": (RINGS | {"aplus_pay", "simulator", "cli"}, {"attrs", "click", "httpx", "sqlalchemy"}),
     "__init__": (RINGS | {"aplus_pay"}, set()),
 }
 # What rings 0 and 1 would need for a clock, I/O or concurrency of their own.

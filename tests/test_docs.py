@@ -107,6 +107,37 @@ def test_the_page_recipe_knows_every_variable_block_state_and_field(
     assert list(shown) == list(told)
 
 
+def test_the_commands_of_operations_md_do_what_stands_there(
+    account, their_key, clock, shop, monkeypatch
+):
+    import shlex
+
+    from aplus_adapters import MemoryStore
+    from support.gateway import CLOSED, OPEN, done, inquired
+    from support.operated import Operated
+
+    aplus = Operated(account, their_key, clock, MemoryStore(), shop, monkeypatch)
+    paid, failed, opened = (aplus.paid("A-1001"), aplus.start("A-1003"), aplus.start("A-1002"))
+    failed = aplus.settle(failed, CLOSED)
+    aplus.notify_paid(failed)
+    key = aplus.pay.conflicts()[0].key
+    aplus.gateway.script |= {
+        "inquiryPayment": [inquired(opened, OPEN)], "cancelPayment": [done()], "refund": [done()],
+    }  # fmt: skip
+    (block,) = re.findall(r"```sh\n(.*?)```", (DOCS / "operations.md").read_text(), re.DOTALL)
+    names = {"$PAYMENT": paid.payment_request_id, "$KEY": key}
+    lines = [shlex.split(line, comments=True) for line in block.splitlines()]
+    codes = {}
+    for program, *words in lines:
+        assert program == "aplus"
+        printed = aplus(*(names.get(word, word) for word in words))
+        codes[" ".join(words[:2])] = printed.exit_code
+        assert printed.stdout
+    # 1 where something is wrong: no reconcile has run yet, and a conflict is open.
+    assert {words for words, code in codes.items() if code} == {"health --conflicts", "conflicts"}
+    assert set(codes.values()) == {0, 1}
+
+
 ROOT = DOCS.parent
 PAGES = [
     *sorted(DOCS.glob("*.md")),

@@ -1,12 +1,12 @@
 """`aplus demo`: run a simulator and a shop on this machine, and buy something there.
 
-The shop is one of the examples, unchanged. It runs in its own process, with a SQLite file.
+The shop is one of the examples, unchanged. It runs in its own process, with a SQLite file or the
+database that is named.
 """
 
 from __future__ import annotations
 
 import os
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from aplus_adapters.cli.demo_database import check_database, read_address, read_paid
+from aplus_adapters.cli.demo_page import side_by_side
 from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.simulator.ports import ReservedPort
 from aplus_adapters.simulator.process import SimulatorProcess
@@ -39,18 +41,27 @@ class Demo:
     """A shop and its simulator, as two processes; `folder` holds all files that they write.
 
     `port` is the shop's; 0 takes a free one. `time_scale` divides the pauses between re-sent
-    notifications. Raise ConfigurationError if the framework is not installed or the port is taken.
+    notifications. `database` is an address for SQLAlchemy; None is a SQLite file in the folder.
+    Raise ConfigurationError if the framework is not installed, the port is taken, or the database
+    cannot be used.
     """
 
     def __init__(
-        self, framework: str, folder: Path, port: int = 0, time_scale: float = 60.0
+        self,
+        framework: str,
+        folder: Path,
+        port: int = 0,
+        time_scale: float = 60.0,
+        database: str | None = None,
     ) -> None:
         if find_spec(framework) is None:
             raise ConfigurationError(
                 f"{framework} is not installed; run pip install {framework}, or choose another"
             )
         self.simulator = SimulatorProcess(folder / "simulator", time_scale=time_scale)
-        self.database = folder / "shop.db"
+        self.database = folder / f"{framework}_shop.db"
+        self.database_url = read_address(database or f"sqlite:///{self.database}")
+        check_database(self.database_url, framework)
         self.script = _find_example(f"{framework}_shop.py")
         self._port = _reserve_port(port)
         self.address = f"http://127.0.0.1:{self._port.number}"
@@ -87,7 +98,7 @@ class Demo:
             **os.environ,
             **self.simulator.environ,
             "APLUS_NOTIFY_URL": f"{self.address}/aplus/notify",
-            "DATABASE": f"sqlite:///{self.database}",
+            "DATABASE": self.database_url.render_as_string(hide_password=False),
             "PORT": str(self._port.number),
         }
 
@@ -106,28 +117,22 @@ class Demo:
 
     def paid_attempts(self, order_ref: str) -> list[tuple[str, int, str]]:
         """Return request id, minor units and currency of each attempt that is stored as paid."""
-        connection = sqlite3.connect(self.database)
-        try:
-            return connection.execute(
-                "SELECT payment_request_id, amount_value, currency FROM aplus_payments p "
-                "JOIN orders o ON o.ref = p.order_ref "
-                "WHERE p.order_ref = ? AND p.state = 'succeeded' AND o.status = 'paid'",
-                (order_ref,),
-            ).fetchall()
-        finally:
-            connection.close()
+        return read_paid(self.database_url, order_ref)
 
 
-def pay_once(framework: str, report_step: ReportStep) -> bool:
+def pay_once(framework: str, report_step: ReportStep, database: str | None = None) -> bool:
     """Pay once through the shop's pages and return whether it is stored as paid exactly once.
 
-    `report_step` is called with each step of the timeline: its name and its details.
+    `database` is as for `Demo`. `report_step` is called with each step of the timeline: its name
+    and its details.
     """
     with tempfile.TemporaryDirectory(prefix="aplus-demo-") as folder:
-        demo = Demo(framework, Path(folder))
+        demo = Demo(framework, Path(folder), database=database)
         with demo.running(), httpx.Client(base_url=demo.address, trust_env=False) as buyer:
             report_step("shop", f"{framework} at {demo.address}")
             report_step("simulator", demo.simulator.address)
+            if database is not None:
+                report_step("database", str(demo.database_url))  # its password is hidden
             return _buy(demo, buyer, report_step)
 
 
@@ -161,12 +166,21 @@ def _buy(demo: Demo, buyer: httpx.Client, report_step: ReportStep) -> bool:
     return False
 
 
-def watch(framework: str, folder: Path, port: int, report_step: ReportStep) -> None:
+def watch(
+    framework: str,
+    folder: Path,
+    port: int,
+    report_step: ReportStep,
+    database: str | None = None,
+) -> None:
     """Run shop and simulator until Ctrl-C; raise ConfigurationError if the simulator ends."""
-    demo = Demo(framework, folder, port)
-    with demo.running():
+    demo = Demo(framework, folder, port, database=database)
+    with demo.running(), side_by_side(demo.address, demo.simulator.address) as page:
+        report_step("open this", f"{page} (shop, desk and wallet side by side)")
         report_step("shop", f"{demo.address} (buy something, press pay)")
-        report_step("simulator", f"{demo.simulator.address} (open the order there to pay it)")
+        report_step("desk", f"{demo.simulator.address} (what Alipay+ sees and sends)")
+        report_step("wallet", f"{demo.simulator.address}/wallet (scan the code, pay or refuse)")
+        report_step("database", str(demo.database_url))  # its password is hidden
         report_step("files", str(folder))
         try:
             while True:

@@ -6,23 +6,17 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 try:
     import click
 except ImportError:
     sys.exit("aplus: click is not installed; run pip install 'aplus_adapters[cli]'")
 
-from aplus_adapters.cli.commands import load_shop, reconcile_command, show_command
-from aplus_adapters.cli.prune import prune_command
-from aplus_adapters.cli.schema import schema_command
+from aplus_adapters.cli.shop_option import commands_of_named_shop
 from aplus_adapters.errors import AplusError
 from aplus_adapters.protocol.keys import PrivateKey
 from aplus_adapters.protocol.results import CODES
 from aplus_adapters.web.texts import TEXTS, translate_reason
-
-if TYPE_CHECKING:
-    from aplus_adapters.aplus_pay import AplusPay
 
 __all__ = ["main"]
 
@@ -92,6 +86,12 @@ def simulator(
     type=click.Choice(["flask", "starlette", "fastapi", "django"]),
     help="The example shop to run.",
 )
+@click.option(
+    "--database",
+    metavar="ADDRESS",
+    help="An empty database of yours, such as postgresql://user:password@host/name, mysql://... or "
+    "mariadb://...; without it the shop keeps a SQLite file.",
+)
 @click.option("--port", default=0, help="The shop's port; 0 takes a free one.")
 @click.option(
     "--directory",
@@ -100,10 +100,11 @@ def simulator(
     type=click.Path(path_type=Path, file_okay=False),
     help="Where shop and simulator keep their files (not with --once).",
 )
-def demo(once: bool, framework: str, port: int, directory: Path) -> None:
+def demo(*, once: bool, framework: str, database: str | None, port: int, directory: Path) -> None:
     """Run a shop and a simulator to pay in by browser; with --once pay once and end.
 
-    With --once the exit code is 0 only if the order is stored as paid exactly once.
+    Open the first address that it prints: shop, desk and wallet stand side by side there. With
+    --once the exit code is 0 only if the order is stored as paid exactly once.
     """
     try:
         from aplus_adapters.cli.demo import pay_once, watch  # noqa: PLC0415  # extras
@@ -116,9 +117,9 @@ def demo(once: bool, framework: str, port: int, directory: Path) -> None:
         click.echo(f"{time.monotonic() - started:6.2f} s  {name:<16} {details}")
 
     if once:
-        sys.exit(0 if pay_once(framework, report_step) else 1)
+        sys.exit(0 if pay_once(framework, report_step, database) else 1)
     directory.mkdir(parents=True, exist_ok=True)
-    watch(framework, directory.resolve(), port, report_step)
+    watch(framework, directory.resolve(), port, report_step, database)
 
 
 @main.command()
@@ -176,29 +177,5 @@ def doctor() -> None:
     sys.exit(0 if all_ok else 1)
 
 
-def _find_pay() -> AplusPay:
-    sys.path.insert(0, str(Path.cwd()))  # an installed command does not look in the shop's folder
-    shop = click.get_current_context().meta.get("shop")
-    if shop is None:
-        raise click.UsageError("Missing option '--shop'.")
-    return load_shop(shop)
-
-
-def _remember_shop(context: click.Context, _option: click.Parameter, value: str | None) -> None:
-    if value is not None:
-        context.meta["shop"] = value
-
-
-for _make in (prune_command, reconcile_command, schema_command, show_command):
-    _command = _make(_find_pay)
-    _command.params.append(
-        click.Option(
-            ["--shop"],
-            required=_make is not schema_command,  # it prints for a dialect without a shop
-            envvar="APLUS_SHOP",
-            expose_value=False,
-            callback=_remember_shop,
-            help="The shop's AplusPay as module:name, such as shop:pay (or APLUS_SHOP).",
-        )
-    )
+for _command in commands_of_named_shop():
     main.add_command(_command)

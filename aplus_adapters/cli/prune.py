@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from aplus_adapters.cli.commands import PROGRESS_INTERVAL, duration, flow_runner, no_context
-from aplus_adapters.errors import AplusError
+from aplus_adapters.cli.commands import (
+    PROGRESS_INTERVAL,
+    ShopCommand,
+    duration,
+    no_context,
+    open_shop,
+)
 from aplus_adapters.payments.flows.prune import BATCH, prune
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
-
-    from aplus_adapters.aplus_pay import AplusPay
+    from aplus_adapters.cli.commands import ContextOf, FindPay
     from aplus_adapters.payments.flows.prune import PruneReport
 
 __all__ = ["prune_command"]
 
 
-def prune_command(
-    find_pay: Callable[[], AplusPay],
-    context_of: Callable[[click.Context], Callable[[], AbstractContextManager[Any]]] = no_context,
-) -> click.Command:
+def prune_command(find_pay: FindPay, context_of: ContextOf = no_context) -> click.Command:
     """Return the command that deletes what is old; `context_of` as for reconcile."""
 
-    @click.command("prune")
+    @click.command("prune", cls=ShopCommand)
     @click.option(
         "--older-than", type=_age, metavar="AGE", help="Delete final payments of this age: 400d."
     )
@@ -55,23 +54,19 @@ def prune_command(
         buyers are forgotten: without its payment an order can be paid again. It may be stopped at
         any time; the next run goes on.
         """
-        context = context_of(click.get_current_context())
-        pay = find_pay()
-        flow = prune(
-            pay.config,
-            older_than,
-            forget_after,
-            even_paid=even_paid,
-            even_refundable=even_refundable,
-            batch=batch,
-            dry_run=dry_run,
-            progress=_Progress(),
-        )
-        try:
-            with flow_runner(pay) as run_flow, context():
-                report = run_flow(flow)
-        except AplusError as error:
-            raise click.UsageError(str(error)) from None
+        with open_shop(find_pay, context_of) as (pay, run_flow):
+            report = run_flow(
+                prune(
+                    pay.config,
+                    older_than,
+                    forget_after,
+                    even_paid=even_paid,
+                    even_refundable=even_refundable,
+                    batch=batch,
+                    dry_run=dry_run,
+                    progress=_Progress(),
+                )
+            )
         click.echo(f"{'dry run, nothing is changed' if dry_run else 'done'}: {report}")
 
     return command

@@ -8,25 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aplus_adapters.cli.commands import no_context
-from aplus_adapters.errors import AplusError
+from aplus_adapters.cli.commands import ShopCommand, no_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
 
     from aplus_adapters.aplus_pay import AplusPay
+    from aplus_adapters.cli.commands import ContextOf, FindPay
 
 __all__ = ["schema_command"]
 
 
-def schema_command(
-    find_pay: Callable[[], AplusPay],
-    context_of: Callable[[click.Context], Callable[[], AbstractContextManager[Any]]] = no_context,
-) -> click.Command:
+def schema_command(find_pay: FindPay, context_of: ContextOf = no_context) -> click.Command:
     """Return the command that makes the store's tables; `context_of` as for reconcile."""
 
-    @click.command("schema")
+    @click.command("schema", cls=ShopCommand)
     @click.option("--check", is_flag=True, help="Make nothing: say what is missing; exit with 1.")
     @click.option("--print", "prints", is_flag=True, help="Make nothing: print the SQL.")
     @click.option("--dialect", help="With --print: for this database; without it for the store's.")
@@ -41,21 +37,18 @@ def schema_command(
         if dialect and not prints:
             raise click.UsageError("found --dialect, expected it with --print only")
         context = click.get_current_context()
-        try:
-            if prints and dialect and _names_no_shop(context):
-                click.echo(_default_ddl(dialect))
-                return
-            store = _store_of(find_pay())
-            with context_of(context)():
-                if prints:
-                    click.echo(_answer(store.ddl, dialect))
-                elif check:
-                    _check(_answer(store.missing))
-                else:
-                    _answer(store.set_up)
-                    click.echo("the tables are there, in their newest version")
-        except AplusError as error:
-            raise click.UsageError(str(error)) from None
+        if prints and dialect and _names_no_shop(context):
+            click.echo(_default_ddl(dialect))
+            return
+        store = _store_of(find_pay())
+        with context_of(context)():
+            if prints:
+                click.echo(_answer(store.ddl, dialect))
+            elif check:
+                _check(_answer(store.missing))
+            else:
+                _answer(store.set_up)
+                click.echo("the tables are there, in their newest version")
 
     return command
 
