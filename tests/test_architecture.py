@@ -35,7 +35,10 @@ ROOMS = {
         {"attrs", "httpx", "jinja2", "segno", "starlette", "uvicorn"},
     ),
     "testing": (RINGS | {"aplus_pay", "testing", "simulator"}, {"attrs", "httpx", "pytest"}),
-    "cli": (RINGS | {"aplus_pay", "simulator", "cli"}, {"attrs", "click", "httpx"}),
+    "cli": (
+        RINGS | {"aplus_pay", "simulator", "cli"},
+        {"attrs", "click", "cryptography", "httpx"},
+    ),
     "__init__": (RINGS | {"aplus_pay"}, set()),
 }
 # What rings 0 and 1 would need for a clock, I/O or concurrency of their own.

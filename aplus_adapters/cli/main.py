@@ -16,6 +16,7 @@ except ImportError:
 from aplus_adapters.cli.commands import load_shop, reconcile_command, show_command
 from aplus_adapters.cli.prune import prune_command
 from aplus_adapters.cli.schema import schema_command
+from aplus_adapters.cli.verify.command import verify
 from aplus_adapters.errors import AplusError
 from aplus_adapters.protocol.keys import PrivateKey
 from aplus_adapters.protocol.results import CODES
@@ -38,6 +39,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group)
+@click.version_option(package_name="aplus_adapters")
 def main() -> None:
     """Take payments by Alipay+ order code."""
 
@@ -188,6 +190,9 @@ def _remember_shop(context: click.Context, _option: click.Parameter, value: str 
     if value is not None:
         context.meta["shop"] = value
 
+
+for _command in (verify,):
+    main.add_command(_command)
 
 for _make in (prune_command, reconcile_command, schema_command, show_command):
     _command = _make(_find_pay)

@@ -1,0 +1,427 @@
+"""`aplus verify` names why a signature does not match, and claims nothing that it has not tried."""
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from datetime import timedelta
+from urllib.parse import quote, unquote
+
+import pytest
+from click.testing import CliRunner
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding
+
+from aplus_adapters import PrivateKey
+from aplus_adapters.cli.main import main
+from aplus_adapters.cli.verify.search import diagnose
+from aplus_adapters.cli.verify.values import Kind, NamedKey, Owner, Question
+from aplus_adapters.protocol import signing
+from aplus_adapters.protocol.timestamps import Timestamp
+
+PATH = "/shop/aplus/notify"
+CLIENT = "CLIENT-1"
+TIME = "2026-11-23T12:00:30.005Z"
+BODY = (
+    '{"paymentResult":{"resultCode":"SUCCESS","resultStatus":"S"},"paymentRequestId":"pay-1",'
+    '"paymentAmount":{"value":"4200","currency":"JPY"},"walletBrandName":"あ&é/x"}'
+).encode()
+
+
+@pytest.fixture(scope="module")
+def stranger_key():
+    return PrivateKey.generate()
+
+
+@pytest.fixture(scope="module")
+def keys(our_key, their_key, stranger_key):
+    return (
+        NamedKey(owner=Owner.OURS, name="1", key=our_key.public_key),
+        NamedKey(owner=Owner.THEIRS, name="1", key=their_key.public_key),
+        NamedKey(owner=Owner.OTHER, name="sandbox", key=stranger_key.public_key),
+    )
+
+
+@pytest.fixture(scope="module")
+def asked(keys, their_key):
+    """Return a function that makes the question about a notification that was changed."""
+
+    def make(signed=None, header=None, key=their_key, algorithm=None, **captured):
+        signed = {"path": PATH, "client_id": CLIENT, "time": TIME, "body": BODY} | (signed or {})
+        content = signing.signed_content(
+            signed["path"], signed["client_id"], signed["time"], signed["body"]
+        )
+        raw = sign(key, content, algorithm or hashes.SHA256())
+        text = f"algorithm=RSA256,keyVersion=1,signature={quote(base64.b64encode(raw), safe='')}"
+        values = {"kind": Kind.NOTIFICATION, "paths": (PATH,), "client_id": CLIENT, "time": TIME}
+        values |= {"body": BODY, "keys": keys, "signature": header(text) if header else text}
+        return Question(**(values | captured))
+
+    return make
+
+
+def sign(key, content, algorithm, pad=None):
+    loaded = serialization.load_pem_private_key(key.to_pem().encode(), None)
+    return loaded.sign(content, pad or padding.PKCS1v15(), algorithm)
+
+
+def codes(diagnosis):
+    return [cause.code for cause in diagnosis.causes]
+
+
+def written(**options):
+    return json.dumps(json.loads(BODY), **options).encode()
+
+
+def in_value(change):
+    """Return a change of the header that changes the value of its signature only."""
+
+    def changed(header):
+        before, equals, value = header.rpartition("signature=")
+        return before + equals + change(value)
+
+    return changed
+
+
+def test_a_right_signature_matches_and_says_what_was_signed(asked):
+    found = diagnose(asked())
+    assert found.matches
+    assert (found.causes, found.faults, found.remarks) == ((), (), ())
+    assert found.content == signing.signed_content(PATH, CLIENT, TIME, BODY)
+    assert (found.key.owner, found.hash_name) == (Owner.THEIRS, "sha256")
+
+
+@pytest.mark.parametrize("encoding", ["plain", "base64url", "without padding"])
+def test_every_spelling_that_the_library_reads_matches(asked, encoding):
+    change = {
+        "plain": unquote,
+        "base64url": lambda v: unquote(v).replace("+", "-").replace("/", "_").rstrip("="),
+        "without padding": lambda v: unquote(v).rstrip("="),
+    }[encoding]
+    found = diagnose(asked(header=in_value(change)))
+    assert found.matches
+    assert bool(found.remarks) == (encoding == "base64url")
+
+
+LATER = (Timestamp(TIME).moment + timedelta(milliseconds=7)).isoformat(timespec="milliseconds")
+LATER = LATER.replace("+00:00", "Z")
+PLANTED = {
+    # what was signed otherwise than it was captured, or what was captured otherwise
+    "mount prefix missing": ({"signed": {"path": "/aplus/notify"}}, "path_prefix"),
+    "mount prefix added": (
+        {"signed": {"path": "/x/shop/aplus/notify"}, "other_paths": (("/x/y", "captured"),)},
+        "path_prefix",
+    ),
+    "query string signed": (
+        {"signed": {"path": PATH + "?a=1"}, "other_paths": ((PATH + "?a=1", "with query"),)},
+        "query_signed",
+    ),
+    "query string left out": ({"paths": (PATH + "?a=1",)}, "query_signed"),
+    "slash at the end": ({"signed": {"path": PATH + "/"}}, "other_path"),
+    "path of another call": ({"signed": {"path": "/aps/api/v1/payments/pay"}}, "other_path"),
+    "written again with spaces": ({"body": written(ensure_ascii=False)}, "body_written_again"),
+    "signed with spaces": ({"signed": {"body": written(ensure_ascii=False)}}, "body_written_again"),
+    "keys sorted, signed in the documented order": (
+        {"body": written(sort_keys=True, ensure_ascii=False, separators=(",", ":"))},
+        "body_written_again",
+    ),
+    "keys sorted, signed in any order": (
+        {
+            "signed": {"body": b'{"c":"1","a":"2","b":"3"}'},
+            "body": b'{"a":"2","b":"3","c":"1"}',
+        },
+        "key_order",
+    ),
+    "letters escaped": ({"body": written(separators=(",", ":"))}, "body_written_again"),
+    "slashes escaped": (
+        {"signed": {"body": BODY.replace(b"/", b"\\/")}},
+        "body_written_again",
+    ),
+    "indented by an editor": (
+        {"body": written(indent=2, ensure_ascii=False) + b"\n"},
+        "body_written_again",
+    ),
+    "other charset": ({"signed": {"body": BODY.decode().encode("gb18030")}}, "charset"),
+    "text of UTF-8 read as latin-1": ({"body": BODY.decode("latin-1").encode()}, "charset"),
+    "newline added": ({"body": BODY + b"\n"}, "trailing_newline"),
+    "newline lost": ({"signed": {"body": BODY + b"\n"}}, "trailing_newline"),
+    "CRLF for LF": (
+        {"signed": {"body": b'{\n"a":"b"}'}, "body": b'{\r\n"a":"b"}'},
+        "line_ends",
+    ),
+    "compressed": ({"body": gzip.compress(BODY)}, "compressed"),
+    "wrong client id": (
+        {"signed": {"client_id": "CLIENT-2"}, "other_client_ids": (("CLIENT-2", "settings"),)},
+        "client_id",
+    ),
+    "percent-encoded twice": ({"header": in_value(lambda v: quote(v, safe=""))}, "percent_encoded_twice"),
+    "plus became a space": ({"header": in_value(lambda v: unquote(v).replace("+", " "))}, "plus_became_space"),
+    "broken into lines": (
+        {"header": in_value(lambda v: re.sub("(.{76})", r"\1 ", unquote(v).replace("+", "%2B")))},
+        "broken_into_lines",
+    ),
+    "hexadecimal": ({"header": in_value(lambda v: base64.b64decode(unquote(v)).hex())}, "hexadecimal"),
+    "in quotes": ({"header": in_value(lambda v: f'"{v}"')}, "quoted"),
+    "bare value": ({"header": lambda h: h.rpartition("signature=")[2]}, "bare_header"),
+    "algorithm named otherwise": ({"header": lambda h: h.replace("RSA256", "SHA256withRSA")}, "algorithm_name"),
+    "zone written otherwise": ({"signed": {"time": TIME.replace("Z", "+00:00")}}, "time_reformatted"),
+    "zone changed": ({"signed": {"time": "2026-11-23T20:00:30.005+08:00"}}, "time_reformatted"),
+    "fraction dropped": ({"time": "2026-11-23T12:00:30Z"}, "time_reformatted"),
+    "fraction added": ({"signed": {"time": "2026-11-23T12:00:30Z"}, "time": "2026-11-23T12:00:30.000Z"}, "time_reformatted"),
+    "clock read twice": ({"signed": {"time": LATER}}, "clock_read_twice"),
+    "other time header": (
+        {"signed": {"time": "2026-11-23T11:00:00Z"}, "other_times": (("2026-11-23T11:00:00Z", "Response-Time"),)},
+        "other_time",
+    ),
+    "SHA-1": ({"algorithm": hashes.SHA1()}, "other_hash"),
+    "SHA-512": ({"algorithm": hashes.SHA512()}, "other_hash"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_the_planted_cause_is_named_and_no_other(asked, their_key, name):
+    changes, code = PLANTED[name]
+    question = asked(**changes)
+    found = diagnose(question)
+    assert not found.matches
+    assert codes(found) == [code]
+    assert all(cause.remedy for cause in found.causes)
+    if "algorithm" not in changes and "header" not in changes:
+        raw = base64.b64decode(unquote(question.signature.rpartition("signature=")[2]))
+        assert their_key.public_key.verify(raw, found.content)
+
+
+def test_two_causes_together_are_both_named(asked):
+    found = diagnose(asked(signed={"path": "/aplus/notify"}, body=written(ensure_ascii=False)))
+    assert sorted(codes(found)) == ["body_written_again", "path_prefix"]
+    header = in_value(lambda v: quote(v, safe=""))
+    found = diagnose(
+        asked(header=header, algorithm=hashes.SHA1(), body=BODY + b"\n", time=TIME + " ")
+    )
+    assert codes(found) == [
+        "percent_encoded_twice",
+        "other_hash",
+        "time_reformatted",
+        "trailing_newline",
+    ]
+
+
+def test_a_key_that_should_not_have_signed_is_named(asked, our_key, stranger_key):
+    assert codes(diagnose(asked(key=our_key))) == ["swapped_keys"]
+    found = diagnose(asked(key=stranger_key))
+    assert codes(found) == ["other_key"]
+    assert "'sandbox'" in found.causes[0].text
+    assert codes(diagnose(asked(key=our_key, kind=Kind.ACKNOWLEDGEMENT))) == []
+
+
+def test_our_own_key_given_as_theirs_is_a_fault_whatever_the_signature_is(asked, our_key):
+    ours = NamedKey(owner=Owner.OURS, name="1", key=our_key.public_key)
+    theirs = NamedKey(owner=Owner.THEIRS, name="1", key=our_key.public_key)
+    found = diagnose(asked(keys=(ours, theirs)))
+    assert not found.matches
+    assert [fault.code for fault in found.faults] == ["own_key_as_theirs"]
+    assert found.causes == ()  # nobody tried Alipay+'s real key
+
+
+def test_a_key_version_that_names_no_key_is_remarked(asked):
+    found = diagnose(asked(header=lambda h: h.replace("keyVersion=1", "keyVersion=7")))
+    assert found.matches  # as the library accepts it
+    assert "keyVersion '7' names none of the keys" in found.remarks[0]
+
+
+def test_pss_padding_and_a_bare_hash_are_told_apart(asked, their_key):
+    content = signing.signed_content(PATH, CLIENT, TIME, BODY)
+    mask = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
+    raw = base64.b64encode(sign(their_key, content, hashes.SHA256(), mask)).decode()
+    found = diagnose(asked(header=in_value(lambda _: quote(raw, safe=""))))
+    assert codes(found) == ["pss_padding"]
+    digest = hashlib.sha256(content).digest()
+    loaded = serialization.load_pem_private_key(their_key.to_pem().encode(), None)
+    numbers = loaded.private_numbers()
+    block = b"\0\1" + b"\xff" * (256 - 3 - 32) + b"\0" + digest
+    made = pow(int.from_bytes(block), numbers.d, numbers.public_numbers.n).to_bytes(256)
+    text = quote(base64.b64encode(made), safe="")
+    assert codes(diagnose(asked(header=in_value(lambda _: text)))) == ["bare_hash"]
+
+
+def test_other_content_by_the_right_key_is_said_so_and_no_cause_is_claimed(asked):
+    found = diagnose(asked(body=BODY.replace(b"4200", b"4300"), hints=("a hint",)))
+    assert (found.matches, found.causes, found.faults) == (False, (), ())
+    assert found.key.owner is Owner.THEIRS
+    assert "made the signature" in found.facts[0]
+    assert "it covers other content" in found.facts[1]
+    assert "a hint" in found.facts
+
+
+def test_an_unknown_key_is_said_so_and_no_cause_is_claimed(asked):
+    found = diagnose(asked(key=PrivateKey.generate()))
+    assert (found.matches, found.causes, found.key) == (False, (), None)
+    assert found.facts[0] == "the signature has 2048 bits"
+    assert "none of these keys made it" in found.facts[1]
+    cut = diagnose(asked(header=in_value(lambda v: unquote(v)[:200])))
+    assert "was cut or changed" in cut.facts[0]
+
+
+def test_a_missing_signature_is_said_so(asked):
+    found = diagnose(asked(signature=None))
+    assert [fault.code for fault in found.faults] == ["unsigned"]
+    assert not diagnose(asked(signature="nonsense")).matches
+    assert not diagnose(asked(time="", signed={"time": ""})).matches
+
+
+# ---- The command, with files as people have them
+
+
+@pytest.fixture
+def run(monkeypatch, our_key, their_key, tmp_path):
+    monkeypatch.setenv("APLUS_PRIVATE_KEY", our_key.to_pem())
+    monkeypatch.setenv("APLUS_PUBLIC_KEY", their_key.public_key.to_pem())
+    monkeypatch.setenv("APLUS_CLIENT_ID", CLIENT)
+    monkeypatch.setenv("APLUS_NOTIFY_URL", f"https://shop.example{PATH}")
+    monkeypatch.setenv("APLUS_GATEWAY", "https://gateway.example")
+
+    def run(*words, content=None):
+        return CliRunner().invoke(main, ["verify", *map(str, words)], input=content)
+
+    return run
+
+
+def headers_for(key, path, time_name, body=BODY, time=TIME):
+    content = signing.signed_content(path, CLIENT, time, body)
+    return {
+        "Client-Id": CLIENT,
+        time_name: time,
+        "Signature": signing.sign(key, "1", content),
+        "Content-Type": "application/json",
+    }
+
+
+def raw(start, headers, body=BODY, end="\r\n"):
+    lines = [start, *(f"{name}: {value}" for name, value in headers.items())]
+    return end.join([*lines, "", ""]).encode() + body
+
+
+def test_a_raw_notification_with_a_changed_body_is_explained(run, their_key, tmp_path):
+    headers = headers_for(their_key, PATH, "Request-Time")
+    file = tmp_path / "message.http"
+    file.write_bytes(raw(f"POST {PATH}?x=1 HTTP/1.1", headers))
+    done = run(file)
+    assert done.exit_code == 0, done.output
+    assert "Alipay+'s notification: the signature matches" in done.output
+    assert f"POST {PATH}\n    {CLIENT}.{TIME}.<body of {len(BODY)} bytes" in done.output
+    assert "walletBrandName" not in done.output
+    assert "walletBrandName" in run(file, "--show-body").output
+    file.write_bytes(raw(f"POST {PATH} HTTP/1.1", headers, BODY + b"\n", end="\n"))
+    done = run(file)
+    assert done.exit_code == 1
+    assert "[trailing_newline]" in done.output
+    assert "to do: capture and send the body without an editor" in done.output
+
+
+def test_a_header_file_and_a_body_file_are_read(run, their_key, tmp_path):
+    headers = headers_for(their_key, PATH, "Request-Time")
+    (tmp_path / "h").write_text("".join(f"{name}: {value}\n" for name, value in headers.items()))
+    (tmp_path / "b").write_bytes(BODY)
+    done = run("--headers", tmp_path / "h", "--body", tmp_path / "b", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.output)
+    assert (found["kind"], found["matches"], found["signed_path"]) == ("notification", True, PATH)
+    assert run("--headers", tmp_path / "h").exit_code == 2
+
+
+def test_a_har_file_is_verified_in_both_directions(run, our_key, their_key, tmp_path):
+    path = "/aps/api/v1/payments/inquiryPayment"
+    sent = headers_for(our_key, path, "Request-Time", b'{"paymentRequestId":"pay-1"}')
+    got = headers_for(their_key, path, "Response-Time")
+    entry = {
+        "request": {
+            "url": "https://gateway.example" + path,
+            "headers": [{"name": n, "value": v} for n, v in sent.items()],
+            "postData": {"text": '{"paymentRequestId":"pay-1"}'},
+        },
+        "response": {
+            "status": 200,
+            "headers": [{"name": n, "value": v} for n, v in got.items()],
+            "content": {"text": base64.b64encode(BODY).decode(), "encoding": "base64"},
+        },
+    }
+    other = {"request": {"url": "https://x.example/", "headers": []}, "response": {}}
+    file = tmp_path / "a.har"
+    file.write_text(json.dumps({"log": {"entries": [other, entry]}}))
+    done = run(file)
+    assert done.exit_code == 0, done.output
+    assert "our request: the signature matches" in done.output
+    assert "Alipay+'s response: the signature matches" in done.output
+    entry["response"]["content"] = {"text": BODY.decode() + " "}
+    file.write_text(json.dumps({"log": {"entries": [entry, entry]}}))
+    assert "choose one by --entry N: 1: https://gateway.example" in run(file).output
+    done = run(file, "--entry", "2", "--json")
+    assert done.exit_code == 1
+    first, second = map(json.loads, done.output.splitlines())
+    assert first["matches"]
+    assert [cause["code"] for cause in second["causes"]] == ["outer_space"]
+    assert run(file, "--entry", "9").exit_code == 2
+
+
+def test_a_curl_command_is_verified_as_curl_sends_it(run, our_key, tmp_path):
+    path = "/aps/api/v1/payments/pay"
+    headers = headers_for(our_key, path, "Request-Time")
+    words = " \\\n".join(f"-H '{name}: {value}'" for name, value in headers.items())
+    escaped = BODY.decode().replace("あ", "\\u3042").replace("é", "\\xc3\\xa9")
+    url = "https://gateway.example" + path
+    done = run("-", content=f"curl -sX POST '{url}' {words} --data-raw $'{escaped}'")
+    assert done.exit_code == 0, done.output
+    assert "our request: the signature matches" in done.output
+    lines = json.dumps(json.loads(BODY), indent=1, ensure_ascii=False).encode()
+    (tmp_path / "body.json").write_bytes(lines)
+    command = tmp_path / "command.sh"
+    command.write_text(f"curl {url} {words} -d @body.json")  # curl leaves line ends out
+    headers = headers_for(our_key, path, "Request-Time", lines)
+    words = " ".join(f"-H '{name}: {value}'" for name, value in headers.items())
+    command.write_text(f"curl {url} {words} --data-binary @body.json")
+    assert run(command).exit_code == 0
+    command.write_text(f"curl {url} {words} -d @body.json")
+    assert run(command).exit_code == 1
+
+
+def test_a_message_for_another_client_is_named(run, our_key, monkeypatch, their_key):
+    monkeypatch.setenv("APLUS_CLIENT_ID", "CLIENT-9")
+    message = raw(f"POST {PATH} HTTP/1.1", headers_for(their_key, PATH, "Request-Time"))
+    done = run("-", content=message)
+    assert done.exit_code == 1
+    assert "the message is for client id 'CLIENT-1', the settings say 'CLIENT-9'" in done.output
+
+
+def test_a_response_without_its_path_is_tried_for_every_call(run, their_key):
+    headers = headers_for(their_key, "/aps/api/v1/payments/refund", "Response-Time")
+    done = run("-", "--json", content=raw("HTTP/1.1 200 OK", headers))
+    assert json.loads(done.output)["signed_path"] == "/aps/api/v1/payments/refund"
+
+
+@pytest.mark.parametrize(
+    ("words", "content", "found"),
+    [
+        (["/no/such/file"], "", "cannot read"),
+        ([], "", "expected FILE, or --headers and --body together"),
+        (["-"], "no message", "found no blank line"),
+        (["-"], "curl 'unclosed", "curl command: cannot be read"),
+        (["-"], "curl -H a:b", "found no address"),
+        (["-"], '{"log": {}}', "HAR file: found no log of entries"),
+        (["-", "--entry", "1"], "curl http://x", "expected it with a HAR file only"),
+        (["-", "--other-key", "x"], "", "expected NAME=FILE"),
+        (["-", "--other-key", "x=/no/file"], "", "expected a key file"),
+    ],
+)
+def test_wrong_use_exits_with_2_and_says_what_was_expected(run, words, content, found):
+    done = run(*words, content=content)
+    assert done.exit_code == 2
+    assert found in " ".join(done.output.split())
+
+
+def test_without_any_key_it_says_how_to_give_one(run, monkeypatch):
+    for name in ("APLUS_PRIVATE_KEY", "APLUS_PUBLIC_KEY"):
+        monkeypatch.delenv(name)
+    done = run("-", content="curl http://x.example")
+    assert done.exit_code == 2
+    assert "found no key, expected at least one" in done.output
