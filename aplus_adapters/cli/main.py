@@ -13,9 +13,14 @@ try:
 except ImportError:
     sys.exit("aplus: click is not installed; run pip install 'aplus_adapters[cli]'")
 
+from aplus_adapters.cli.calls import cancel, inquire, pay
 from aplus_adapters.cli.commands import load_shop, reconcile_command, show_command
+from aplus_adapters.cli.doctor.command import doctor
+from aplus_adapters.cli.notify import notify
+from aplus_adapters.cli.options import PORT, web_address
 from aplus_adapters.cli.prune import prune_command
 from aplus_adapters.cli.schema import schema_command
+from aplus_adapters.cli.sign import sign
 from aplus_adapters.cli.verify.command import verify
 from aplus_adapters.errors import AplusError
 from aplus_adapters.protocol.keys import PrivateKey
@@ -45,7 +50,9 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--port", default=8100, show_default=True, help="Its port; 0 takes a free one.")
+@click.option(
+    "--port", default=8100, show_default=True, type=PORT, help="Its port; 0 takes a free one."
+)
 @click.option(
     "--directory",
     default=".aplus",
@@ -63,6 +70,7 @@ def main() -> None:
     "--notify-url",
     default="http://127.0.0.1:8000/aplus/notify",
     show_default=True,
+    type=web_address,
     help="Your shop's address for notifications; it is written to shop.env.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print each event as one JSON line.")
@@ -94,7 +102,7 @@ def simulator(
     type=click.Choice(["flask", "starlette", "fastapi", "django"]),
     help="The example shop to run.",
 )
-@click.option("--port", default=0, help="The shop's port; 0 takes a free one.")
+@click.option("--port", default=0, type=PORT, help="The shop's port; 0 takes a free one.")
 @click.option(
     "--directory",
     default=".aplus/demo",
@@ -161,23 +169,6 @@ def keygen(directory: Path) -> None:
     click.echo(key.public_key.to_base64())
 
 
-@main.command()
-def doctor() -> None:
-    """Check the configuration in APLUS_* variables, and send the gateway an inquiry with it.
-
-    The exit code is 0 only if every check is ok.
-    """
-    from aplus_adapters.cli.doctor import examine  # noqa: PLC0415  # loads an HTTP library
-
-    all_ok = True
-    for check in examine():
-        all_ok = all_ok and check.ok
-        click.echo(f"{'ok  ' if check.ok else 'BAD '} {check.name}: {check.found}")
-        if check.remedy:
-            click.echo(f"     to do: {check.remedy}")
-    sys.exit(0 if all_ok else 1)
-
-
 def _find_pay() -> AplusPay:
     sys.path.insert(0, str(Path.cwd()))  # an installed command does not look in the shop's folder
     shop = click.get_current_context().meta.get("shop")
@@ -191,7 +182,7 @@ def _remember_shop(context: click.Context, _option: click.Parameter, value: str 
         context.meta["shop"] = value
 
 
-for _command in (verify,):
+for _command in (verify, sign, notify, pay, inquire, cancel, doctor):
     main.add_command(_command)
 
 for _make in (prune_command, reconcile_command, schema_command, show_command):

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from aplus_adapters.cli.options import echo_json, examples, load_public_key
-from aplus_adapters.cli.verify.curl import is_curl, read_curl
-from aplus_adapters.cli.verify.har import is_har, read_har
-from aplus_adapters.cli.verify.http_text import read_http, read_parts
 from aplus_adapters.cli.verify.question import Known, ask, guess_kind
+from aplus_adapters.cli.verify.reading import read_captured
 from aplus_adapters.cli.verify.report import as_json, echo
 from aplus_adapters.cli.verify.search import diagnose
-from aplus_adapters.cli.verify.values import Captured, Kind, NamedKey, Owner
+from aplus_adapters.cli.verify.values import Kind, NamedKey, Owner
 from aplus_adapters.runtime.settings import read_keys
 
 if TYPE_CHECKING:
@@ -90,7 +88,7 @@ def verify(
             ".aplus/shop.env`), or pass --our-key and --alipayplus-key"
         )
     all_match = True
-    for captured in _captured(file, headers, body, entry):
+    for captured in read_captured(file, headers=headers, body=body, entry=entry):
         kind_of_it = Kind(kind) if kind else guess_kind(captured, known)
         diagnosis = diagnose(ask(captured, kind_of_it, known))
         all_match = all_match and diagnosis.matches
@@ -99,27 +97,6 @@ def verify(
         else:
             echo(kind_of_it, diagnosis, show_body=show_body)
     sys.exit(0 if all_match else 1)
-
-
-def _captured(
-    file: Path | None, headers: Path | None, body: Path | None, entry: int | None
-) -> list[Captured]:
-    if (headers is None) != (body is None) or (file is None) == (headers is None):
-        raise click.UsageError("expected FILE, or --headers and --body together")
-    if headers is not None and body is not None:
-        return [read_parts(headers.read_bytes(), body.read_bytes())]
-    assert file is not None  # noqa: S101  # checked above
-    try:
-        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-    except OSError as error:
-        message = f"cannot read {file} ({error.strerror}), expected a captured message"
-        raise click.BadParameter(message, param_hint="FILE") from None
-    if is_har(content):
-        return read_har(content, entry)
-    if entry is not None:
-        raise click.UsageError("found --entry, expected it with a HAR file only")
-    folder = Path() if str(file) == "-" else file.parent
-    return [read_curl(content, folder) if is_curl(content) else read_http(content)]
 
 
 def _keys(
