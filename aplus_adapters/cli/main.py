@@ -44,7 +44,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group)
-@click.version_option(package_name="aplus_adapters")
+@click.version_option(package_name="aplus_adapters", prog_name="aplus")
 def main() -> None:
     """Take payments by Alipay+ order code."""
 

@@ -13,7 +13,7 @@ __all__ = ["explain_answer", "explain_silence", "is_refusal"]
 
 _REFUSED = b"notification refused"  # the route's answer to a stranger
 _CONSUMED = b"the body was consumed"
-_LOGIN = re.compile(r"log-?in|sign-?in|auth|account|sso", re.IGNORECASE)
+_LOGIN = re.compile(r"log[- ]?in|sign[- ]?in|auth|account|sso", re.IGNORECASE)
 _EXEMPT = "exempt the route: the signature guards it"
 _BY_STATUS = {
     401: f"a log-in stands in front (HTTP authentication): {_EXEMPT}",

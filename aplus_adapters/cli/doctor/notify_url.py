@@ -135,7 +135,8 @@ def _check_signed(account: Account, key: PrivateKey) -> Check:
     if verdict.signed and status == 404:
         found = "verified by the shop, and answered that it does not know the payment, signed"
         return Check(name, ok=True, found=found)
-    for other in (urlsplit(url).path for url in _nearby(account.notify_url)):
+    nearby = (account.notify_url, *_nearby(account.notify_url))
+    for other in (urlsplit(url).path for url in nearby):
         _, at_other = _send_signed(account, key, other)
         if at_other.signed:
             remedy = f"the shop verifies for the path {other}: its APLUS_NOTIFY_URL is another one"
