@@ -144,7 +144,7 @@ def test_a_notification_about_the_shops_payment_is_acknowledged(started, shop, a
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert (found["acknowledged"], found["status"], found["signed"]) == (True, 200, True)
-    assert shop.store.get(started.payment_request_id).state.value == "SUCCEEDED"
+    assert shop.store.get(started.payment_request_id).state.value == "succeeded"
 
 
 def test_a_captured_notification_is_replayed_unchanged(started, shop, aplus, alipayplus, tmp_path):

@@ -399,6 +399,51 @@ def test_a_response_without_its_path_is_tried_for_every_call(run, their_key):
     assert json.loads(done.output)["signed_path"] == "/aps/api/v1/payments/refund"
 
 
+def test_a_notification_and_its_acknowledgement_are_verified_together(
+    run, our_key, their_key, tmp_path
+):
+    answer = b'{"result":{"resultCode":"SUCCESS","resultStatus":"S"}}'
+    asked = headers_for(their_key, PATH, "Request-Time")
+    told = headers_for(our_key, "/aplus/notify", "Response-Time", answer)
+    entry = {
+        "request": {
+            "url": f"http://10.0.0.7:8000{PATH}",
+            "headers": [{"name": n, "value": v} for n, v in asked.items()],
+            "postData": {"text": BODY.decode()},
+        },
+        "response": {
+            "status": 200,
+            "headers": [{"name": n, "value": v} for n, v in told.items()],
+            "content": {"text": answer.decode()},
+        },
+    }
+    file = tmp_path / "a.har"
+    file.write_text(json.dumps({"log": {"entries": [entry]}}))
+    first, second = map(json.loads, run(file, "--json").output.splitlines())
+    assert (first["kind"], first["matches"]) == ("notification", True)
+    assert (second["kind"], second["matches"]) == ("acknowledgement", False)
+    assert [cause["code"] for cause in second["causes"]] == ["path_prefix"]
+
+
+def test_odd_captures_are_judged_or_refused_without_a_traceback(run):
+    deep = b'{"a":' * 300 + b"1" + b"}" * 300
+    signature = "Signature: algorithm=RSA256,keyVersion=1,signature=" + "A" * 342
+    head = f"POST /x HTTP/1.1\nClient-Id: C\nRequest-Time: nonsense\n{signature}\n\n".encode()
+    har = {"log": {"entries": [{"request": {"url": "\ud800", "headers": []}, "response": None}]}}
+    for content in (
+        head + deep,
+        head + b'{"a":NaN,"b":1e999,"c":"\\ud800"}',
+        head + b"\xff\xfe\0" * 50,
+        head + b"x" * 1_000_000,
+        head.replace(b"/x", b"http://[/x"),
+        json.dumps(har).encode(),
+        b"curl http://[ -H 'Client-Id: \xff'",
+    ):
+        done = run("-", content=content)
+        assert done.exit_code in (1, 2), done.output
+        assert done.exception is None or isinstance(done.exception, SystemExit)
+
+
 @pytest.mark.parametrize(
     ("words", "content", "found"),
     [

@@ -15,10 +15,13 @@ from aplus_adapters.cli.verify.reading import read_captured
 from aplus_adapters.cli.verify.report import as_json, echo
 from aplus_adapters.cli.verify.search import diagnose
 from aplus_adapters.cli.verify.values import Kind, NamedKey, Owner
+from aplus_adapters.errors import AplusError
 from aplus_adapters.runtime.settings import read_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from aplus_adapters.cli.verify.values import Captured, Diagnosis
 
 __all__ = ["verify"]
 
@@ -89,14 +92,23 @@ def verify(
         )
     all_match = True
     for captured in read_captured(file, headers=headers, body=body, entry=entry):
-        kind_of_it = Kind(kind) if kind else guess_kind(captured, known)
-        diagnosis = diagnose(ask(captured, kind_of_it, known))
+        kind_of_it, diagnosis = _diagnose(captured, kind, known)
         all_match = all_match and diagnosis.matches
         if as_lines:
             echo_json(as_json(kind_of_it, diagnosis, show_body=show_body))
         else:
             echo(kind_of_it, diagnosis, show_body=show_body)
     sys.exit(0 if all_match else 1)
+
+
+def _diagnose(captured: Captured, kind: str | None, known: Known) -> tuple[Kind, Diagnosis]:
+    try:
+        kind_of_it = Kind(kind) if kind else guess_kind(captured, known)
+        return kind_of_it, diagnose(ask(captured, kind_of_it, known))
+    except AplusError:
+        raise
+    except ValueError as error:  # of an address that is none, or of text that is no Unicode
+        raise click.UsageError(f"captured message: cannot be read: {error}") from None
 
 
 def _keys(

@@ -54,7 +54,7 @@ def _exchange(item: dict[str, Any]) -> list[Captured]:
     sent, received = item["request"], item.get("response") or {}
     request = Captured(
         is_response=False,
-        url=sent["url"],
+        url=_text(sent["url"]),
         headers=_headers(sent),
         body=str((sent.get("postData") or {}).get("text") or "").encode("utf-8", "surrogatepass"),
     )
@@ -62,7 +62,7 @@ def _exchange(item: dict[str, Any]) -> list[Captured]:
         return [request]
     answer = Captured(
         is_response=True,
-        url=sent["url"],
+        url=_text(sent["url"]),
         headers=_headers(received),
         body=_content(received.get("content") or {}),
         request=request,
@@ -71,7 +71,12 @@ def _exchange(item: dict[str, Any]) -> list[Captured]:
 
 
 def _headers(message: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    return tuple((str(row["name"]), str(row["value"])) for row in message["headers"])
+    return tuple((_text(row["name"]), _text(row["value"])) for row in message["headers"])
+
+
+def _text(value: Any) -> str:
+    # JSON can hold half a character, which no header or address can.
+    return str(value).encode("utf-8", "replace").decode()
 
 
 def _content(content: dict[str, Any]) -> bytes:

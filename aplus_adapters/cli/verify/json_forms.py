@@ -47,6 +47,8 @@ _SAMPLE = [
     "settlementQuote",
     "mppPaymentId",
 ]
+_LARGEST = 65536  # bytes
+_MOST_BRACKETS = 500
 _MOST_ORDERS = 720  # of the keys of the outermost object: all orders of 6 keys
 
 
@@ -76,7 +78,9 @@ def other_orders(body: bytes) -> Iterator[tuple[bytes, str]]:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object of a body, empty if it is none."""
+    """Return the JSON object of a body, empty if it is none or larger than any real message."""
+    if len(body) > _LARGEST or body.count(b"[") + body.count(b"{") > _MOST_BRACKETS:
+        return {}
     try:
         content = json.loads(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):

@@ -8,25 +8,36 @@ from urllib.parse import quote, unquote, urlsplit
 
 from attrs import frozen
 
-from aplus_adapters.cli.verify.values import Cause, Variant
+from aplus_adapters.cli.verify.values import Cause, Kind, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 __all__ = ["API_PATHS", "LAYOUTS", "Layout", "client_id_variants", "path_variants"]
 
-_PATH = "sign the path of the configured notify URL, or of the API: no host, no query, no change"
+_REMEDIES = {
+    Kind.REQUEST: "sign the path of the call: no host, no query, no change",
+    Kind.RESPONSE: "verify with the path to which the request was sent",
+    Kind.NOTIFICATION: (
+        "set APLUS_NOTIFY_URL to the address that Alipay+ has, or APLUS_SIGNED_PATH to the signed "
+        "path; never take the path from the request"
+    ),
+    Kind.ACKNOWLEDGEMENT: "sign the path of the notify URL that Alipay+ has",
+}
 _API = "/aps/api/v1/payments/"
 API_PATHS = tuple(_API + name for name in ("pay", "inquiryPayment", "cancelPayment", "refund"))
 """The paths of the four calls."""
 _LIKELY_PATHS = ("/aplus/notify", "/notify", "/", "")
 
 
-def path_variants(paths: tuple[str, ...], others: tuple[tuple[str, str], ...]) -> list[Variant]:
+def path_variants(
+    kind: Kind, paths: tuple[str, ...], others: tuple[tuple[str, str], ...]
+) -> list[Variant]:
     """Return the right paths first, then what else a signer or a proxy makes of them."""
     seen = {path: Variant(path.encode()) for path in paths}
-    for path, code, text in (*_given(others), *_changed(paths, others), *_known()):
-        cause = Cause(code=code, text=f"signed was the path {path!r}: {text}", remedy=_PATH)
+    for path, code, meaning in (*_given(others), *_changed(paths, others), *_known()):
+        text = f"signed was the path {path!r}, expected {paths[0]!r}: {meaning}"
+        cause = Cause(code=code, text=text, remedy=_REMEDIES[kind])
         seen.setdefault(path, Variant(path.encode(), cause))
     return list(seen.values())
 
@@ -59,9 +70,9 @@ def _changed(paths: tuple[str, ...], others: tuple[tuple[str, str], ...]) -> Ite
         segments = bare.strip("/").split("/")
         for count in range(1, len(segments)):
             prefix, rest = "/".join(segments[:count]), "/" + "/".join(segments[count:])
-            text = f"the mount prefix '/{prefix}' is missing; a proxy or framework took it away"
+            text = f"without the prefix '/{prefix}', as a proxy or a mount takes it away"
             yield rest, "path_prefix", text
-            text = f"the mount prefix '/{prefix}' stands in it"
+            text = f"with the prefix '/{prefix}', as a proxy or a mount adds it"
             yield f"/{prefix}{expected.partition('?')[0]}", "path_prefix", text
 
 

@@ -145,36 +145,35 @@ def _explain_unopened(
 
 def _search(question: Question, seal: Seal) -> _Match | None:
     """Return the content that the signature covers: with the fewest causes, None if not found."""
-    paths = path_variants(question.paths, question.other_paths)
+    paths = path_variants(question.kind, question.paths, question.other_paths)
     count = len(question.paths)  # the first ones are right, each
     clients = client_id_variants(question.client_id, question.other_client_ids)
     times = likely_times(question.time, question.other_times)
     bodies = body_variants(question.body)
     right = (paths[:count], clients[:1], times[:1], bodies[:1], LAYOUTS[:1])
     wrong = (paths[count:], clients[1:], times[1:], bodies[1:], LAYOUTS[1:])
+    path, client, time, body, layout = (kinds[0] for kinds in right)
+    attempts = chain(
+        _by_causes(right, wrong, (0, 1)),
+        ((path, client, time, other, layout) for other in reordered_bodies(question.body)),
+        ((path, client, other, body, layout) for other in near_times(question.time)),
+        _by_causes(right, wrong, (2,)),
+    )
     left = _MOST_HASHED
-    for parts in _by_causes(right, wrong):
+    for parts in attempts:
         match = _try(parts, seal)
         left -= len(parts[3].value) + 200
-        if match is not None:
+        if match is not None or left < 0:
             return match
-        if left < 0:
-            break
-    path, client, time, body, layout = right
-    alone = (
-        product(path, client, time, reordered_bodies(question.body), layout),
-        product(path, client, near_times(question.time), body, layout),
-    )
-    matches = (_try(parts, seal) for parts in chain(*alone))
-    return next(filter(None, matches), None)
+    return None
 
 
 def _by_causes(
-    right: tuple[Sequence[Any], ...], wrong: tuple[Sequence[Any], ...]
+    right: tuple[Sequence[Any], ...], wrong: tuple[Sequence[Any], ...], numbers: tuple[int, ...]
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield the combinations without, with one and with two things wrong, in this order."""
+    """Yield the combinations with so many things wrong."""
     places = range(len(right))
-    for number in (0, 1, 2):
+    for number in numbers:
         most = _MOST_PAIRED if number == 2 else None
         for chosen in combinations(places, number):
             yield from product(*(wrong[i][:most] if i in chosen else right[i] for i in places))

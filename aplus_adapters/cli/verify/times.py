@@ -42,19 +42,20 @@ def near_times(time: str) -> Iterator[Variant]:
         moment = Timestamp(time).moment
     except InvalidValue:
         return
-    zones = dict.fromkeys((_zone_text(time), "Z", "+00:00", "+08:00"))
+    own = _zone_text(time)
     start = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
-    # A second that was cut off is looked for first, then both sides of the header's time.
-    steps = (0, *(sign * step for step in range(1, _NEAR) for sign in (1, -1)))
-    for zone in zones:
+    both = (sign * step for step in range(1, _NEAR) for sign in (1, -1))
+    # In other zones only a fraction that was cut off is looked for.
+    steps = {zone: range(1000) for zone in ("Z", "+00:00", "+08:00")} | {own: (0, *both)}
+    for zone in (own, *(other for other in steps if other != own)):
         local = start.astimezone(_zone(zone))
-        for step in steps:
+        for step in steps[zone]:
             near = local + timedelta(milliseconds=step)
-            whole = near.strftime("%Y-%m-%dT%H:%M:%S")
-            texts = [f"{whole}.{near.microsecond // 1000:03d}{zone}"]
+            whole = near.isoformat(timespec="seconds")[:19]
+            text = f"{whole}.{near.microsecond // 1000:03d}{zone}"
+            yield Variant(text.encode(), _read_twice(text, time, near - moment))
             if near.microsecond == 0:
-                texts.append(whole + zone)
-            for text in texts:
+                text = whole + zone
                 yield Variant(text.encode(), _read_twice(text, time, near - moment))
 
 
