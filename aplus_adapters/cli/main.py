@@ -17,7 +17,7 @@ from aplus_adapters.cli.calls import cancel, inquire, pay
 from aplus_adapters.cli.commands import load_shop, reconcile_command, show_command
 from aplus_adapters.cli.doctor.command import doctor
 from aplus_adapters.cli.notify import notify
-from aplus_adapters.cli.options import PORT, web_address
+from aplus_adapters.cli.options import PORT, examples, web_address
 from aplus_adapters.cli.prune import prune_command
 from aplus_adapters.cli.schema import schema_command
 from aplus_adapters.cli.sign import sign
@@ -49,7 +49,11 @@ def main() -> None:
     """Take payments by Alipay+ order code."""
 
 
-@main.command()
+@main.command(
+    epilog=examples(
+        "aplus simulator --port 8100", "aplus simulator --time-scale 60 --json", exits="0 ended"
+    )
+)
 @click.option(
     "--port", default=8100, show_default=True, type=PORT, help="Its port; 0 takes a free one."
 )
@@ -93,7 +97,7 @@ def simulator(
     serve(directory, port, time_scale, as_json=as_json, notify_url=notify_url, lenient=lenient)
 
 
-@main.command()
+@main.command(epilog=examples("aplus demo", "aplus demo --once --framework starlette"))
 @click.option("--once", is_flag=True, help="Make one payment with a simulated buyer, then end.")
 @click.option(
     "--framework",
@@ -131,7 +135,7 @@ def demo(once: bool, framework: str, port: int, directory: Path) -> None:
     watch(framework, directory.resolve(), port, report_step)
 
 
-@main.command()
+@main.command(epilog=examples("aplus codes", "aplus codes RISK_REJECT", exits="0 printed"))
 @click.argument("code", required=False)
 def codes(code: str | None) -> None:
     """Print what each result code means, what to do about it, and who must know."""
@@ -145,7 +149,7 @@ def codes(code: str | None) -> None:
             click.echo(f"    to a buyer: {translate_reason(row.reason, TEXTS['en'])}")
 
 
-@main.command()
+@main.command(epilog=examples("aplus keygen --directory secrets", exits="0 a new pair was written"))
 @click.option(
     "--directory",
     default=".",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -14,13 +13,11 @@ from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.protocol.keys import PrivateKey, PublicKey
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = [
     "PORT",
     "echo_json",
-    "environ_with",
     "examples",
     "load_private_key",
     "load_public_key",
@@ -55,20 +52,6 @@ def examples(*commands: str, exits: str = "0 right, 1 something is wrong") -> st
 def echo_json(value: Any) -> None:
     """Print a value as JSON on one line."""
     click.echo(json.dumps(value, ensure_ascii=False))
-
-
-def environ_with(changes: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the environment with APLUS_ variables replaced by the options that were given.
-
-    `changes` are by their names without the prefix. A key or a key's file replaces both variables.
-    """
-    environ = dict(os.environ)
-    for name, value in changes.items():
-        if value is None:
-            continue
-        environ.pop(f"APLUS_{name.removesuffix('_FILE')}", None)
-        environ[f"APLUS_{name}"] = value
-    return environ
 
 
 def load_private_key(path: Path, option: str) -> PrivateKey:
