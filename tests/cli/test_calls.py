@@ -2,11 +2,18 @@
 
 import json
 import re
+from datetime import UTC, datetime
 
 import pytest
 
+from aplus_adapters import Account
+from aplus_adapters.cli.notify_post import judge
 from aplus_adapters.protocol import signing
 from aplus_adapters.protocol.keys import KeyRing
+from aplus_adapters.protocol.messages.notification import ACKNOWLEDGED
+from aplus_adapters.protocol.signed_messages import Answer, acknowledge
+
+from .conftest import serving
 
 pytestmark = pytest.mark.process  # of the simulator
 
@@ -125,6 +132,27 @@ def test_a_notification_about_an_unknown_payment_is_not_acknowledged(shop, aplus
     assert done.exit_code == 1
     assert "HTTP 404, result U UNKNOWN_EXCEPTION, signed with our key" in done.output
     assert "it does not know this payment" in done.output
+
+
+def test_an_answer_that_is_not_signed_by_the_shop_or_late_is_no_acknowledgement(
+    settings, aplus, monkeypatch
+):
+    def unsigned(environ, start_response):
+        environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [ACKNOWLEDGED]
+
+    with serving(unsigned) as address:
+        done = aplus("notify", "send", "--url", f"{address}/aplus/notify")
+    assert done.exit_code == 1
+    assert "HTTP 200, result S SUCCESS, not signed" in done.output
+    account = Account.from_env()
+    headers = acknowledge(account, ACKNOWLEDGED, datetime.now(UTC))
+    answer = Answer(status=200, headers=headers, body=ACKNOWLEDGED)
+    assert judge(account, answer, 4.9, "/aplus/notify").accepted
+    late = judge(account, answer, 5.1, "/aplus/notify")
+    assert not late.accepted
+    assert "after 5.1 s where Alipay+ waits 5 s" in late.text
 
 
 @pytest.fixture

@@ -224,10 +224,21 @@ def test_our_own_key_given_as_theirs_is_a_fault_whatever_the_signature_is(asked,
     assert found.causes == ()  # nobody tried Alipay+'s real key
 
 
-def test_a_key_version_that_names_no_key_is_remarked(asked):
+def test_a_key_version_of_alipayplus_that_names_no_key_is_remarked(asked, keys, stranger_key):
     found = diagnose(asked(header=lambda h: h.replace("keyVersion=1", "keyVersion=7")))
     assert found.matches  # as the library accepts it
     assert "keyVersion '7' names none of the keys" in found.remarks[0]
+    second = NamedKey(owner=Owner.THEIRS, name="2", key=stranger_key.public_key)
+    found = diagnose(asked(keys=(*keys[:2], second), key=stranger_key))
+    assert found.matches
+    assert "keyVersion '1' names another key, and '2' signed" in found.remarks[0]
+
+
+def test_a_key_version_of_ours_that_is_not_that_of_the_settings_is_a_cause(asked, our_key):
+    ours = {"kind": Kind.ACKNOWLEDGEMENT, "key": our_key}
+    assert diagnose(asked(**ours, key_version="1")).matches
+    assert diagnose(asked(**ours)).matches  # nobody said which it should be
+    assert codes(diagnose(asked(**ours, key_version="2"))) == ["key_version"]
 
 
 def test_pss_padding_and_a_bare_hash_are_told_apart(asked, their_key):
@@ -312,6 +323,10 @@ def test_a_raw_notification_with_a_changed_body_is_explained(run, their_key, tmp
     assert f"POST {PATH}\n    {CLIENT}.{TIME}.<body of {len(BODY)} bytes" in done.output
     assert "walletBrandName" not in done.output
     assert "walletBrandName" in run(file, "--show-body").output
+    # A proxy changes the path that is seen, and not the one that is signed.
+    file.write_bytes(raw("POST /internal/notify HTTP/1.1", headers))
+    assert run(file).exit_code == 0
+    assert run(file, "--path", "/internal/notify").exit_code == 1
     file.write_bytes(raw(f"POST {PATH} HTTP/1.1", headers, BODY + b"\n", end="\n"))
     done = run(file)
     assert done.exit_code == 1

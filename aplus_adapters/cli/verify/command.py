@@ -80,7 +80,7 @@ def verify(
         gateway=environ.get("APLUS_GATEWAY", "").rstrip("/"),
         notify_url=environ.get("APLUS_NOTIFY_URL", ""),
         signed_path=environ.get("APLUS_SIGNED_PATH", ""),
-        key_version=environ.get("APLUS_KEY_VERSION", "1"),
+        key_version=environ.get("APLUS_KEY_VERSION") or (None if our_key else "1"),
         path=path or "",
         try_paths=try_path,
         try_client_ids=try_client_id,

@@ -72,9 +72,14 @@ def diagnose(question: Question) -> Diagnosis:
 
 
 def _explain(question: Question, opened: _Opened, faults: tuple[Cause, ...]) -> Diagnosis:
-    causes = (*opened.value.causes, *_of_key(question, opened.key), *opened.seal.causes)
+    causes = (
+        *opened.value.causes,
+        *_of_key(question, opened.key),
+        *_of_own_version(question, opened),
+        *opened.seal.causes,
+    )
     match = _search(question, opened.seal)
-    remarks = (*opened.value.remarks, *_of_version(question, opened))
+    remarks = (*opened.value.remarks, *_of_their_version(question, opened))
     if match is not None:
         causes = (*causes, *match.causes, *_of_client(question, match))
         return Diagnosis(
@@ -242,20 +247,27 @@ def _faults(question: Question) -> Iterator[Cause]:
             )
 
 
-def _of_version(question: Question, opened: _Opened) -> Iterator[str]:
-    """Yield a remark if keyVersion names another key than the one that signed."""
+def _of_own_version(question: Question, opened: _Opened) -> Iterator[Cause]:
+    """Yield the cause if our message names another keyVersion than the settings.
+
+    Alipay+ looks our key up by it, and answers KEY_NOT_FOUND.
+    """
+    version, own = opened.value.key_version, question.key_version
+    is_ours = question.kind.is_ours and opened.key.owner is Owner.OURS
+    if is_ours and own is not None and version not in (None, own):
+        text = f"the Signature header says keyVersion {version!r}, the settings say {own!r}"
+        remedy = "set APLUS_KEY_VERSION to the version that the developer center shows for our key"
+        yield Cause(code="key_version", text=text, remedy=remedy)
+
+
+def _of_their_version(question: Question, opened: _Opened) -> Iterator[str]:
+    """Yield a remark if Alipay+'s keyVersion names another key than the one that signed."""
     version, key = opened.value.key_version, opened.key
-    if key.owner is Owner.OTHER or version is None:
+    if key.owner is not Owner.THEIRS or version in (None, key.name):
         return
-    own = question.key_version if key.owner is Owner.OURS else key.name
-    if own is None or version == own:
-        return
-    known = ", ".join(repr(other.name) for other in question.keys if other.owner is key.owner)
+    known = [other.name for other in question.keys if other.owner is Owner.THEIRS]
+    what = "another key" if version in known else "none of the keys that were given"
     yield (
-        f"keyVersion {version!r} names none of the keys that were given for it, "
-        if version not in known
-        else f"keyVersion {version!r} names another key, "
-    ) + (
-        f"the signature is by keyVersion {own!r} (known: {known}); this library accepts it, a "
-        "verifier that chooses the key by its version does not"
+        f"keyVersion {version!r} names {what}, and {key.name!r} signed; this library accepts it, a "
+        "program that chooses the key by its version does not"
     )
