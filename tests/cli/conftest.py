@@ -1,33 +1,12 @@
 """A served shop, its settings as a command finds them, and servers that stand in its place."""
 
-import threading
-from contextlib import contextmanager
-from wsgiref.simple_server import WSGIRequestHandler, make_server
-
 import pytest
 from click.testing import CliRunner
 
 from aplus_adapters import Account, AplusPay, MemoryStore
 from aplus_adapters.cli.main import main
+from support.in_place import serving
 from support.shop import Shop
-
-
-class Quiet(WSGIRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
-@contextmanager
-def serving(application):
-    """Serve a WSGI application on this machine and yield its address."""
-    with make_server("127.0.0.1", 0, application, handler_class=Quiet) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @pytest.fixture

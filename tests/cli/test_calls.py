@@ -12,8 +12,7 @@ from aplus_adapters.protocol import signing
 from aplus_adapters.protocol.keys import KeyRing
 from aplus_adapters.protocol.messages.notification import ACKNOWLEDGED
 from aplus_adapters.protocol.signed_messages import Answer, acknowledge
-
-from .conftest import serving
+from support.in_place import serving
 
 pytestmark = pytest.mark.process  # of the simulator
 

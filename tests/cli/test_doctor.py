@@ -14,8 +14,7 @@ from cryptography.x509.oid import NameOID
 from aplus_adapters import PrivateKey
 from aplus_adapters.protocol.messages.notification import ACKNOWLEDGED
 from aplus_adapters.protocol.signed_messages import acknowledge
-
-from .conftest import serving
+from support.in_place import serving
 
 
 def answering(status, body=b"", **headers):

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from aplus_adapters.protocol import signing
-
-from .test_verify import BODY, CLIENT, PLANTED, TIME, written
+from support.broken_messages import BODY, CLIENT, PLANTED, TIME, written
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 PAGE = (DOCS / "signatures.md").read_text()
