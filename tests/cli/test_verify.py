@@ -1,6 +1,7 @@
 """`aplus verify` names why a signature does not match, and claims nothing that it has not tried."""
 
 import base64
+import gzip
 import hashlib
 import json
 from urllib.parse import quote, unquote
@@ -312,6 +313,67 @@ def test_a_response_without_its_path_is_tried_for_every_call(run, their_key):
     headers = headers_for(their_key, "/aps/api/v1/payments/refund", "Response-Time")
     done = run("-", "--json", content=raw("HTTP/1.1 200 OK", headers))
     assert json.loads(done.output)["signed_path"] == "/aps/api/v1/payments/refund"
+
+
+CHUNKED = b"%x\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (9, BODY[:9], len(BODY) - 9, BODY[9:])
+
+
+@pytest.mark.parametrize(
+    ("start", "more", "body"),
+    [
+        ("POST /x HTTP/1.1", {"Transfer-Encoding": "chunked"}, CHUNKED),
+        ("POST /x HTTP/1.1", {"Transfer-Encoding": "chunked"}, BODY),  # joined by the capture
+        ("POST /x HTTP/1.1", {"Content-Encoding": "gzip"}, gzip.compress(BODY)),
+        (":path: /x", {"host": "shop.example"}, BODY),  # HTTP/2
+        ("X-Other: 1", {}, BODY),  # headers alone: the body says that it is a notification
+    ],
+)
+def test_a_raw_message_is_read_as_it_travels(run, their_key, start, more, body):
+    headers = headers_for(their_key, PATH, "Request-Time") | more
+    done = run("-", content=raw(start, headers, body))
+    assert done.exit_code == 0, done.output
+    assert "Alipay+'s notification: the signature matches" in done.output
+
+
+def test_a_body_that_was_cut_is_hinted_at(run, their_key):
+    headers = headers_for(their_key, PATH, "Request-Time") | {"Content-Length": len(BODY)}
+    done = run("-", content=raw("POST /x HTTP/1.1", headers | {"client-id": CLIENT}, BODY[:-9]))
+    assert done.exit_code == 1
+    assert f"Content-Length says {len(BODY)} bytes" in done.output
+    assert "the header client-id comes 2 times" in done.output
+
+
+def test_options_replace_the_keys_of_the_settings(run, our_key, stranger_key, tmp_path, their_key):
+    files = {"ours": our_key, "theirs": their_key, "other": stranger_key}
+    for name, key in files.items():
+        (tmp_path / name).write_text(key.public_key.to_pem())
+    (tmp_path / "private").write_text(stranger_key.to_pem())
+    message = raw(f"POST {PATH} HTTP/1.1", headers_for(stranger_key, PATH, "Request-Time"))
+    told = run("-", "--other-key", f"new={tmp_path / 'other'}", content=message)
+    assert "the key 'new'" in told.output
+    assert "[other_key]" in told.output
+    assert run("-", "--alipayplus-key", tmp_path / "other", content=message).exit_code == 0
+    assert run("-", "--alipayplus-key", tmp_path / "private", content=message).exit_code == 0
+    answer = raw(
+        "HTTP/1.1 200 OK",
+        headers_for(stranger_key, PATH, "Response-Time", b'{"result":1}'),
+        b'{"result":1}',
+    )
+    assert run("-", content=answer).exit_code == 1
+    assert run("-", "--our-key", tmp_path / "private", content=answer).exit_code == 0
+    (tmp_path / "private").write_text("nonsense")
+    assert run("-", "--our-key", tmp_path / "private", content=answer).exit_code == 2
+
+
+def test_what_has_no_path_or_client_id_is_refused(run, monkeypatch, their_key):
+    headers = headers_for(their_key, PATH, "Request-Time")
+    monkeypatch.delenv("APLUS_NOTIFY_URL")
+    done = run("-", content=raw("X-Other: 1", headers))
+    assert done.exit_code == 2
+    assert "found none in the capture, expected one; pass --path" in " ".join(done.output.split())
+    monkeypatch.delenv("APLUS_CLIENT_ID")
+    del headers["Client-Id"]
+    assert "pass --client-id" in run("-", content=raw("POST /x HTTP/1.1", headers)).output
 
 
 def test_a_notification_and_its_acknowledgement_are_verified_together(
