@@ -38,7 +38,10 @@ ROOMS = {
         RINGS | {"aplus_pay", "asgi", "wsgi", "testing", "simulator"},
         {"attrs", "httpx", "pytest"},
     ),
-    "cli": (RINGS | {"aplus_pay", "simulator", "cli"}, {"attrs", "click", "httpx", "sqlalchemy"}),
+    "cli": (
+        RINGS | {"aplus_pay", "simulator", "cli"},
+        {"attrs", "click", "cryptography", "httpx", "sqlalchemy"},
+    ),
     "__init__": (RINGS | {"aplus_pay"}, set()),
 }
 # What rings 0 and 1 would need for a clock, I/O or concurrency of their own.

@@ -53,7 +53,7 @@ def test_keygen_makes_a_pair_that_loads_and_never_overwrites_one(tmp_path):
 
 
 def test_doctor_finds_a_working_configuration_well(settings):
-    done = aplus("doctor", env=settings)
+    done = aplus("doctor", "--no-notify", env=settings)
     assert done.returncode == 0, done.stdout
     assert "BAD" not in done.stdout
     assert "verified answer: F ORDER_NOT_EXIST" in done.stdout
@@ -114,6 +114,13 @@ def test_an_error_is_one_line_and_no_traceback(tmp_path, simulator):
     assert "cannot listen" in done.stderr
     assert "Traceback" not in done.stderr
     assert aplus("simulator", "--time-scale", "0").returncode == 2
+    for words in (("simulator", "--port", "99999"), ("demo", "--port", "-1")):
+        refused = aplus(*words)
+        assert refused.returncode == 2
+        assert "is not in the range 0<=x<=65535" in refused.stderr
+    refused = aplus("simulator", "--notify-url", "nonsense")
+    assert refused.returncode == 2
+    assert "found 'nonsense', expected an address such as https://" in refused.stderr
 
 
 SHOP = """

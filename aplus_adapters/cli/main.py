@@ -12,7 +12,13 @@ try:
 except ImportError:
     sys.exit("aplus: click is not installed; run pip install 'aplus_adapters[cli]'")
 
+from aplus_adapters.cli.calls import cancel, inquire, pay
+from aplus_adapters.cli.doctor.command import doctor
+from aplus_adapters.cli.notify import notify
+from aplus_adapters.cli.options import PORT, examples, web_address
 from aplus_adapters.cli.shop_option import commands_of_named_shop
+from aplus_adapters.cli.sign import sign
+from aplus_adapters.cli.verify.command import verify
 from aplus_adapters.errors import AplusError
 from aplus_adapters.protocol.keys import PrivateKey
 from aplus_adapters.protocol.results import CODES
@@ -32,12 +38,19 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group)
+@click.version_option(package_name="aplus_adapters", prog_name="aplus")
 def main() -> None:
     """Take payments by Alipay+ order code."""
 
 
-@main.command()
-@click.option("--port", default=8100, show_default=True, help="Its port; 0 takes a free one.")
+@main.command(
+    epilog=examples(
+        "aplus simulator --port 8100", "aplus simulator --time-scale 60 --json", exits="0 ended"
+    )
+)
+@click.option(
+    "--port", default=8100, show_default=True, type=PORT, help="Its port; 0 takes a free one."
+)
 @click.option(
     "--directory",
     default=".aplus",
@@ -55,6 +68,7 @@ def main() -> None:
     "--notify-url",
     default="http://127.0.0.1:8000/aplus/notify",
     show_default=True,
+    type=web_address,
     help="Your shop's address for notifications; it is written to shop.env.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print each event as one JSON line.")
@@ -77,7 +91,7 @@ def simulator(
     serve(directory, port, time_scale, as_json=as_json, notify_url=notify_url, lenient=lenient)
 
 
-@main.command()
+@main.command(epilog=examples("aplus demo", "aplus demo --once --framework starlette"))
 @click.option("--once", is_flag=True, help="Make one payment with a simulated buyer, then end.")
 @click.option(
     "--framework",
@@ -92,7 +106,7 @@ def simulator(
     help="An empty database of yours, such as postgresql://user:password@host/name, mysql://... or "
     "mariadb://...; without it the shop keeps a SQLite file.",
 )
-@click.option("--port", default=0, help="The shop's port; 0 takes a free one.")
+@click.option("--port", default=0, type=PORT, help="The shop's port; 0 takes a free one.")
 @click.option(
     "--directory",
     default=".aplus/demo",
@@ -122,7 +136,7 @@ def demo(*, once: bool, framework: str, database: str | None, port: int, directo
     watch(framework, directory.resolve(), port, report_step, database)
 
 
-@main.command()
+@main.command(epilog=examples("aplus codes", "aplus codes RISK_REJECT", exits="0 printed"))
 @click.argument("code", required=False)
 def codes(code: str | None) -> None:
     """Print what each result code means, what to do about it, and who must know."""
@@ -136,7 +150,7 @@ def codes(code: str | None) -> None:
             click.echo(f"    to a buyer: {translate_reason(row.reason, TEXTS['en'])}")
 
 
-@main.command()
+@main.command(epilog=examples("aplus keygen --directory secrets", exits="0 a new pair was written"))
 @click.option(
     "--directory",
     default=".",
@@ -160,22 +174,5 @@ def keygen(directory: Path) -> None:
     click.echo(key.public_key.to_base64())
 
 
-@main.command()
-def doctor() -> None:
-    """Check the configuration in APLUS_* variables, and send the gateway an inquiry with it.
-
-    The exit code is 0 only if every check is ok.
-    """
-    from aplus_adapters.cli.doctor import examine  # noqa: PLC0415  # loads an HTTP library
-
-    all_ok = True
-    for check in examine():
-        all_ok = all_ok and check.ok
-        click.echo(f"{'ok  ' if check.ok else 'BAD '} {check.name}: {check.found}")
-        if check.remedy:
-            click.echo(f"     to do: {check.remedy}")
-    sys.exit(0 if all_ok else 1)
-
-
-for _command in commands_of_named_shop():
+for _command in (verify, sign, notify, pay, inquire, cancel, doctor, *commands_of_named_shop()):
     main.add_command(_command)

@@ -16,7 +16,7 @@ from aplus_adapters.protocol.keys import KeyRing, PrivateKey, PublicKey
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Account", "read_settings"]
+__all__ = ["Account", "read_keys", "read_settings"]
 
 _PLAIN = ("environment", "key_version", "settlement_currency", "agent_token", "signed_path")
 _QUOTES = "'\""
@@ -30,12 +30,7 @@ def read_settings(environ: Mapping[str, str], prefix: str) -> dict[str, Any]:
 
     Raises ConfigurationError that names all missing variables, or the first wrong one.
     """
-    values = {
-        name.removeprefix(prefix): _unquoted(value, prefix, name.removeprefix(prefix))
-        for name, value in environ.items()
-        if name.startswith(prefix)
-    }
-    values = {name: value for name, value in values.items() if value}
+    values = _values(environ, prefix)
     missing = [
         prefix + name
         for name in ("CLIENT_ID", "GATEWAY", "NOTIFY_URL", "PRIVATE_KEY", "PUBLIC_KEY")
@@ -68,6 +63,30 @@ def read_settings(environ: Mapping[str, str], prefix: str) -> dict[str, Any]:
     return settings
 
 
+def read_keys(
+    environ: Mapping[str, str], prefix: str
+) -> tuple[PrivateKey | None, dict[str, PublicKey]]:
+    """Return our private key and Alipay+'s public keys by keyVersion, as far as they are set.
+
+    Raises ConfigurationError for a key that is set and cannot be read.
+    """
+    values = _values(environ, prefix)
+    private_key = None
+    if any(name in values for name in _spellings("PRIVATE_KEY")):
+        private_key = PrivateKey.load(*_key(values, prefix, "PRIVATE_KEY"))
+    return private_key, _public_keys(values, prefix)
+
+
+def _values(environ: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """Return the variables that are set and not empty, by their names without the prefix."""
+    values = {
+        name.removeprefix(prefix): _unquoted(value, prefix, name.removeprefix(prefix))
+        for name, value in environ.items()
+        if name.startswith(prefix)
+    }
+    return {name: value for name, value in values.items() if value}
+
+
 def _unquoted(value: str, prefix: str, name: str) -> str:
     """Return a variable's value without the quotes that `docker --env-file` and cron leave on it.
 
@@ -86,6 +105,10 @@ def _unquoted(value: str, prefix: str, name: str) -> str:
 
 
 def _ring(values: Mapping[str, str], prefix: str) -> KeyRing:
+    return KeyRing.of(_public_keys(values, prefix))
+
+
+def _public_keys(values: Mapping[str, str], prefix: str) -> dict[str, PublicKey]:
     keys: dict[str, PublicKey] = {}
     if any(name in values for name in _spellings("PUBLIC_KEY")):
         version = values.get("ALIPAYPLUS_KEY_VERSION", "1")
@@ -100,7 +123,7 @@ def _ring(values: Mapping[str, str], prefix: str) -> KeyRing:
                 f"set {prefix}ALIPAYPLUS_KEY_VERSION for the unnumbered one"
             )
         keys[version] = PublicKey.load(*_key(values, prefix, name))
-    return KeyRing.of(keys)
+    return keys
 
 
 def _check_version(version: str, variable: str) -> None:

@@ -1,4 +1,4 @@
-"""The checks of `aplus doctor`: what is wrong with a configuration and how to correct it."""
+"""Check the account: its settings, its keys, and a signed inquiry to the gateway."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from attrs import frozen
-
+from aplus_adapters.cli.doctor.check import Check
 from aplus_adapters.errors import AplusError, ConfigurationError, NotSent, OutcomeUnknown
 from aplus_adapters.protocol import signing
 from aplus_adapters.protocol.account import Environment
@@ -18,46 +17,25 @@ from aplus_adapters.protocol.messages.inquiry import InquiryRequest, InquiryResp
 from aplus_adapters.protocol.results import look_up
 from aplus_adapters.protocol.signed_messages import Answer, sign_request, verify_answer
 from aplus_adapters.runtime.senders import Sender
-from aplus_adapters.runtime.settings import Account
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-__all__ = ["Check", "examine"]
+    from aplus_adapters.runtime.settings import Account
+
+__all__ = ["check_account", "check_gateway"]
 
 _MAX_SKEW = 60.0  # seconds by which this machine's clock may differ from the gateway's
 _TIMEOUT = 10.0  # seconds for the gateway's answer
 
 
-@frozen
-class Check:
-    """The result of one check: `found` says what is there, `remedy` what to do if not `ok`."""
-
-    name: str
-    ok: bool
-    found: str
-    remedy: str = ""
-
-
-def examine(environ: Mapping[str, str] | None = None) -> Iterator[Check]:
-    """Check the configuration in APLUS_* variables and yield the result of each check.
-
-    The last checks send the gateway an inquiry about a payment that does not exist. It costs and
-    changes nothing. A wrong configuration is a result that is not `ok`, never an error raised.
-    """
-    try:
-        account = Account.from_env(environ)
-    except AplusError as error:
-        yield Check(
-            "configuration", ok=False, found=str(error), remedy="correct the variable that it names"
-        )
-        return
+def check_account(account: Account) -> Iterator[Check]:
+    """Yield the result of each check of an account's keys and addresses, without the network."""
     yield Check("configuration", ok=True, found=f"{account.client_id} ({account.environment})")
     yield _check_own_keys(account)
     for version, hashes in account.alipayplus_keys.fingerprints.items():
         yield Check("Alipay+'s key", ok=True, found=f"keyVersion {version}: {', '.join(hashes)}")
     yield _check_notify_url(account)
-    yield from _check_gateway(account)
 
 
 def _check_own_keys(account: Account) -> Check:
@@ -82,7 +60,11 @@ def _check_notify_url(account: Account) -> Check:
     return Check("notify URL", ok=True, found=found)
 
 
-def _check_gateway(account: Account) -> Iterator[Check]:
+def check_gateway(account: Account) -> Iterator[Check]:
+    """Send the gateway an inquiry about a payment that does not exist, and check its answer.
+
+    It costs and changes nothing.
+    """
     body = InquiryRequest(payment_request_id=f"doctor{secrets.token_hex(12)}").encode()
     request = sign_request(account, InquiryRequest.path, body, datetime.now(UTC))
     sender = Sender()

@@ -1,0 +1,82 @@
+"""What several commands share: kinds of options, settings, JSON output, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import click
+
+from aplus_adapters.errors import ConfigurationError
+from aplus_adapters.protocol.keys import PrivateKey, PublicKey
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = [
+    "PORT",
+    "echo_json",
+    "examples",
+    "load_private_key",
+    "load_public_key",
+    "web_address",
+]
+
+PORT = click.IntRange(0, 65535)
+"""A TCP port; 0 is a free one where a command listens."""
+
+
+def web_address(text: str) -> str:
+    """Return an http or https address unchanged; raise BadParameter if it is none."""
+    try:
+        parts = urlsplit(text)
+        is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError as error:  # such as a port above 65535
+        raise click.BadParameter(f"found {text[:100]!r} ({error}), {_EXPECTED}") from None
+    if not is_whole or re.fullmatch(r"[!-~]+", text) is None:
+        raise click.BadParameter(f"found {text[:100]!r}, {_EXPECTED}")
+    return text
+
+
+_EXPECTED = "expected an address such as https://shop.example/aplus/notify"
+
+
+def examples(*commands: str, exits: str = "0 right, 1 something is wrong") -> str:
+    """Return the end of a command's help: an example on each line, and its exit codes."""
+    lines = "\n".join(f"  {command}" for command in commands)
+    return f"\b\nExamples:\n{lines}\n\nExit codes: {exits}, 2 the command was used wrongly."
+
+
+def echo_json(value: Any) -> None:
+    """Print a value as JSON on one line."""
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+def load_private_key(path: Path, option: str) -> PrivateKey:
+    """Return the private key of a file; raise BadParameter if it holds none."""
+    try:
+        return PrivateKey.load(_read(path, option), path.name)
+    except ConfigurationError as error:
+        raise click.BadParameter(str(error), param_hint=option) from None
+
+
+def load_public_key(path: Path, option: str) -> PublicKey:
+    """Return the public key of a file, also of a private one; raise BadParameter otherwise."""
+    content = _read(path, option)
+    try:
+        return PublicKey.load(content, path.name)
+    except ConfigurationError as error:
+        try:
+            return PrivateKey.load(content, path.name).public_key
+        except ConfigurationError:
+            raise click.BadParameter(str(error), param_hint=option) from None
+
+
+def _read(path: Path, option: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        message = f"cannot read {path} ({error.strerror}), expected a key file"
+        raise click.BadParameter(message, param_hint=option) from None

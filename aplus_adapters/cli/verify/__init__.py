@@ -1,0 +1,1 @@
+"""The command `aplus verify`: why the signature of a captured message does not match."""
