@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aplus_adapters.cli.commands import ShopCommand, confirm, examples, no_context, open_shop
+from aplus_adapters.cli.commands import ShopCommand, confirm, no_context, open_shop
+from aplus_adapters.cli.options import examples
 from aplus_adapters.cli.printing import plain
 from aplus_adapters.payments.effects import latest
 from aplus_adapters.payments.flows.follow_up import close_order

@@ -31,7 +31,6 @@ __all__ = [
     "ShopGroup",
     "confirm",
     "duration",
-    "examples",
     "flow_runner",
     "load_shop",
     "no_context",
@@ -59,11 +58,6 @@ def duration(text: str) -> float:
     if match is None:
         raise click.BadParameter(f"found {text!r}, expected a duration such as 10s, 2m, 1h or 90d")
     return float(match[1]) * _SECONDS[match[2]]
-
-
-def examples(*lines: str) -> str:
-    """Return the end of a command's help: examples, a line each."""
-    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
 class ShopCommand(click.Command):

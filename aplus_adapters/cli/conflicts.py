@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aplus_adapters.cli.commands import ShopCommand, ShopGroup, examples, no_context, open_shop
+from aplus_adapters.cli.commands import ShopCommand, ShopGroup, no_context, open_shop
+from aplus_adapters.cli.options import examples
 from aplus_adapters.cli.printing import iso, payment_row, plain, print_json, show_time
 from aplus_adapters.errors import UnknownPayment
 from aplus_adapters.payments.effects import get

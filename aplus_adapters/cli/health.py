@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from attrs import frozen
 
-from aplus_adapters.cli.commands import ShopCommand, duration, examples, no_context, open_shop
+from aplus_adapters.cli.commands import ShopCommand, duration, no_context, open_shop
+from aplus_adapters.cli.options import examples
 from aplus_adapters.cli.printing import iso, print_json, show_time
 from aplus_adapters.errors import StoreError
 from aplus_adapters.payments.flows.operate import read_health

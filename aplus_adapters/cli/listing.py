@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 from attrs import evolve
 
-from aplus_adapters.cli.commands import ShopCommand, duration, examples, no_context, open_shop
+from aplus_adapters.cli.commands import ShopCommand, duration, no_context, open_shop
+from aplus_adapters.cli.options import examples
 from aplus_adapters.cli.printing import (
     PAYMENT_FIELDS,
     CsvPrinter,

@@ -15,6 +15,7 @@ from aplus_adapters.cli.commands import (
     no_context,
     open_shop,
 )
+from aplus_adapters.cli.options import examples
 from aplus_adapters.payments.flows.prune import BATCH, prune
 
 if TYPE_CHECKING:
@@ -27,7 +28,13 @@ __all__ = ["prune_command"]
 def prune_command(find_pay: FindPay, context_of: ContextOf = no_context) -> click.Command:
     """Return the command that deletes what is old; `context_of` as for reconcile."""
 
-    @click.command("prune", cls=ShopCommand)
+    @click.command(
+        "prune",
+        cls=ShopCommand,
+        epilog=examples(
+            "aplus prune --older-than 400d --dry-run", "aplus prune --forget-after 90d"
+        ),
+    )
     @click.option(
         "--older-than", type=_age, metavar="AGE", help="Delete final payments of this age: 400d."
     )

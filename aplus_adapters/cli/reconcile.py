@@ -17,10 +17,10 @@ from aplus_adapters.cli.commands import (
     PROGRESS_INTERVAL,
     ShopCommand,
     duration,
-    examples,
     flow_runner,
     no_context,
 )
+from aplus_adapters.cli.options import examples
 from aplus_adapters.errors import AplusError
 from aplus_adapters.payments.flows.reconcile import ReconcileReport, reconcile
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aplus_adapters.cli.commands import ShopCommand, confirm, examples, no_context, open_shop
+from aplus_adapters.cli.commands import ShopCommand, confirm, no_context, open_shop
+from aplus_adapters.cli.options import examples
 from aplus_adapters.cli.printing import plain, show_time
 from aplus_adapters.payments.effects import get, latest, refunds
 from aplus_adapters.payments.flows.refund import refund

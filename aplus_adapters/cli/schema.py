@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aplus_adapters.cli.commands import ShopCommand, no_context
+from aplus_adapters.cli.options import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,11 @@ __all__ = ["schema_command"]
 def schema_command(find_pay: FindPay, context_of: ContextOf = no_context) -> click.Command:
     """Return the command that makes the store's tables; `context_of` as for reconcile."""
 
-    @click.command("schema", cls=ShopCommand)
+    @click.command(
+        "schema",
+        cls=ShopCommand,
+        epilog=examples("aplus schema --check", "aplus schema --print --dialect postgresql"),
+    )
     @click.option("--check", is_flag=True, help="Make nothing: say what is missing; exit with 1.")
     @click.option("--print", "prints", is_flag=True, help="Make nothing: print the SQL.")
     @click.option("--dialect", help="With --print: for this database; without it for the store's.")

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aplus_adapters.cli.commands import ShopCommand, examples, no_context, open_shop
+from aplus_adapters.cli.commands import ShopCommand, no_context, open_shop
 from aplus_adapters.cli.listing import attempts_of
+from aplus_adapters.cli.options import examples
 from aplus_adapters.cli.printing import iso, payment_row, plain, print_json, show_time
 from aplus_adapters.payments.effects import get, refunds
 from aplus_adapters.payments.search import PaymentFilter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from aplus_adapters.payments.model import Outcome, Source, State
@@ -190,7 +191,7 @@ class SearchContract:
         """Check that many may note at once, and that no moment goes back."""
         assert store.noted("round") is None
         for name in ("first", "second", "third", "fourth", "round"):
-            at_once(lambda number, name=name: store.note(name, NOON + number * _SECOND))
+            at_once(partial(_note, store, name))
             assert store.noted(name) == NOON + 7 * _SECOND
         store.note("round", NOON)
         assert store.noted("round") == NOON + 7 * _SECOND
@@ -207,6 +208,10 @@ class SearchContract:
         store.record("pay2", an_observation(), nothing)
         store.record("pay3", an_observation(Outcome.FAILED, wallet="KAKAOPAY"), nothing)
         store.record("pay4", an_observation(client_id="D"), nothing)
+
+
+def _note(store: Any, name: str, number: int) -> None:
+    store.note(name, NOON + number * _SECOND)
 
 
 def _ids(page: Page) -> list[str]:
