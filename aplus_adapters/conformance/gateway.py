@@ -1,0 +1,267 @@
+"""The gateway that is played: the simulator's own, with a plan of what goes wrong for a payment.
+
+It keeps every call as evidence. One thread owns the books, so calls are answered one by one.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from attrs import define, field, frozen
+
+from aplus_adapters.conformance.evidence import CALL, Evidence, Message, explain_signature
+from aplus_adapters.protocol.keys import PrivateKey
+from aplus_adapters.protocol.signing import sign, signed_content
+from aplus_adapters.simulator.gateway import Call, Gateway, encode, payment_details, payment_result
+from aplus_adapters.simulator.identity import CLIENT_ID, KEY_VERSION, Identity
+from aplus_adapters.simulator.ledger import Books, Order, OrderState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from aplus_adapters.conformance.evidence import Exchange
+
+__all__ = ["API", "Answer", "Plan", "PlayedGateway", "stranger_key"]
+
+T = TypeVar("T")
+API = "/aps/api/v1/payments/"
+_CALLS = ("pay", "inquiryPayment", "cancelPayment", "refund")
+_FALSE_CODE = "https://codes.example/never-issued-"
+
+
+@lru_cache(maxsize=1)
+def stranger_key() -> PrivateKey:
+    """Return a key that neither Alipay+ nor the shop has."""
+    return PrivateKey.generate()
+
+
+@frozen
+class Answer:
+    """An answer of the gateway; `cut` if the connection ends without one."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    cut: bool = False
+
+
+@define
+class Plan:
+    """What happens to one payment. Each word is for one call; without words all goes well.
+
+    `lost`: Alipay+ acts, and its answer is lost. `unsigned` and `forged`: the answer shows a false
+    code and proves nothing. `refuse`: a signed F. `unknown`: a signed U, and nothing was done.
+    `expires` are the seconds until the code's expireTime, which Alipay+ decides.
+    """
+
+    pay: deque[str] = field(factory=deque, converter=deque)
+    cancel: deque[str] = field(factory=deque, converter=deque)
+    refund: deque[str] = field(factory=deque, converter=deque)
+    expires: float | None = None
+
+
+class PlayedGateway:
+    """Alipay+'s gateway for one shop. `folder` keeps the keys, and shop.env with the settings."""
+
+    def __init__(self, folder: Path, address: str, notify_url: str, evidence: Evidence) -> None:
+        self.identity = Identity.open(folder, address, notify_url)
+        self.folder, self.address, self.evidence = folder, address, evidence
+        self._desk = ThreadPoolExecutor(1, "aplus-gateway")
+        self._news = threading.Condition()
+        self._next_plan: Plan | None = None
+        self._plans: dict[str, Plan] = {}
+        self._books = self._at_desk(lambda: Books(Path(":memory:")))
+        self._gateway = Gateway(self._books, self.identity, address)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Return the APLUS_* variables of a shop that pays here."""
+        import shlex  # noqa: PLC0415  # for this one alone
+
+        settings = shlex.split((self.folder / "shop.env").read_text())
+        return dict(setting.split("=", 1) for setting in settings)
+
+    def plan(self, plan: Plan) -> None:
+        """Follow `plan` for the next paymentRequestId that is new here."""
+        self._next_plan = plan
+
+    def receive(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Answer one request of the shop, and keep it as evidence."""
+        name = path.removeprefix(API)
+        exchange = self.evidence.begin(CALL, name, self.address + path, headers, body)
+        exchange.method = method
+        request = exchange.request
+        exchange.payment_request_id = str(request.json().get("paymentRequestId", ""))
+        time_text = request.headers.get("request-time")
+        explain_signature(self.identity.client_keys, CLIENT_ID, path, time_text, request)
+        started = time.monotonic()
+        answer = self._at_desk(lambda: self._answer(exchange, name, path))
+        exchange.seconds = time.monotonic() - started
+        exchange.status = answer.status
+        exchange.answer = Message({k.lower(): v for k, v in answer.headers.items()}, answer.body)
+        if answer.cut:
+            exchange.failure = "Alipay+ acted; the connection was cut before its answer"
+        with self._news:
+            self._news.notify_all()
+        return answer
+
+    def calls(
+        self, *names: str, payment: str | None = None, after: int = 0
+    ) -> list[Exchange]:
+        """Return the answered calls of these names (all if none), for one payment if it is named.
+
+        `after` leaves out the evidence up to this number.
+        """
+        return [
+            exchange
+            for exchange in self.evidence.exchanges[after:]
+            if exchange.kind == CALL
+            and exchange.answer is not None
+            and (not names or exchange.name in names)
+            and payment in (None, exchange.payment_request_id)
+        ]
+
+    def wait(self, find: Callable[[], T], seconds: float) -> T:
+        """Return what `find` returns as soon as it is true, or after `seconds`."""
+        deadline = time.monotonic() + seconds
+        with self._news:
+            while not (found := find()):
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return found
+                self._news.wait(left)
+            return found
+
+    def order(self, payment: str) -> Order | None:
+        """Return the order of a paymentRequestId, as it is in the books."""
+        return self._books.orders.get(payment)
+
+    def payable(self, payments: list[str]) -> list[str]:
+        """Return those of the payments whose code a buyer can pay now."""
+        orders = ((name, self.order(name)) for name in payments)
+        return [name for name, order in orders if order and order.state is OrderState.OPEN]
+
+    def finish(self, payment: str, state: OrderState) -> None:
+        """Let the buyer or the clock end an open payment; no notification is sent by itself."""
+
+        def finish() -> None:
+            order = self._books.orders[payment]
+            self._books.finish(order, state, datetime.now(UTC))
+
+        self._at_desk(finish)
+
+    def notification(self, payment: str) -> dict[str, Any]:
+        """Return the content of the notification about a payment in its present state."""
+        order = self._books.orders[payment]
+        return {"paymentResult": payment_result(order), **payment_details(order)}
+
+    def close(self) -> None:
+        """Close the books."""
+        self._at_desk(self._books.close)
+        self._desk.shutdown()
+
+    def _at_desk(self, work: Callable[[], T]) -> T:
+        return self._desk.submit(work).result()
+
+    def _answer(self, exchange: Exchange, name: str, path: str) -> Answer:
+        if name not in _CALLS:
+            exchange.refusal = f"NO_INTERFACE_DEF: Alipay+ has no {path}"
+            return _plain("NO_INTERFACE_DEF")
+        if exchange.method != "POST":
+            exchange.refusal = f"METHOD_NOT_SUPPORTED: found {exchange.method}, expected POST"
+            return _plain("METHOD_NOT_SUPPORTED")
+        plan = self._plan_for(exchange, name)
+        words: deque[str] = getattr(plan, name.removesuffix("Payment"), deque())
+        word = words.popleft() if words else "well"
+        if word in ("unsigned", "forged", "refuse", "unknown"):
+            return self._pretend(word, exchange, path)
+        content, is_signed = self._gateway.answer(
+            Call(name=name, path=path, headers=exchange.request.headers, body=exchange.request.body),
+            datetime.now(UTC),
+        )
+        result = content["result"]
+        if result["resultStatus"] == "F":
+            exchange.refusal = f"{result['resultCode']}: {result['resultMessage']}"
+        order = self._books.orders.get(exchange.payment_request_id)
+        if name == "pay" and order is not None and "orderCodeForm" in content:
+            self._shorten(order, plan, content)
+        return self._signed(path, content, is_signed=is_signed, cut=word == "lost")
+
+    def _plan_for(self, exchange: Exchange, name: str) -> Plan:
+        payment = exchange.payment_request_id
+        if name == "pay" and payment not in self._plans:
+            self._plans[payment] = self._next_plan or Plan()
+            self._next_plan = None
+        return self._plans.get(payment, Plan())
+
+    def _shorten(self, order: Order, plan: Plan, content: dict[str, Any]) -> None:
+        if plan.expires is None:
+            return
+        order.expires_at = datetime.now(UTC) + timedelta(seconds=plan.expires)
+        plan.expires = None  # a repeat of the request gets the same code
+        self._books.save(order)
+        content["orderCodeForm"]["expireTime"] = order.expires_at.isoformat(timespec="milliseconds")
+
+    def _pretend(self, word: str, exchange: Exchange, path: str) -> Answer:
+        """Return an answer that was planned; the books know nothing of it."""
+        if word == "unknown":
+            return self._signed(path, _result("U", "UNKNOWN_EXCEPTION"))
+        false_code = {
+            "acquirerId": "1021000000000000001",
+            "orderCodeForm": {
+                "paymentMethodType": "CONNECT_WALLET",
+                "expireTime": (datetime.now(UTC) + timedelta(minutes=3)).isoformat(),
+                "codeDetails": [
+                    {
+                        "codeValue": f"{_FALSE_CODE}{exchange.number}",
+                        "displayType": "TEXT",
+                        "codeValueType": "QRCODE",
+                    }
+                ],
+            },
+        }
+        if word == "refuse":
+            return self._signed(path, _result("F", "RISK_REJECT") | false_code)
+        content = _result("U", "PAYMENT_IN_PROCESS") | false_code
+        answer = self._signed(path, content, is_signed=word == "forged")
+        if word == "forged":
+            covered = signed_content(
+                path, CLIENT_ID, answer.headers["Response-Time"], answer.body
+            )
+            answer.headers["Signature"] = sign(stranger_key(), KEY_VERSION, covered)
+        return answer
+
+    def _signed(
+        self, path: str, content: dict[str, Any], *, is_signed: bool = True, cut: bool = False
+    ) -> Answer:
+        body = encode(content)
+        headers = {"Content-Type": "application/json"}
+        if is_signed:
+            headers |= self._gateway.sign(path, body, datetime.now(UTC))
+        return Answer(200, headers, body, cut)
+
+
+def false_codes(exchanges: list[Exchange]) -> Iterator[str]:
+    """Yield the codes that answers have shown and Alipay+ never issued."""
+    for exchange in exchanges:
+        form = exchange.answer.json().get("orderCodeForm") if exchange.answer else None
+        for detail in (form or {}).get("codeDetails", []):
+            if detail["codeValue"].startswith(_FALSE_CODE):
+                yield detail["codeValue"]
+
+
+def _result(status: str, code: str) -> dict[str, Any]:
+    message = code.replace("_", " ").lower()
+    return {"result": {"resultCode": code, "resultStatus": status, "resultMessage": message}}
+
+
+def _plain(code: str) -> Answer:
+    return Answer(200, {"Content-Type": "application/json"}, json.dumps(_result("F", code)).encode())

@@ -1,0 +1,250 @@
+"""The shop that is tested, as a buyer, Alipay+ and its own clerk reach it: by HTTP alone."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+from attrs import define, field, frozen
+
+from aplus_adapters.conformance.cases import NotTried
+from aplus_adapters.conformance.evidence import BUYER, NOTIFICATION, Evidence, Exchange, Message
+from aplus_adapters.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["Shop", "Ways"]
+
+_BROWSER = {
+    "User-Agent": "Mozilla/5.0 (conformance)",
+    "Accept": "text/html,application/xhtml+xml,*/*;q=0.8",
+    "Accept-Language": "en",
+}
+_ACK_TIMEOUT = 8.0  # seconds; Alipay+ waits for 5, and what comes later is still worth seeing
+_FILLED = re.compile(r"\{(order|payment|amount|minor|currency|refund|n)\}")
+
+
+@frozen(kw_only=True)
+class Ways:
+    """How things are done in this shop. Paths are on the host of `notify_url`.
+
+    `pay_data` is the form (or JSON, if `as_json`) that begins a payment. Where orders must be made
+    first, `order_url` and `order_data` do it; the order is the last part of the address that it
+    leads to, or what `order_find` finds in the page. `orders` are orders that are there.
+    In `status_url`, `refund_url` and `refund_command` the words `{order}`, `{payment}`, `{amount}`,
+    `{minor}`, `{currency}` and `{refund}` are filled in. `paid` is how a page says that it is paid.
+    `slow_command` makes the shop's store slow for as long as it runs.
+    """
+
+    notify_url: str
+    pay_url: str = "/aplus/pay"
+    pay_data: Mapping[str, str] = field(factory=lambda: {"order_ref": "{order}"})
+    as_json: bool = False
+    orders: tuple[str, ...] = ("A-{n}",)
+    order_url: str | None = None
+    order_data: Mapping[str, str] = field(factory=dict)
+    order_find: str | None = None
+    status_url: str | None = None
+    paid: str = r"(?i)\bpaid\b"
+    refund_url: str | None = None
+    refund_data: Mapping[str, str] = field(factory=dict)
+    refund_command: str | None = None
+    slow_command: str | None = None
+
+    @property
+    def signed_path(self) -> str:
+        """Return the path that signatures of notifications cover."""
+        return urlsplit(self.notify_url).path or "/"
+
+
+@define
+class Page:
+    """What a browser shows after a form was sent: where it is, and every text on the way there."""
+
+    url: str
+    status: int
+    text: str
+    exchanges: list[Exchange]
+
+    @property
+    def last(self) -> Exchange | None:
+        """Return the exchange that brought the page."""
+        return self.exchanges[-1] if self.exchanges else None
+
+
+class Shop:
+    """A shop behind `client`, whose address is the notify URL's host; `timeout` is in seconds."""
+
+    def __init__(
+        self, ways: Ways, evidence: Evidence, client: httpx.Client | None = None, *, timeout: float
+    ) -> None:
+        self.ways, self._evidence = ways, evidence
+        self._client = client or httpx.Client(trust_env=False)
+        self._timeout = timeout
+        self._orders = self._order_refs()
+
+    def new_order(self) -> str:
+        """Return an order that nobody began to pay; raise NotTried if there is none left."""
+        if self.ways.order_url is None:
+            order = next(self._orders, None)
+            if order is None:
+                raise NotTried(
+                    "no order is left: give more with --order, or a pattern such as A-{n}"
+                )
+            return order
+        page = self.submit("make an order", self.ways.order_url, self.ways.order_data)
+        match = (
+            re.search(self.ways.order_find, page.text)
+            if self.ways.order_find
+            else re.search(r"/([^/?#]+)/?(?:[?#].*)?$", urlsplit(page.url).path)
+        )
+        if page.status >= 400 or match is None:
+            raise NotTried(
+                f"no order could be made: {self.ways.order_url} answered HTTP {page.status}"
+            )
+        return match[1] if match.groups() else match[0]
+
+    def press_pay(self, order: str) -> Page:
+        """Press the pay button of an order, and follow where the shop leads to."""
+        data = fill_all(self.ways.pay_data, order=order)
+        return self.submit("press pay", self.ways.pay_url, data, as_json=self.ways.as_json)
+
+    def submit(
+        self, name: str, url: str, data: Mapping[str, str], *, as_json: bool = False
+    ) -> Page:
+        """Post a form (or JSON) as a browser does, and follow redirects within the shop."""
+        target = urljoin(self.ways.notify_url, url)
+        sent: dict[str, Any] = {"json": dict(data)} if as_json else {"data": dict(data)}
+        accept = {"Accept": "application/json"} if as_json else {}
+        return self._browse(name, "POST", target, headers={**_BROWSER, **accept}, **sent)
+
+    def look_at(self, name: str, url: str) -> Page:
+        """Open a page as a browser does."""
+        return self._browse(
+            name, "GET", urljoin(self.ways.notify_url, url), headers=dict(_BROWSER)
+        )
+
+    def status_text(self, order: str, payment: str) -> str:
+        """Return what the status page shows, "" if there is none or it fails."""
+        if self.ways.status_url is None:
+            return ""
+        page = self.look_at("status", fill(self.ways.status_url, order=order, payment=payment))
+        return page.text if page.status < 400 else ""
+
+    def is_paid(self, order: str, payment: str) -> bool | None:
+        """Return whether the status page says that the order is paid; None if it cannot be seen."""
+        if self.ways.status_url is None:
+            return None
+        return re.search(self.ways.paid, self.status_text(order, payment)) is not None
+
+    def becomes_paid(self, order: str, payment: str, seconds: float) -> bool | None:
+        """Return what `is_paid` says as soon as it is true, or after `seconds`."""
+        deadline = time.monotonic() + seconds
+        while (paid := self.is_paid(order, payment)) is False and time.monotonic() < deadline:
+            time.sleep(min(0.2, seconds / 5))
+        return paid
+
+    def notify(self, name: str, headers: Mapping[str, str], body: bytes, **more: Any) -> Exchange:
+        """Bring the shop a notification, and return the exchange with its answer."""
+        url, method = self.ways.notify_url, more.get("method", "POST")
+        exchange = self._evidence.begin(NOTIFICATION, name, url, headers, body)
+        self._send(exchange, method, url, _ACK_TIMEOUT, content=body or None, headers=headers)
+        return exchange
+
+    def refund(self, **words: str) -> str:
+        """Begin a refund in the shop's own way; return what it said. Raise NotTried without one."""
+        if self.ways.refund_command is not None:
+            command = [fill(part, **words) for part in shlex.split(self.ways.refund_command)]
+            done = subprocess.run(  # noqa: S603  # the user's own command
+                command, capture_output=True, text=True, check=False, timeout=60
+            )
+            return f"exit {done.returncode}: {(done.stdout + done.stderr)[-300:].strip()}"
+        if self.ways.refund_url is None:
+            raise NotTried("how this shop refunds is not known: give --refund-url or --refund-command")
+        data = fill_all(self.ways.refund_data, **words)
+        page = self.submit(
+            "refund", fill(self.ways.refund_url, **words), data, as_json=self.ways.as_json
+        )
+        return f"HTTP {page.status}"
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _order_refs(self) -> Iterator[str]:
+        for pattern in self.ways.orders:
+            if "{n}" not in pattern:
+                yield pattern
+                continue
+            for number in range(1, 1001):
+                yield pattern.replace("{n}", str(number))
+
+    def _browse(self, name: str, method: str, url: str, **sent: Any) -> Page:
+        exchanges: list[Exchange] = []
+        texts: list[str] = []
+        for _ in range(5):
+            request = self._client.build_request(method, url, **sent)
+            content = request.read()
+            exchange = self._evidence.begin(BUYER, name, url, dict(request.headers), content)
+            self._send(exchange, method, url, self._timeout, **sent)
+            exchanges.append(exchange)
+            if exchange.answer is None:
+                break
+            texts.append(exchange.answer.text())
+            location = exchange.answer.headers.get("location")
+            if not 300 <= exchange.status < 400 or not location:
+                break
+            target = urljoin(url, location)
+            if urlsplit(target).netloc != urlsplit(self.ways.notify_url).netloc:
+                texts.append(target)  # a page elsewhere is none of the shop's
+                break
+            headers = {k: v for k, v in sent["headers"].items() if k != "Content-Type"}
+            url, method, sent = target, "GET", {"headers": headers}
+        return Page(url, exchanges[-1].status, "\n".join(texts), exchanges)
+
+    def _send(self, exchange: Exchange, method: str, url: str, timeout: float, **sent: Any) -> None:
+        exchange.method = method
+        started = time.monotonic()
+        try:
+            response = self._client.request(method, url, timeout=timeout, **sent)
+        except httpx.HTTPError as error:
+            exchange.failure = f"no answer: {type(error).__name__} {error}".strip()
+        except Exception as error:  # of an application in this process, which a server would catch
+            exchange.failure, exchange.status = f"raised {type(error).__name__}: {error}", 500
+            exchange.answer = Message({}, b"")
+        else:
+            exchange.status = response.status_code
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            exchange.answer = Message(headers, response.content)
+        exchange.seconds = time.monotonic() - started
+
+
+def fill(text: str, **words: str) -> str:
+    """Return a text with its words in braces filled in; other braces stay as they are."""
+    return _FILLED.sub(lambda match: words.get(match[1], match[0]), text)
+
+
+def fill_all(data: Mapping[str, str], **words: str) -> dict[str, str]:
+    """Return a form with the words in its values filled in."""
+    return {name: fill(value, **words) for name, value in data.items()}
+
+
+def check_ways(ways: Ways) -> None:
+    """Raise ConfigurationError for a notify URL that is none, or a pattern that is none."""
+    parts = urlsplit(ways.notify_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigurationError(
+            f"notify URL {ways.notify_url[:80]!r}: expected http:// or https:// with a host, such "
+            "as http://127.0.0.1:8000/aplus/notify"
+        )
+    for name, pattern in (("--paid", ways.paid), ("--order-find", ways.order_find)):
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ConfigurationError(f"{name}: {pattern!r} is no pattern: {error}") from None
