@@ -1,4 +1,4 @@
-"""Send notifyPayment as Alipay+ does: signed, on its schedule, until it is acknowledged."""
+"""The notifications of the simulated Alipay+: made, signed, judged and planned; sent by others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import httpx
+from attrs import frozen
 
 from aplus_adapters.errors import AplusError
 from aplus_adapters.protocol import signing, wire
@@ -17,12 +17,12 @@ from aplus_adapters.simulator.gateway import encode, payment_details, payment_re
 from aplus_adapters.simulator.identity import CLIENT_ID, KEY_VERSION, Identity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from aplus_adapters.simulator.ledger import Books, Order
 
-__all__ = ["FORMS", "SCHEDULE", "Notifier"]
+__all__ = ["FORMS", "SCHEDULE", "TIMEOUT", "Judged", "Notification", "Notifier"]
 
 SCHEDULE = tuple(timedelta(minutes=minutes) for minutes in (2, 10, 10, 60, 2 * 60, 6 * 60, 15 * 60))
 """The pause before each re-send: 24 h 22 min in all (protocol, "notifyPayment")."""
@@ -30,51 +30,68 @@ SCHEDULE = tuple(timedelta(minutes=minutes) for minutes in (2, 10, 10, 60, 2 * 6
 FORMS = ("true", "forged", "altered", "unsigned", "other_amount", "other_path")
 """The forms in which a test sends a notification: the true one, and some to refuse."""
 
-_TIMEOUT = 5.0  # seconds for the shop's answer
+TIMEOUT = 5.0  # seconds for the shop's answer
+_OK = 200
+
+
+@frozen(kw_only=True)
+class Notification:
+    """One POST to the shop, about `order`, in a form of FORMS."""
+
+    order: Order
+    form: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def path(self) -> str:
+        """Return the path that is signed."""
+        return urlsplit(self.url).path or "/"
+
+
+@frozen(kw_only=True)
+class Judged:
+    """How a notification went: HTTP status (0 without an answer), outcome, the answer's body."""
+
+    status: int
+    outcome: str
+    body: bytes = b""
 
 
 class Notifier:
-    """Sends the notifications that are due; `time_scale` divides the pauses of the schedule."""
+    """Makes the notifications that are due, judges what the shop answers, plans the next ones.
+
+    `time_scale` divides the pauses of the schedule.
+    """
 
     def __init__(
         self,
         books: Books,
         identity: Identity,
-        time_scale: float,
+        clock: Callable[[], datetime],
         emit: Callable[..., None],
+        time_scale: float = 1.0,
     ) -> None:
-        self._books, self._identity, self._emit = books, identity, emit
+        self._books, self._identity, self._clock, self._emit = books, identity, clock, emit
         self._scale = time_scale
         self._sending: set[str] = set()
-        self._client = httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False)
 
-    def due(self, now: datetime) -> list[Order]:
-        """Return the orders whose notification is due at `now` and is not being sent already."""
-        return [
+    def take_due(self) -> list[Order]:
+        """Return the orders whose notification is due; each is taken until `record`."""
+        now = self._clock()
+        due = [
             order
             for order in self._books.orders.values()
             if order.next_notification is not None
             and order.next_notification <= now
             and order.payment_request_id not in self._sending
         ]
+        self._sending.update(order.payment_request_id for order in due)
+        return due
 
-    async def send_due(self, order: Order, now: datetime) -> None:
-        """Send an order's notification, and plan the next one unless it was acknowledged."""
-        self._sending.add(order.payment_request_id)
-        try:
-            status, outcome, _ = await self.send(order, "true", now)
-        finally:
-            self._sending.discard(order.payment_request_id)
-        order.notifications.append({"at": now.isoformat(), "status": status, "outcome": outcome})
-        resend = len(order.notifications) - 1
-        if outcome == "acknowledged" or resend >= len(SCHEDULE):
-            order.next_notification = None
-        elif order.next_notification is not None:  # None if it was cancelled meanwhile
-            order.next_notification = now + SCHEDULE[resend] / self._scale
-        self._books.save(order)
-
-    async def send(self, order: Order, form: str, now: datetime) -> tuple[int, str, bytes]:
-        """Send one notification in a form of FORMS; return HTTP status, outcome and answer body."""
+    def make(self, order: Order, form: str = "true") -> Notification:
+        """Return the notification to send about an order now, in a form of FORMS."""
         url = order.request["paymentNotifyUrl"]
         path = urlsplit(url).path or "/"
         content: dict[str, Any] = {"paymentResult": payment_result(order), **payment_details(order)}
@@ -82,6 +99,7 @@ class Notifier:
             value = str(order.amount.value + 1)
             content["paymentAmount"] = {**content["paymentAmount"], "value": value}
         body = encode(content)
+        now = self._clock()
         time = Timestamp.of(now).text
         key = PrivateKey.generate() if form == "forged" else self._identity.private_key
         signed_path = path + "/other" if form == "other_path" else path
@@ -98,29 +116,58 @@ class Notifier:
         if form == "altered":  # legal JSON with the same content: only the signature is wrong now
             body = body.replace(b'"', b' "', 1)
         self._emit("notification_sent", order, form=form)
-        try:
-            response = await self._client.post(url, content=body, headers=headers)
-        except httpx.HTTPError as error:
-            outcome, status, answer = f"no answer ({type(error).__name__})", 0, b""
-        else:
-            status, answer = response.status_code, response.content
-            outcome = self._judge(path, response)
-        self._emit("notification_answered", order, form=form, outcome=outcome, status=status)
-        return status, outcome, answer
+        return Notification(order=order, form=form, url=url, headers=headers, body=body)
 
-    def _judge(self, path: str, response: httpx.Response) -> str:
-        """Return "acknowledged" for 200, the client's signature and result S, else the reason."""
-        if response.status_code != httpx.codes.OK:
-            return f"HTTP {response.status_code}"
-        time = response.headers.get("response-time", "")
-        content = signing.signed_content(path, CLIENT_ID, time, response.content)
+    def judge(
+        self, notification: Notification, status: int, headers: Mapping[str, str], body: bytes
+    ) -> Judged:
+        """Return how the shop answered: "acknowledged", or why it is no acknowledgement.
+
+        Names in `headers` are in lower case.
+        """
+        outcome = self._outcome(notification, status, headers, body)
+        return self._judged(notification, Judged(status=status, outcome=outcome, body=body))
+
+    def unanswered(self, notification: Notification, reason: str) -> Judged:
+        """Return that the shop did not answer; `reason` is the name of the error."""
+        return self._judged(notification, Judged(status=0, outcome=f"no answer ({reason})"))
+
+    def _judged(self, notification: Notification, judged: Judged) -> Judged:
+        self._emit(
+            "notification_answered",
+            notification.order,
+            form=notification.form,
+            outcome=judged.outcome,
+            status=judged.status,
+        )
+        return judged
+
+    def _outcome(
+        self, notification: Notification, status: int, headers: Mapping[str, str], body: bytes
+    ) -> str:
+        if status != _OK:
+            return f"HTTP {status}"
+        time = headers.get("response-time", "")
+        content = signing.signed_content(notification.path, CLIENT_ID, time, body)
         try:
-            signing.verify(self._identity.client_keys, response.headers.get("signature"), content)
-            answer = PayResponse.from_wire(wire.loads(response.content))
+            signing.verify(self._identity.client_keys, headers.get("signature"), content)
+            answer = PayResponse.from_wire(wire.loads(body))
         except AplusError as error:
             return f"not accepted: {error}"
         return "acknowledged" if answer.result.result_status == "S" else str(answer.result)
 
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
+    def record(self, order: Order, sent_at: datetime, judged: Judged) -> None:
+        """Note how a due notification went; plan the next one unless it was acknowledged."""
+        self._sending.discard(order.payment_request_id)
+        row = {"at": sent_at.isoformat(), "status": judged.status, "outcome": judged.outcome}
+        order.notifications.append(row)
+        resend = len(order.notifications) - 1
+        if judged.outcome == "acknowledged" or resend >= len(SCHEDULE):
+            order.next_notification = None
+        elif order.next_notification is not None:  # None if it was cancelled meanwhile
+            order.next_notification = sent_at + SCHEDULE[resend] / self._scale
+        self._books.save(order)
+
+    def release(self, order: Order) -> None:
+        """Give back an order that was taken and not sent."""
+        self._sending.discard(order.payment_request_id)

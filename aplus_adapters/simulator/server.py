@@ -17,11 +17,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from aplus_adapters.errors import ConfigurationError
-from aplus_adapters.simulator.faults import AFTER, Fault, Faults
-from aplus_adapters.simulator.gateway import Call, Gateway, encode
+from aplus_adapters.simulator.alipayplus import DECISIONS, SimulatedAlipayPlus
+from aplus_adapters.simulator.delivery import Delivery
 from aplus_adapters.simulator.identity import NOTIFY_URL, Identity
 from aplus_adapters.simulator.ledger import Books, Order
-from aplus_adapters.simulator.notifications import FORMS, Notifier
+from aplus_adapters.simulator.notifications import FORMS
 from aplus_adapters.simulator.wallet import Wallet
 
 if TYPE_CHECKING:
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from aplus_adapters.simulator.alipayplus import Reply
+
 __all__ = ["Simulator", "serve"]
 
-_CALLS = ("pay", "inquiryPayment", "cancelPayment", "refund")
 _TICK = 0.05  # seconds between two searches for what is due
 
 
@@ -57,10 +58,17 @@ class Simulator:
         identity = Identity.open(folder, address, notify_url)
         self._as_json = as_json
         self.books = Books(folder / "books.sqlite")
-        self.faults = Faults()
-        self.gateway = Gateway(self.books, identity, address, lenient=lenient)
-        self.notifier = Notifier(self.books, identity, time_scale, self.emit)
-        self.wallet = Wallet(self.books, _now, self.emit)
+        self.alipayplus = SimulatedAlipayPlus(
+            self.books,
+            identity,
+            clock=_now,
+            address=address,
+            emit=self.emit,
+            time_scale=time_scale,
+            lenient=lenient,
+        )
+        self.delivery = Delivery(self.alipayplus.notifier, _now)
+        self.wallet = Wallet(self.books, self.alipayplus.decide)
 
     def application(self) -> Starlette:
         """Return the ASGI application."""
@@ -102,55 +110,31 @@ class Simulator:
             clockwork.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await clockwork
-            await self.notifier.aclose()
+            await self.delivery.aclose()
             self.books.close()
 
     async def _clockwork(self) -> None:
         """Close expired orders and send due notifications, as long as the server runs."""
         async with asyncio.TaskGroup() as sending:
             while True:
-                for order in self.books.overdue(_now()):
-                    self.wallet.decide(order, "expire")
-                for order in self.notifier.due(_now()):
-                    sending.create_task(self.notifier.send_due(order, _now()))
-                    await asyncio.sleep(0)  # until send_due has marked the order as being sent
+                self.alipayplus.expire_overdue()
+                for order in self.alipayplus.notifier.take_due():
+                    sending.create_task(self.delivery.send_due(order))
                 await asyncio.sleep(_TICK)
 
     async def _call(self, request: Request) -> Response:
-        path = request.url.path
-        name = path.removeprefix("/aps/api/v1/payments/")
-        if name not in _CALLS:
-            return _failure("NO_INTERFACE_DEF", "The API is not defined.")
-        if request.method != "POST":
-            return _failure("METHOD_NOT_SUPPORTED", "The method is not supported.")
-        call = Call(name=name, path=path, headers=request.headers, body=await request.body())
-        fault = self.faults.take(name)
-        if fault is not None and fault.fault not in AFTER:
-            fault_answer = await self._answer_before(fault, path)
-            if fault_answer is not None:
-                return fault_answer
-        known = set(self.books.orders)
-        content, signed = self.gateway.answer(call, _now())
-        for order_id in self.books.orders.keys() - known:
-            self.emit("order_created", self.books.orders[order_id])
-        body = encode(content)
-        headers = self.gateway.sign(path, body, _now()) if signed else {}
-        if fault is not None and fault.fault in AFTER:
-            return await _spoil_answer(fault, body, headers)
-        return Response(body, headers=headers, media_type="application/json")
-
-    async def _answer_before(self, fault: Fault, path: str) -> Response | None:
-        if fault.fault == "delay":
-            await asyncio.sleep(fault.seconds)
-            return None
-        if fault.fault == "result":
-            result = {"resultCode": fault.code, "resultStatus": fault.status}
-            body = encode({"result": result})
-            headers = self.gateway.sign(path, body, _now())
-            return Response(body, headers=headers, media_type="application/json")
-        if fault.fault == "http_500":
-            return Response("a test ordered this failure (fault http_500)", 500)
-        return _cut_answer()
+        steps = self.alipayplus.answer(
+            method=request.method,
+            path=request.url.path,
+            headers=request.headers,
+            body=await request.body(),
+        )
+        while True:
+            try:
+                seconds = next(steps)
+            except StopIteration as end:
+                return _response(end.value)
+            await asyncio.sleep(seconds)
 
     async def _orders(self, _request: Request) -> Response:
         return JSONResponse([order.summary() for order in self.books.orders.values()])
@@ -162,9 +146,9 @@ class Simulator:
     async def _decide(self, request: Request) -> Response:
         order = self.books.orders.get(request.path_params["id"])
         decision = request.path_params["decision"]
-        if order is None or decision not in ("pay", "refuse", "expire"):
+        if order is None or decision not in DECISIONS:
             return JSONResponse({"error": "expected a known id and pay, refuse or expire"}, 404)
-        self.wallet.decide(order, decision)
+        self.alipayplus.decide(order, decision)
         return JSONResponse(order.summary())
 
     async def _notify(self, request: Request) -> Response:
@@ -172,35 +156,23 @@ class Simulator:
         form = request.path_params["form"]
         if order is None or form not in FORMS:
             return JSONResponse({"error": f"expected a known id and one of {FORMS}"}, 404)
-        status, outcome, body = await self.notifier.send(order, form, _now())
-        content = {"status": status, "outcome": outcome, "body": body.decode(errors="replace")}
-        return JSONResponse(content)
+        judged = await self.delivery.send(order, form)
+        body = judged.body.decode(errors="replace")
+        return JSONResponse({"status": judged.status, "outcome": judged.outcome, "body": body})
 
     async def _order_faults(self, request: Request) -> Response:
         try:
-            self.faults.inject(json.loads(await request.body()))
+            self.alipayplus.faults.inject(json.loads(await request.body()))
         except (ValueError, TypeError) as error:
             return JSONResponse({"error": str(error)}, 400)
         return JSONResponse({})
 
 
-async def _spoil_answer(fault: Fault, body: bytes, headers: dict[str, str]) -> Response:
-    if fault.fault == "late_answer":
-        await asyncio.sleep(fault.seconds)
-    if fault.fault == "drop_answer":
-        return _cut_answer()
-    if fault.fault == "garbage":
-        body = b"\x1f\x8b not json"
-    if fault.fault == "unsigned":
-        headers = {}
-    if fault.fault == "bad_signature":
-        body += b" "
-    return Response(body, headers=headers, media_type="application/json")
-
-
-def _cut_answer() -> Response:
-    """Return an answer that announces more bytes than it sends and then breaks the connection."""
-    return _CutAnswer(b"", headers={"Content-Length": "4096"})
+def _response(reply: Reply) -> Response:
+    """Return a reply for Starlette; one that is cut announces more bytes than it sends."""
+    if reply.cut:
+        return _CutAnswer(b"", headers={"Content-Length": "4096"})
+    return Response(reply.body, reply.status, headers=dict(reply.headers))
 
 
 class _CutAnswer(Response):
@@ -208,11 +180,6 @@ class _CutAnswer(Response):
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         await send(start)
         raise ConnectionResetError("a test ordered to cut the connection")
-
-
-def _failure(code: str, message: str) -> Response:
-    result = {"resultCode": code, "resultStatus": "F", "resultMessage": message}
-    return JSONResponse({"result": result})
 
 
 def _now() -> datetime:

@@ -10,11 +10,8 @@ import segno
 from jinja2 import Environment, PackageLoader
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from aplus_adapters.simulator.ledger import OrderState
-
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from starlette.requests import Request
 
@@ -23,21 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["Wallet"]
 
 _SCALES = {"S": 3, "M": 6, "L": 10}  # pixels for one module of the QR code
-_STATES = {"pay": OrderState.PAID, "refuse": OrderState.REFUSED, "expire": OrderState.CLOSED}
 
 
 class Wallet:
-    """The pages and decisions of a buyer; a test can make the same decisions."""
+    """The pages of a buyer; `decide` is called with an order and "pay" or "refuse"."""
 
-    def __init__(
-        self, books: Books, clock: Callable[[], datetime], emit: Callable[..., None]
-    ) -> None:
-        self._books, self._clock, self._emit = books, clock, emit
-
-    def decide(self, order: Order, decision: str) -> None:
-        """Pay, refuse or expire an open order; a final order stays as it is."""
-        if self._books.finish(order, _STATES[decision], self._clock()):
-            self._emit("order_" + order.state.value.lower(), order)
+    def __init__(self, books: Books, decide: Callable[[Order, str], None]) -> None:
+        self._books, self._decide = books, decide
 
     async def orders(self, _request: Request) -> Response:
         """Show the 50 newest orders."""
@@ -57,7 +46,7 @@ class Wallet:
         decision = request.path_params["decision"]
         if order is None or decision not in ("pay", "refuse"):
             return JSONResponse({"error": "there is no such code"}, 404)
-        self.decide(order, decision)
+        self._decide(order, decision)
         if "json" in request.headers.get("accept", ""):
             return JSONResponse(order.summary())
         return RedirectResponse(f"/codes/{order.token}", 303)
