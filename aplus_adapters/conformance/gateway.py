@@ -5,27 +5,28 @@ It keeps every call as evidence. One thread owns the books, so calls are answere
 
 from __future__ import annotations
 
-import json
+import shlex
 import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field, frozen
 
 from aplus_adapters.conformance.evidence import CALL, Evidence, Message, explain_signature
-from aplus_adapters.protocol.keys import PrivateKey
+from aplus_adapters.protocol.keys import KeyRing, PrivateKey
 from aplus_adapters.protocol.signing import sign, signed_content
-from aplus_adapters.simulator.gateway import Call, Gateway, encode, payment_details, payment_result
+from aplus_adapters.simulator.contents import encode, payment_details, payment_result, result
+from aplus_adapters.simulator.gateway import Call, Gateway
 from aplus_adapters.simulator.identity import CLIENT_ID, KEY_VERSION, Identity
 from aplus_adapters.simulator.ledger import Books, Order, OrderState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from aplus_adapters.conformance.evidence import Exchange
 
@@ -69,23 +70,27 @@ class Plan:
 
 
 class PlayedGateway:
-    """Alipay+'s gateway for one shop. `folder` keeps the keys, and shop.env with the settings."""
+    """Alipay+'s gateway for one shop.
+
+    `folder` keeps the keys, and shop.env with the shop's settings. The gateway is at `address`, the
+    shop takes notifications at `notify_url`.
+    """
 
     def __init__(self, folder: Path, address: str, notify_url: str, evidence: Evidence) -> None:
         self.identity = Identity.open(folder, address, notify_url)
         self.folder, self.address, self.evidence = folder, address, evidence
+        self.shop_key = PrivateKey.load((folder / "client_private.pem").read_bytes())
         self._desk = ThreadPoolExecutor(1, "aplus-gateway")
         self._news = threading.Condition()
         self._next_plan: Plan | None = None
         self._plans: dict[str, Plan] = {}
-        self._books = self._at_desk(lambda: Books(Path(":memory:")))
+        self.client_keys = KeyRing.of(self.identity.clients[CLIENT_ID])
+        self._books = self._at_desk(lambda: Books(":memory:"))
         self._gateway = Gateway(self._books, self.identity, address)
 
     @property
     def environ(self) -> dict[str, str]:
         """Return the APLUS_* variables of a shop that pays here."""
-        import shlex  # noqa: PLC0415  # for this one alone
-
         settings = shlex.split((self.folder / "shop.env").read_text())
         return dict(setting.split("=", 1) for setting in settings)
 
@@ -101,7 +106,7 @@ class PlayedGateway:
         request = exchange.request
         exchange.payment_request_id = str(request.json().get("paymentRequestId", ""))
         time_text = request.headers.get("request-time")
-        explain_signature(self.identity.client_keys, CLIENT_ID, path, time_text, request)
+        explain_signature(self.client_keys, CLIENT_ID, path, time_text, request)
         started = time.monotonic()
         answer = self._at_desk(lambda: self._answer(exchange, name, path))
         exchange.seconds = time.monotonic() - started
@@ -142,7 +147,7 @@ class PlayedGateway:
 
     def order(self, payment: str) -> Order | None:
         """Return the order of a paymentRequestId, as it is in the books."""
-        return self._books.orders.get(payment)
+        return self._at_desk(lambda: self._books.orders.get(payment))
 
     def payable(self, payments: list[str]) -> list[str]:
         """Return those of the payments whose code a buyer can pay now."""
@@ -160,7 +165,9 @@ class PlayedGateway:
 
     def notification(self, payment: str) -> dict[str, Any]:
         """Return the content of the notification about a payment in its present state."""
-        order = self._books.orders[payment]
+        order = self.order(payment)
+        if order is None:
+            raise KeyError(payment)
         return {"paymentResult": payment_result(order), **payment_details(order)}
 
     def close(self) -> None:
@@ -183,17 +190,17 @@ class PlayedGateway:
         word = words.popleft() if words else "well"
         if word in ("unsigned", "forged", "refuse", "unknown"):
             return self._pretend(word, exchange, path)
-        content, is_signed = self._gateway.answer(
-            Call(name=name, path=path, headers=exchange.request.headers, body=exchange.request.body),
-            datetime.now(UTC),
+        request = exchange.request
+        call = Call(name=name, path=path, headers=request.headers, body=request.body)
+        answered = self._gateway.answer(call, datetime.now(UTC))
+        said = answered.content["result"]
+        if said["resultStatus"] == "F":
+            exchange.refusal = f"{said['resultCode']}: {said['resultMessage']}"
+        if answered.order is not None and "orderCodeForm" in answered.content:
+            self._shorten(answered.order, plan, answered.content)
+        return self._signed(
+            path, answered.content, is_signed=answered.signed, cut=word == "lost"
         )
-        result = content["result"]
-        if result["resultStatus"] == "F":
-            exchange.refusal = f"{result['resultCode']}: {result['resultMessage']}"
-        order = self._books.orders.get(exchange.payment_request_id)
-        if name == "pay" and order is not None and "orderCodeForm" in content:
-            self._shorten(order, plan, content)
-        return self._signed(path, content, is_signed=is_signed, cut=word == "lost")
 
     def _plan_for(self, exchange: Exchange, name: str) -> Plan:
         payment = exchange.payment_request_id
@@ -259,9 +266,8 @@ def false_codes(exchanges: list[Exchange]) -> Iterator[str]:
 
 
 def _result(status: str, code: str) -> dict[str, Any]:
-    message = code.replace("_", " ").lower()
-    return {"result": {"resultCode": code, "resultStatus": status, "resultMessage": message}}
+    return result(status, code, code.replace("_", " ").lower())
 
 
 def _plain(code: str) -> Answer:
-    return Answer(200, {"Content-Type": "application/json"}, json.dumps(_result("F", code)).encode())
+    return Answer(200, {"Content-Type": "application/json"}, encode(_result("F", code)))

@@ -29,7 +29,6 @@ class Notifier:
     def __init__(self, gateway: PlayedGateway, shop: Shop) -> None:
         self._gateway, self._shop = gateway, shop
         self.path = shop.ways.signed_path
-        self._shop_key = PrivateKey.load((gateway.folder / "client_private.pem").read_bytes())
 
     def sign(
         self,
@@ -83,7 +82,7 @@ class Notifier:
             case "other client id":
                 headers = self.sign(body, client_id="ANOTHER_CLIENT_0002")
             case "key of the shop":
-                headers = self.sign(body, key=self._shop_key)
+                headers = self.sign(body, key=self._gateway.shop_key)
             case _:  # stale
                 headers = self.sign(body, age=timedelta(days=3))
         return self.send(form, body, headers)
@@ -91,13 +90,12 @@ class Notifier:
     def _explain(self, exchange: Exchange) -> None:
         time = exchange.request.headers.get("request-time")
         client_id = exchange.request.headers.get("client-id", "")
-        keys = self._gateway.identity
         own = signing.signed_content(self.path, client_id, time or "", exchange.request.body)
         exchange.request.signed_content = own
         exchange.request.signature = "as Alipay+ signs" if exchange.name == "true" else exchange.name
         if exchange.answer is not None and "signature" in exchange.answer.headers:
             told = exchange.answer.headers.get("response-time")
-            explain_signature(keys.client_keys, CLIENT_ID, self.path, told, exchange.answer)
+            explain_signature(self._gateway.client_keys, CLIENT_ID, self.path, told, exchange.answer)
 
     def explain_answer(self, exchange: Exchange) -> str:
         """Return why an acknowledgement's signature is not right, with the cause if it is known."""
@@ -134,7 +132,7 @@ class Notifier:
         for cause, (path, time, body) in causes.items():
             content = signing.signed_content(path, CLIENT_ID, time, body)
             try:
-                keys = self._gateway.identity.client_keys
+                keys = self._gateway.client_keys
                 signing.verify(keys, answer.headers.get("signature"), content)
             except AplusError:
                 continue

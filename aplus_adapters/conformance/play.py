@@ -29,9 +29,11 @@ class Pace:
     """How long things take, in seconds.
 
     `expiry` is the life of a code that nobody pays, `patience` how long the shop may take for its
-    next step, `poll` the pause between two looks at a page.
+    next step, `poll` the pause between two looks at a page. `answer` is how long Alipay+ waits for
+    an acknowledgement: 5 seconds, and nothing else outside tests.
     """
 
+    answer: float = 5.0
     expiry: float = 5.0
     patience: float = 12.0
     poll: float = 1.0
@@ -62,6 +64,8 @@ class Play:
     notifier: Notifier = field(init=False)
     payments: dict[str, Payment] = field(factory=dict)
     code_is_visible: bool = False
+    acknowledges: bool = False
+    is_paid_shown: bool = False
     _ending: threading.Event = field(factory=threading.Event)
 
     def __attrs_post_init__(self) -> None:

@@ -77,15 +77,15 @@ def _play_strangers(play: Play) -> None:
     play.results.judge(
         "strangers-get-little", not found, found or "4xx, short, unsigned", *answers
     )
-    stale = play.notifier.send_wrong("stale", as_paid(play, payment))
-    paid_by_stale = _is_believed(stale)
-    play.results.judge("stale", not paid_by_stale, _describe(stale), stale)
-    paid = None if paid_by_stale else play.shop.is_paid(payment.order, payment.id)
+    paid = play.shop.is_paid(payment.order, payment.id)
     if paid is None:
         play.results.leave_out("strangers-pay-nothing", "give --status-url to see it")
-        return
-    found = f"the status {'says' if paid else 'does not say'} paid"
-    play.results.judge("strangers-pay-nothing", not paid, found, *answers)
+    else:
+        found = f"the status {'says' if paid else 'does not say'} paid"
+        play.results.judge("strangers-pay-nothing", not paid, found, *answers)
+    # The last one, as it may make the payment paid.
+    stale = play.notifier.send_wrong("stale", as_paid(play, payment))
+    play.results.judge("stale", not _is_believed(stale), _describe(stale), stale)
 
 
 def _play_junk(play: Play) -> None:
@@ -157,17 +157,17 @@ REFUSING = (
                 is_advice=True,
             ),
             Case(
+                name="strangers-pay-nothing",
+                rule="No order is paid by what was not verified.",
+                expected="a status that does not say paid",
+                source=_SOURCE,
+            ),
+            Case(
                 name="stale",
                 rule="A rightly signed notification of three days ago is no re-send any more.",
                 expected="no S: the last re-send comes after 24 h 22 min",
                 source="",
                 is_advice=True,
-            ),
-            Case(
-                name="strangers-pay-nothing",
-                rule="No order is paid by what was not verified.",
-                expected="a status that does not say paid",
-                source=_SOURCE,
             ),
         ),
     ),

@@ -31,7 +31,7 @@ def _begin(play: Play) -> None:
 
     def is_cancelled() -> bool:
         order = play.gateway.order(silent.id)
-        return order is not None and order.cancelled
+        return order is not None and order.state is OrderState.CANCELLED
 
     play.watch_in_background(silent, is_cancelled, seconds)
     missed = play.begin_open("missed", Plan(expires=play.pace.expiry))
@@ -49,6 +49,7 @@ def _play_silence(play: Play) -> None:
     if inquiries and not ok:
         found += "; it was cancelled without a question before"
     judge("silence-inquired", ok, found, *inquiries[:1], *cancels[:1])
+    _judge_not_paid(play, payment)
     judge("expired-cancelled", bool(cancels), f"{len(cancels)} came", *cancels[:1])
     if not cancels:
         raise NotTried("it was never cancelled")
@@ -80,6 +81,9 @@ def _judge_dead_code(play: Play, payment: Payment) -> None:
         is_shown = any(order.token in text for text in texts)
         found = "the code is still there" if is_shown else "the code is gone"
         play.results.judge("expired-code-hidden", not is_shown, found, payment.page.last)
+
+
+def _judge_not_paid(play: Play, payment: Payment) -> None:
     paid = play.shop.is_paid(payment.order, payment.id)
     if paid is None:
         play.results.leave_out("open-not-paid", "give --status-url to see it")
