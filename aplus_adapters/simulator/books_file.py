@@ -54,9 +54,13 @@ CREATE TABLE IF NOT EXISTS requests (
     order_number INTEGER, call TEXT, body_sha256 TEXT, request_time TEXT);
 CREATE INDEX IF NOT EXISTS by_order ON requests (order_number);
 """
-_INSERT = f"INSERT INTO book_orders ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
-_UPDATE = f"UPDATE book_orders SET {', '.join(f'{name} = ?' for name in _CHANGING)} WHERE number = ?"
-_SELECT = f"SELECT number, {', '.join((*_FIXED, *_CHANGING, 'request'))} FROM book_orders"
+# Only names of this module stand in these statements.
+_MARKS = ", ".join("?" * len(_COLUMNS))
+_INSERT = f"INSERT INTO book_orders ({', '.join(_COLUMNS)}) VALUES ({_MARKS})"  # noqa: S608
+_SETTERS = ", ".join(f"{name} = ?" for name in _CHANGING)
+_UPDATE = f"UPDATE book_orders SET {_SETTERS} WHERE number = ?"  # noqa: S608
+_NAMES = ("number", *_FIXED, *_CHANGING, "request")
+_SELECT = f"SELECT {', '.join(_NAMES)} FROM book_orders"  # noqa: S608
 
 
 class BooksFile:
@@ -122,8 +126,7 @@ class BooksFile:
             return [self._in_use.get(row[0]) or self._load(row) for row in rows]
 
     def _load(self, row: tuple[Any, ...]) -> Order:
-        names = ("number", *_FIXED, *_CHANGING, "request")
-        fields = dict(zip(names, row, strict=True))
+        fields = dict(zip(_NAMES, row, strict=True))
         for name in _TIMES:
             fields[name] = to_datetime(fields[name])
         for name in (*_LISTS, "request"):
@@ -178,7 +181,7 @@ class OrdersById(Mapping[str, Order]):
         raise KeyError(key)
 
     def __iter__(self) -> Iterator[str]:
-        statement = f"SELECT {self._column} FROM book_orders ORDER BY number"
+        statement = f"SELECT {self._column} FROM book_orders ORDER BY number"  # noqa: S608
         return (key for (key,) in self._file.connection.execute(statement).fetchall())
 
     def __len__(self) -> int:

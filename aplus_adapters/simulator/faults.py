@@ -99,7 +99,7 @@ class Fault:
             raise ValueError(f"fault {self.fault!r}: expected one of {tuple(known)}")
         if isinstance(self.seconds, bool) or not isinstance(self.seconds, int | float):
             raise TypeError(f"seconds: found {type(self.seconds).__name__}, expected a number")
-        if not 0 <= self.seconds <= 86_400:  # noqa: PLR2004  # a day, and no NaN
+        if not 0 <= self.seconds <= 86_400:  # a day, and no NaN
             raise ValueError(f"seconds: found {self.seconds}, expected 0 to 86400")
         if isinstance(self.times, bool) or not isinstance(self.times, int):
             raise TypeError(f"times: found {type(self.times).__name__}, expected a whole number")
@@ -143,9 +143,17 @@ class Faults:
             if len(self._plans) > _MAX_PLANS:
                 self._plans.popitem(last=False)
 
-    def take(self, call: str, order_id: str = "", reference: str = "") -> Fault | None:
-        """Return the first fault for this call, or None, and use it up by one time."""
-        for fault in (*self._ordered, *self._plans.get(order_id, ())):
+    def take(
+        self, call: str, order_id: str = "", reference: str = "", only: str = ""
+    ) -> Fault | None:
+        """Return the first fault for this call, or None, and use it up by one time.
+
+        `only` is the one fault that is wanted.
+        """
+        candidates: list[Fault] = [*self._ordered, *self._plans.get(order_id, [])]
+        for fault in candidates:
+            if only and fault.fault != only:
+                continue
             if fault.concerns(call, order_id, reference):
                 fault.times -= 1
                 return fault

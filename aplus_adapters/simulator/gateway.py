@@ -101,30 +101,36 @@ class Gateway:
         A call whose signature is not valid gets an unsigned answer, as from the real gateway.
         """
         answered = Answered(content={}, signed=False)
-        try:
-            with self._books.transaction():
+        # A refusal is inside too: that the call came is kept.
+        with self._books.transaction():
+            try:
                 self._authenticate(call, answered)
                 answered.signed = True
-                legal = self._apply_rules(call)
-                try:
-                    getattr(self, f"_{call.name}")(legal, answered, now)
-                except Refusal as refusal:  # inside: that a call came is kept
-                    _refuse(answered, refusal.code, refusal.message)
-        except Refusal as refusal:
-            _refuse(answered, refusal.code, refusal.message)
-        except (MessageError, InvalidValue) as error:
-            _refuse(answered, "PARAM_ILLEGAL", str(error))
+                getattr(self, f"_{call.name}")(self._apply_rules(call), answered, now)
+            except Refusal as refusal:
+                _refuse(answered, refusal.code, refusal.message)
+            except (MessageError, InvalidValue) as error:
+                _refuse(answered, "PARAM_ILLEGAL", str(error))
         return answered
 
     def sign(
-        self, path: str, body: bytes, now: datetime, client_id: str = CLIENT_ID
+        self,
+        path: str,
+        body: bytes,
+        now: datetime,
+        client_id: str = CLIENT_ID,
+        signer: Identity | None = None,
     ) -> dict[str, str]:
-        """Return the headers with which `body` is Alipay+'s signed answer to a call of `path`."""
+        """Return the headers with which `body` is Alipay+'s signed answer to a call of `path`.
+
+        `signer` is somebody else who signs.
+        """
+        signer = signer or self._identity
         time = Timestamp.of(now).text
         return {
             "Client-Id": client_id,
             "Response-Time": time,
-            "Signature": self._identity.sign(client_id, path, time, body),
+            "Signature": signer.sign(client_id, path, time, body),
             "tracerid": f"sim{now.timestamp():.6f}".replace(".", ""),
         }
 
@@ -204,7 +210,10 @@ class Gateway:
         answered.content = result("S", "SUCCESS", "success") | refund_details(order, refund, amount)
 
     def _find(
-        self, request: InquiryRequest | CancelRequest | RefundRequest, call: Call, answered: Answered
+        self,
+        request: InquiryRequest | CancelRequest | RefundRequest,
+        call: Call,
+        answered: Answered,
     ) -> Order:
         order = self._books.find(call.client_id, request.payment_request_id, request.payment_id)
         self._note(order, call, answered)

@@ -67,7 +67,7 @@ class Identity:
             public_keys=public_keys,
             folder=folder,
         )
-        identity._write_settings(address, notify_url)  # noqa: SLF001  # its own
+        identity._write_settings(address, notify_url)
         return identity
 
     def sign(self, client_id: str, path: str, time: str, body: bytes) -> str:
@@ -100,6 +100,19 @@ class Identity:
             "content POST path LF Client-Id.time.body.",
         )
 
+    def verify_own(self, header: str | None, content: bytes) -> str:
+        """Return which key of Alipay+'s made a signature, in words; or that none did."""
+        if not header:
+            return "not signed"
+        try:
+            parsed = signing.parse_header(header)
+        except SignatureError as error:
+            return f"not valid: {error}"
+        for version, key in self.public_keys.items():
+            if key.verify(parsed.signature, content):
+                return f"valid: key {version} of Alipay+ ({key.fingerprint})"
+        return "not valid: no key of Alipay+ made it over this content"
+
     def rotate(self) -> str:
         """Make a new key pair of Alipay+'s, sign with it from now on, and return its keyVersion."""
         version = str(int(self.key_version) + 1)
@@ -121,7 +134,11 @@ class Identity:
         answered with KEY_NOT_FOUND. Raise ConfigurationError if one is no key.
         """
         for name in (client_id, *keys):
-            if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME or not name.isprintable():
+            if (
+                not isinstance(name, str)
+                or not 0 < len(name) <= _MAX_NAME
+                or not name.isprintable()
+            ):
                 raise ConfigurationError(
                     f"client: found an id or keyVersion that is no text of 1 to {_MAX_NAME} "
                     "printable characters"

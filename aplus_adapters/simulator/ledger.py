@@ -29,12 +29,12 @@ _CLOSED = (OrderState.CLOSED, OrderState.CANCELLED, OrderState.REFUSED)
 class Books:
     """All orders, kept in a SQLite file, so that a restarted simulator still has them.
 
-    `path` is the file, or ":memory:". `orders`, `by_token` and `by_payment_id` read it. `log` holds
-    the newest messages, `messages` of them.
+    Without a path they are kept in memory only. `orders`, `by_token` and `by_payment_id` read them.
+    `log` holds the newest messages, `messages` of them.
     """
 
-    def __init__(self, path: Path | str, messages: int = CAPACITY) -> None:
-        self._rows = BooksFile(path)
+    def __init__(self, path: Path | None = None, messages: int = CAPACITY) -> None:
+        self._rows = BooksFile(path or ":memory:")
         self._file = self._rows.connection
         self.orders = OrdersById(self._rows, "payment_request_id")
         self.by_token = OrdersById(self._rows, "token")
@@ -100,9 +100,7 @@ class Books:
             raise Refusal("ORDER_NOT_EXIST", "The order does not exist.")
         return order
 
-    def finish(
-        self, order: Order, state: OrderState, now: datetime, result_code: str = ""
-    ) -> bool:
+    def finish(self, order: Order, state: OrderState, now: datetime, result_code: str = "") -> bool:
         """Make an open order final, plan its notification, and return whether it was open."""
         if order.state is not OrderState.OPEN:
             return False

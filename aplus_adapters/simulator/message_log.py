@@ -21,7 +21,8 @@ CAPACITY = 2000
 """How many messages are kept; the oldest makes room."""
 
 _MAX_TEXT = 20_000  # characters of a body that are kept
-_HIDDEN = {"host", "accept", "accept-encoding", "connection", "content-length"}  # say nothing here
+# These say nothing here; the token is a secret of the shop.
+_HIDDEN = {"host", "accept", "accept-encoding", "connection", "content-length", "agent-token"}
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS messages (
@@ -75,7 +76,7 @@ class MessageLog:
         return next(iter(self._select("WHERE number = ?", number)), None)
 
     def _select(self, condition: str, *values: Any) -> list[dict[str, Any]]:
-        statement = f"SELECT number, order_id, reference, content FROM messages {condition}"
+        statement = f"SELECT number, order_id, reference, content FROM messages {condition}"  # noqa: S608
         with self._file.transaction():
             rows = self._file.connection.execute(statement, values).fetchall()
         return [

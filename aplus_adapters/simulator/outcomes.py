@@ -32,8 +32,12 @@ BUYERS: Mapping[str, str] = MappingProxyType(
 """What a planned buyer does; a result code with status F stands for a wallet's refusal."""
 
 UNSIGNED_CODES = (
-    "INVALID_CLIENT", "INVALID_SIGNATURE", "KEY_NOT_FOUND", "METHOD_NOT_SUPPORTED", "NO_INTERFACE_DEF",
-)  # fmt: skip
+    "INVALID_CLIENT",
+    "INVALID_SIGNATURE",
+    "KEY_NOT_FOUND",
+    "METHOD_NOT_SUPPORTED",
+    "NO_INTERFACE_DEF",
+)
 """The codes of answers that the gateway cannot sign, as it does not know for whom."""
 
 _CALLS = {
@@ -84,8 +88,6 @@ def read_outcomes(description: str) -> Outcomes:
             faults.append(_fault(name, outcome, seconds, times_text))
         else:
             raise _unknown(match[1], f"expected one of {', '.join((*_CALLS, 'buyer'))} before =")
-        if outcome == "early":
-            buyer = BuyerPlan("pay", 0)
     return Outcomes(tuple(faults), buyer)
 
 

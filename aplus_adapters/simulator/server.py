@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from aplus_adapters.errors import ConfigurationError
@@ -172,7 +172,18 @@ def _response(reply: Reply) -> Response:
     """Return a reply for Starlette; one that is cut announces more bytes than it sends."""
     if reply.cut:
         return _CutAnswer(b"", headers={"Content-Length": "4096"})
+    if reply.trickle:
+        length = {"Content-Length": str(len(reply.body))}
+        return StreamingResponse(_trickle(reply), reply.status, headers={**reply.headers, **length})
     return Response(reply.body, reply.status, headers=dict(reply.headers))
+
+
+async def _trickle(reply: Reply) -> AsyncIterator[bytes]:
+    """Yield a body in 20 pieces over its seconds."""
+    step = max(1, len(reply.body) // 20)
+    for start in range(0, len(reply.body), step):
+        await asyncio.sleep(reply.trickle / 20)
+        yield reply.body[start : start + step]
 
 
 class _CutAnswer(Response):

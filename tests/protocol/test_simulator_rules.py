@@ -52,8 +52,8 @@ def ask(tmp_path):
             "signature": signing.sign(account.private_key, "1", signed),
         }
         gateway = Gateway(books, identity, "http://127.0.0.1:1", lenient=lenient)
-        answer, _ = gateway.answer(Call(name="pay", path=PATH, headers=headers, body=body), now)
-        return answer["result"]
+        call = Call(name="pay", path=PATH, headers=headers, body=body)
+        return gateway.answer(call, now).content["result"]
 
     yield ask
     books.close()
