@@ -34,8 +34,12 @@ ROOMS = {
         {"errors", "protocol", "simulator"},
         {"attrs", "httpx", "jinja2", "segno", "starlette", "uvicorn"},
     ),
+    "conformance": (
+        {"errors", "protocol", "simulator", "conformance"},
+        {"attrs", "httpx", "jinja2"},
+    ),
     "testing": (RINGS | {"aplus_pay", "testing", "simulator"}, {"attrs", "httpx", "pytest"}),
-    "cli": (RINGS | {"aplus_pay", "simulator", "cli"}, {"attrs", "click", "httpx"}),
+    "cli": (RINGS | {"aplus_pay", "simulator", "conformance", "cli"}, {"attrs", "click", "httpx"}),
     "__init__": (RINGS | {"aplus_pay"}, set()),
 }
 # What rings 0 and 1 would need for a clock, I/O or concurrency of their own.

@@ -14,6 +14,7 @@ except ImportError:
     sys.exit("aplus: click is not installed; run pip install 'aplus_adapters[cli]'")
 
 from aplus_adapters.cli.commands import load_shop, reconcile_command, show_command
+from aplus_adapters.cli.conformance import conformance
 from aplus_adapters.cli.prune import prune_command
 from aplus_adapters.cli.schema import schema_command
 from aplus_adapters.errors import AplusError
@@ -188,6 +189,8 @@ def _remember_shop(context: click.Context, _option: click.Parameter, value: str 
     if value is not None:
         context.meta["shop"] = value
 
+
+main.add_command(conformance)
 
 for _make in (prune_command, reconcile_command, schema_command, show_command):
     _command = _make(_find_pay)

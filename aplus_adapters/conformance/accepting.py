@@ -7,10 +7,10 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
+from aplus_adapters.conformance.acknowledging import NO_ACK, describe
 from aplus_adapters.conformance.cases import Case, NotTried, Scenario, Verdict
-from aplus_adapters.conformance.gateway import Plan
 from aplus_adapters.conformance.notifications import is_acknowledged, says_s
-from aplus_adapters.conformance.notifying import describe
+from aplus_adapters.conformance.plan import Plan
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.simulator.ledger import OrderState
 
@@ -32,7 +32,7 @@ def _play_refund(play: Play) -> None:
     payment = play.paid("refunded")
     amount = _amount(play, payment)
     said = _refund(play, payment, amount, "full")
-    done = _wait_refunds(play, payment, lambda refunds: bool(refunds))
+    done = _wait_refunds(play, payment, bool)
     calls = play.gateway.calls("refund", payment=payment.id)
     ok = [int(refund["refundAmount"]["value"]) for refund in done] == [amount.value]
     found = f"{_list(done)}; the shop said {said}; {_refusals(calls)}"
@@ -41,7 +41,7 @@ def _play_refund(play: Play) -> None:
 
 def _play_refunds(play: Play) -> None:
     _need_a_way(play)
-    payment = play.paid("refunded in parts", Plan(refund=["lost"]))
+    payment = play.paid("refunded in parts", Plan.of("refund", "lost"))
     amount = _amount(play, payment)
     if amount.value < 3:
         raise NotTried(f"{amount} is too little for two parts; use an order of a larger amount")
@@ -49,7 +49,7 @@ def _play_refunds(play: Play) -> None:
     parts = [amount.value // 3 // unit * unit or unit]
     parts.append(parts[0] + unit)
     _refund(play, payment, Amount(amount.currency, parts[0]), "part-1")
-    first = _wait_refunds(play, payment, lambda refunds: bool(refunds))
+    first = _wait_refunds(play, payment, bool)
     repeated = play.watch(
         payment, lambda: play.gateway.calls("refund", payment=payment.id)[1:], play.pace.patience
     )
@@ -112,7 +112,7 @@ def _play_slow_store(play: Play) -> None:
     if command is None:
         raise NotTried("how this shop's store is made slow is not known: give --slow-command")
     if not play.acknowledges:
-        raise NotTried("the shop does not acknowledge rightly at all")
+        raise NotTried(NO_ACK)
     payment = play.begin_open("slow store")
     play.gateway.finish(payment.id, OrderState.PAID)
     content = play.notifier.content(payment.id)
@@ -188,7 +188,9 @@ ACCEPTING = (
         title="All of a payment is refunded",
         play=_play_refund,
         cases=(
-            _case("refund-full", "A payment can be refunded in full.", "one refund of it all", _REFUND),
+            _case(
+                "refund-full", "A payment can be refunded in full.", "one refund of it all", _REFUND
+            ),
         ),
     ),
     Scenario(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aplus_adapters.conformance.evidence import Exchange
 
 __all__ = ["Case", "NotTried", "Result", "Results", "Scenario", "Verdict"]
@@ -80,12 +81,19 @@ class Results:
         self._scenario = scenario.name
         self._cases = {case.name: case for case in scenario.cases}
 
-    def judge(self, name: str, ok: bool, found: str, *exchanges: Exchange | None) -> bool:
-        """Settle a case and return `ok`; `found` says what there was, in either case."""
+    def right(self, name: str, found: str, *exchanges: Exchange | None) -> None:
+        """Settle a case that is right."""
+        self.judge(name, True, found, *exchanges)  # noqa: FBT003  # its name says it
+
+    def wrong(self, name: str, found: str, *exchanges: Exchange | None) -> None:
+        """Settle a case that is not right."""
+        self.judge(name, False, found, *exchanges)  # noqa: FBT003  # its name says it
+
+    def judge(self, name: str, ok: bool, found: str, *exchanges: Exchange | None) -> None:
+        """Settle a case: right if `ok`; `found` says what there was, in either case."""
         case = self._cases[name]
         failed = Verdict.ADVICE if case.is_advice else Verdict.WRONG
         self._settle(case, Verdict.RIGHT if ok else failed, found, exchanges)
-        return ok
 
     def leave_out(self, name: str, reason: str) -> None:
         """Say why a case of this scenario cannot be tried."""

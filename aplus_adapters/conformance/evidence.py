@@ -12,7 +12,7 @@ from aplus_adapters.errors import AplusError
 from aplus_adapters.protocol import signing, wire
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from aplus_adapters.protocol.keys import KeyRing
 
@@ -43,9 +43,9 @@ class Message:
         """Return the body as text."""
         return self.body.decode("utf-8", "replace")
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the message for a report, without what is secret."""
-        headers = {n: "(not shown)" if n in _SECRET else v for n, v in self.headers.items()}
+    def as_json(self, hidden: Collection[str] = _SECRET) -> dict[str, Any]:
+        """Return the message for a report; the values of `hidden` headers are left out."""
+        headers = {n: "(not shown)" if n in hidden else v for n, v in self.headers.items()}
         shown: dict[str, Any] = {"headers": headers, "body": self.text()[:_SHOWN]}
         if self.signed_content is not None:
             shown["signedContent"] = self.signed_content.decode("utf-8", "replace")[:_SHOWN]
@@ -72,8 +72,8 @@ class Exchange:
     payment_request_id: str = ""
     refusal: str = ""  # the rule of the gateway that a call of the shop broke
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the exchange for a report."""
+    def as_json(self, hidden: Collection[str] = _SECRET) -> dict[str, Any]:
+        """Return the exchange for a report; the values of `hidden` headers are left out."""
         return {
             "number": self.number,
             "direction": self.kind,
@@ -83,18 +83,22 @@ class Exchange:
             "at": self.at.isoformat(timespec="milliseconds"),
             "seconds": round(self.seconds, 3),
             "paymentRequestId": self.payment_request_id or None,
-            "request": self.request.as_json(),
+            "request": self.request.as_json(hidden),
             "status": self.status or None,
-            "answer": self.answer.as_json() if self.answer else None,
+            "answer": self.answer.as_json(hidden) if self.answer else None,
             "failure": self.failure or None,
         }
 
 
 @define
 class Evidence:
-    """All exchanges of a run in their order; several threads may add to it."""
+    """All exchanges of a run in their order; several threads may add to it.
+
+    The values of `hidden` headers (lower-case names) are secret and go into no report.
+    """
 
     exchanges: list[Exchange] = field(factory=list)
+    hidden: set[str] = field(factory=lambda: set(_SECRET))
     _lock: threading.Lock = field(factory=threading.Lock, init=False)
 
     def begin(

@@ -14,9 +14,10 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from attrs import define, field, frozen
+from attrs import frozen
 
 from aplus_adapters.conformance.evidence import CALL, Evidence, Message, explain_signature
+from aplus_adapters.conformance.plan import Plan, false_form
 from aplus_adapters.protocol.keys import KeyRing, PrivateKey
 from aplus_adapters.protocol.signing import sign, signed_content
 from aplus_adapters.simulator.contents import encode, payment_details, payment_result, result
@@ -25,17 +26,16 @@ from aplus_adapters.simulator.identity import CLIENT_ID, KEY_VERSION, Identity
 from aplus_adapters.simulator.ledger import Books, Order, OrderState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from aplus_adapters.conformance.evidence import Exchange
 
-__all__ = ["API", "Answer", "Plan", "PlayedGateway", "stranger_key"]
+__all__ = ["API", "Answer", "PlayedGateway", "stranger_key"]
 
 T = TypeVar("T")
 API = "/aps/api/v1/payments/"
 _CALLS = ("pay", "inquiryPayment", "cancelPayment", "refund")
-_FALSE_CODE = "https://codes.example/never-issued-"
 
 
 @lru_cache(maxsize=1)
@@ -54,21 +54,6 @@ class Answer:
     cut: bool = False
 
 
-@define
-class Plan:
-    """What happens to one payment. Each word is for one call; without words all goes well.
-
-    `lost`: Alipay+ acts, and its answer is lost. `unsigned` and `forged`: the answer shows a false
-    code and proves nothing. `refuse`: a signed F. `unknown`: a signed U, and nothing was done.
-    `expires` are the seconds until the code's expireTime, which Alipay+ decides.
-    """
-
-    pay: deque[str] = field(factory=deque, converter=deque)
-    cancel: deque[str] = field(factory=deque, converter=deque)
-    refund: deque[str] = field(factory=deque, converter=deque)
-    expires: float | None = None
-
-
 class PlayedGateway:
     """Alipay+'s gateway for one shop.
 
@@ -85,7 +70,7 @@ class PlayedGateway:
         self._next_plan: Plan | None = None
         self._plans: dict[str, Plan] = {}
         self.client_keys = KeyRing.of(self.identity.clients[CLIENT_ID])
-        self._books = self._at_desk(lambda: Books(":memory:"))
+        self._books = self._at_desk(lambda: Books(None))
         self._gateway = Gateway(self._books, self.identity, address)
 
     @property
@@ -118,9 +103,7 @@ class PlayedGateway:
             self._news.notify_all()
         return answer
 
-    def calls(
-        self, *names: str, payment: str | None = None, after: int = 0
-    ) -> list[Exchange]:
+    def calls(self, *names: str, payment: str | None = None, after: int = 0) -> list[Exchange]:
         """Return the answered calls of these names (all if none), for one payment if it is named.
 
         `after` leaves out the evidence up to this number.
@@ -198,9 +181,7 @@ class PlayedGateway:
             exchange.refusal = f"{said['resultCode']}: {said['resultMessage']}"
         if answered.order is not None and "orderCodeForm" in answered.content:
             self._shorten(answered.order, plan, answered.content)
-        return self._signed(
-            path, answered.content, is_signed=answered.signed, cut=word == "lost"
-        )
+        return self._signed(path, answered.content, is_signed=answered.signed, cut=word == "lost")
 
     def _plan_for(self, exchange: Exchange, name: str) -> Plan:
         payment = exchange.payment_request_id
@@ -221,28 +202,13 @@ class PlayedGateway:
         """Return an answer that was planned; the books know nothing of it."""
         if word == "unknown":
             return self._signed(path, _result("U", "UNKNOWN_EXCEPTION"))
-        false_code = {
-            "acquirerId": "1021000000000000001",
-            "orderCodeForm": {
-                "paymentMethodType": "CONNECT_WALLET",
-                "expireTime": (datetime.now(UTC) + timedelta(minutes=3)).isoformat(),
-                "codeDetails": [
-                    {
-                        "codeValue": f"{_FALSE_CODE}{exchange.number}",
-                        "displayType": "TEXT",
-                        "codeValueType": "QRCODE",
-                    }
-                ],
-            },
-        }
+        false_code = false_form(exchange.number)
         if word == "refuse":
             return self._signed(path, _result("F", "RISK_REJECT") | false_code)
         content = _result("U", "PAYMENT_IN_PROCESS") | false_code
         answer = self._signed(path, content, is_signed=word == "forged")
         if word == "forged":
-            covered = signed_content(
-                path, CLIENT_ID, answer.headers["Response-Time"], answer.body
-            )
+            covered = signed_content(path, CLIENT_ID, answer.headers["Response-Time"], answer.body)
             answer.headers["Signature"] = sign(stranger_key(), KEY_VERSION, covered)
         return answer
 
@@ -254,15 +220,6 @@ class PlayedGateway:
         if is_signed:
             headers |= self._gateway.sign(path, body, datetime.now(UTC))
         return Answer(200, headers, body, cut)
-
-
-def false_codes(exchanges: list[Exchange]) -> Iterator[str]:
-    """Yield the codes that answers have shown and Alipay+ never issued."""
-    for exchange in exchanges:
-        form = exchange.answer.json().get("orderCodeForm") if exchange.answer else None
-        for detail in (form or {}).get("codeDetails", []):
-            if detail["codeValue"].startswith(_FALSE_CODE):
-                yield detail["codeValue"]
 
 
 def _result(status: str, code: str) -> dict[str, Any]:

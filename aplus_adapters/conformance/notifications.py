@@ -10,13 +10,13 @@ from aplus_adapters.conformance.evidence import Exchange, explain_signature
 from aplus_adapters.conformance.gateway import stranger_key
 from aplus_adapters.errors import AplusError
 from aplus_adapters.protocol import signing
-from aplus_adapters.protocol.keys import PrivateKey
 from aplus_adapters.protocol.timestamps import Timestamp
 from aplus_adapters.simulator.identity import CLIENT_ID, KEY_VERSION
 
 if TYPE_CHECKING:
     from aplus_adapters.conformance.gateway import PlayedGateway
     from aplus_adapters.conformance.shop import Shop
+    from aplus_adapters.protocol.keys import PrivateKey
 
 __all__ = ["Notifier", "is_acknowledged", "is_crash"]
 
@@ -46,7 +46,9 @@ class Notifier:
             "Content-Type": "application/json",
             "Client-Id": client_id,
             "Request-Time": time,
-            "Signature": signing.sign(key or self._gateway.identity.private_key, KEY_VERSION, content),
+            "Signature": signing.sign(
+                key or self._gateway.identity.private_key, KEY_VERSION, content
+            ),
         }
 
     def content(self, payment: str, **changes: Any) -> dict[str, Any]:
@@ -92,10 +94,14 @@ class Notifier:
         client_id = exchange.request.headers.get("client-id", "")
         own = signing.signed_content(self.path, client_id, time or "", exchange.request.body)
         exchange.request.signed_content = own
-        exchange.request.signature = "as Alipay+ signs" if exchange.name == "true" else exchange.name
+        exchange.request.signature = (
+            "as Alipay+ signs" if exchange.name == "true" else exchange.name
+        )
         if exchange.answer is not None and "signature" in exchange.answer.headers:
             told = exchange.answer.headers.get("response-time")
-            explain_signature(self._gateway.client_keys, CLIENT_ID, self.path, told, exchange.answer)
+            explain_signature(
+                self._gateway.client_keys, CLIENT_ID, self.path, told, exchange.answer
+            )
 
     def explain_answer(self, exchange: Exchange) -> str:
         """Return why an acknowledgement's signature is not right, with the cause if it is known."""
@@ -118,7 +124,9 @@ class Notifier:
         except ValueError:
             compact = b""
         causes = {
-            "the Request-Time was signed in place of the Response-Time": (self.path, asked, answer.body),
+            "the Request-Time was signed in place of the Response-Time": (
+                self.path, asked, answer.body,
+            ),
             "the notification's body was signed in place of the answer's": (
                 self.path, told, exchange.request.body,
             ),

@@ -1,4 +1,4 @@
-"""What every scenario uses: begin a payment, watch what the shop does with it, send notifications."""
+"""What every scenario uses: begin a payment, and watch what the shop does with it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 
 from aplus_adapters.conformance.cases import NotTried
-from aplus_adapters.conformance.gateway import Plan
 from aplus_adapters.conformance.notifications import Notifier
+from aplus_adapters.conformance.plan import Plan
 from aplus_adapters.simulator.ledger import OrderState
 
 if TYPE_CHECKING:

@@ -74,9 +74,7 @@ def _play_strangers(play: Play) -> None:
         (long, f"some are answered with more than {_SHORT} bytes"),
     )
     found = "; ".join(text for wrong, text in parts if wrong)
-    play.results.judge(
-        "strangers-get-little", not found, found or "4xx, short, unsigned", *answers
-    )
+    play.results.judge("strangers-get-little", not found, found or "4xx, short, unsigned", *answers)
     paid = play.shop.is_paid(payment.order, payment.id)
     if paid is None:
         play.results.leave_out("strangers-pay-nothing", "give --status-url to see it")

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from aplus_adapters.conformance.accepting import ACCEPTING, WHOLE
+from aplus_adapters.conformance.acknowledging import ACKNOWLEDGING
 from aplus_adapters.conformance.cases import NotTried, Results
+from aplus_adapters.conformance.doubting import DOUBTING
 from aplus_adapters.conformance.notifying import NOTIFYING
 from aplus_adapters.conformance.paying import PAYING
 from aplus_adapters.conformance.play import Pace, Play
@@ -31,12 +33,26 @@ def scenarios(*, acceptance: bool = False) -> tuple[Scenario, ...]:
     """Return the scenarios in the order in which they are played."""
     pay, *paying = PAYING
     more = ACCEPTING if acceptance else ()
-    return (pay, BEGINNING, *REFUSING, *NOTIFYING, *paying, *more, *WAITING, WHOLE)
+    return (
+        pay,
+        BEGINNING,
+        *REFUSING,
+        *ACKNOWLEDGING,
+        *NOTIFYING,
+        *paying,
+        *DOUBTING,
+        *more,
+        *WAITING,
+        WHOLE,
+    )
 
 
 @define(kw_only=True)
 class Run:
-    """A finished run, as the report needs it. `seconds` is how long it took."""
+    """A finished run, as the report needs it. `seconds` is how long it took.
+
+    `public_keys` are those with which the signatures can be verified again, by whose they are.
+    """
 
     notify_url: str
     acceptance: bool
@@ -45,6 +61,7 @@ class Run:
     results: Results
     evidence: Evidence
     scenarios: tuple[Scenario, ...]
+    public_keys: dict[str, str]
     pictures: list[tuple[str, bytes]] = field(factory=list)
 
 
@@ -93,4 +110,8 @@ def examine(
         results=results,
         evidence=evidence,
         scenarios=played,
+        public_keys={
+            "shop": gateway.shop_key.public_key.to_base64(),
+            "Alipay+, as played": gateway.identity.private_key.public_key.to_base64(),
+        },
     )

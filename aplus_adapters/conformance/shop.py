@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 import httpx
-from attrs import define, field, frozen
+from attrs import define
 
 from aplus_adapters.conformance.cases import NotTried
 from aplus_adapters.conformance.evidence import BUYER, NOTIFICATION, Evidence, Exchange, Message
-from aplus_adapters.errors import ConfigurationError
+from aplus_adapters.conformance.ways import Ways, fill, fill_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Shop", "Ways"]
+__all__ = ["Page", "Shop"]
 
 _BROWSER = {
     "User-Agent": "Mozilla/5.0 (conformance)",
@@ -27,40 +27,6 @@ _BROWSER = {
     "Accept-Language": "en",
 }
 _ACK_TIMEOUT = 8.0  # seconds; Alipay+ waits for 5, and what comes later is still worth seeing
-_FILLED = re.compile(r"\{(order|payment|amount|minor|currency|refund|n)\}")
-
-
-@frozen(kw_only=True)
-class Ways:
-    """How things are done in this shop. Paths are on the host of `notify_url`.
-
-    `pay_data` is the form (or JSON, if `as_json`) that begins a payment. Where orders must be made
-    first, `order_url` and `order_data` do it; the order is the last part of the address that it
-    leads to, or what `order_find` finds in the page. `orders` are orders that are there.
-    In `status_url`, `refund_url` and `refund_command` the words `{order}`, `{payment}`, `{amount}`,
-    `{minor}`, `{currency}` and `{refund}` are filled in. `paid` is how a page says that it is paid.
-    `slow_command` makes the shop's store slow for as long as it runs.
-    """
-
-    notify_url: str
-    pay_url: str = "/aplus/pay"
-    pay_data: Mapping[str, str] = field(factory=lambda: {"order_ref": "{order}"})
-    as_json: bool = False
-    orders: tuple[str, ...] = ("A-{n}",)
-    order_url: str | None = None
-    order_data: Mapping[str, str] = field(factory=dict)
-    order_find: str | None = None
-    status_url: str | None = None
-    paid: str = r"(?i)\bpaid\b"
-    refund_url: str | None = None
-    refund_data: Mapping[str, str] = field(factory=dict)
-    refund_command: str | None = None
-    slow_command: str | None = None
-
-    @property
-    def signed_path(self) -> str:
-        """Return the path that signatures of notifications cover."""
-        return urlsplit(self.notify_url).path or "/"
 
 
 @define
@@ -85,6 +51,7 @@ class Shop:
         self, ways: Ways, evidence: Evidence, client: httpx.Client | None = None, *, timeout: float
     ) -> None:
         self.ways, self._evidence = ways, evidence
+        evidence.hidden |= {name.lower() for name in ways.headers}
         self._client = client or httpx.Client(trust_env=False)
         self._timeout = timeout
         self._orders = self._order_refs()
@@ -122,13 +89,13 @@ class Shop:
         target = urljoin(self.ways.notify_url, url)
         sent: dict[str, Any] = {"json": dict(data)} if as_json else {"data": dict(data)}
         accept = {"Accept": "application/json"} if as_json else {}
-        return self._browse(name, "POST", target, headers={**_BROWSER, **accept}, **sent)
+        headers = {**_BROWSER, **accept, **self.ways.headers}
+        return self._browse(name, "POST", target, headers=headers, **sent)
 
     def look_at(self, name: str, url: str) -> Page:
         """Open a page as a browser does."""
-        return self._browse(
-            name, "GET", urljoin(self.ways.notify_url, url), headers=dict(_BROWSER)
-        )
+        target = urljoin(self.ways.notify_url, url)
+        return self._browse(name, "GET", target, headers={**_BROWSER, **self.ways.headers})
 
     def status_text(self, order: str, payment: str) -> str:
         """Return what the status page shows, "" if there is none or it fails."""
@@ -166,7 +133,9 @@ class Shop:
             )
             return f"exit {done.returncode}: {(done.stdout + done.stderr)[-300:].strip()}"
         if self.ways.refund_url is None:
-            raise NotTried("how this shop refunds is not known: give --refund-url or --refund-command")
+            raise NotTried(
+                "how this shop refunds is not known: give --refund-url or --refund-command"
+            )
         data = fill_all(self.ways.refund_data, **words)
         page = self.submit(
             "refund", fill(self.ways.refund_url, **words), data, as_json=self.ways.as_json
@@ -204,8 +173,7 @@ class Shop:
             if urlsplit(target).netloc != urlsplit(self.ways.notify_url).netloc:
                 texts.append(target)  # a page elsewhere is none of the shop's
                 break
-            headers = {k: v for k, v in sent["headers"].items() if k != "Content-Type"}
-            url, method, sent = target, "GET", {"headers": headers}
+            url, method, sent = target, "GET", {"headers": sent["headers"]}
         return Page(url, exchanges[-1].status, "\n".join(texts), exchanges)
 
     def _send(self, exchange: Exchange, method: str, url: str, timeout: float, **sent: Any) -> None:
@@ -223,28 +191,3 @@ class Shop:
             headers = {name.lower(): value for name, value in response.headers.items()}
             exchange.answer = Message(headers, response.content)
         exchange.seconds = time.monotonic() - started
-
-
-def fill(text: str, **words: str) -> str:
-    """Return a text with its words in braces filled in; other braces stay as they are."""
-    return _FILLED.sub(lambda match: words.get(match[1], match[0]), text)
-
-
-def fill_all(data: Mapping[str, str], **words: str) -> dict[str, str]:
-    """Return a form with the words in its values filled in."""
-    return {name: fill(value, **words) for name, value in data.items()}
-
-
-def check_ways(ways: Ways) -> None:
-    """Raise ConfigurationError for a notify URL that is none, or a pattern that is none."""
-    parts = urlsplit(ways.notify_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(
-            f"notify URL {ways.notify_url[:80]!r}: expected http:// or https:// with a host, such "
-            "as http://127.0.0.1:8000/aplus/notify"
-        )
-    for name, pattern in (("--paid", ways.paid), ("--order-find", ways.order_find)):
-        try:
-            re.compile(pattern or "")
-        except re.error as error:
-            raise ConfigurationError(f"{name}: {pattern!r} is no pattern: {error}") from None

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aplus_adapters.conformance.acknowledging import describe
 from aplus_adapters.conformance.cases import Case, NotTried, Scenario
-from aplus_adapters.conformance.gateway import Plan
 from aplus_adapters.conformance.notifications import is_crash
-from aplus_adapters.conformance.notifying import describe
+from aplus_adapters.conformance.plan import Plan
 from aplus_adapters.conformance.refusing import as_paid
 from aplus_adapters.simulator.ledger import OrderState
 
@@ -25,7 +25,7 @@ _CLOSING = "how a payment is closed"
 
 def _begin(play: Play) -> None:
     """Begin a payment that nobody pays, and one that is paid without any notification."""
-    plan = Plan(expires=play.pace.expiry, cancel=["unknown"])
+    plan = Plan.of("cancel", "unknown", expires=play.pace.expiry)
     silent = play.begin_open("silent", plan)
     seconds = play.pace.expiry + 2 * play.pace.patience
 

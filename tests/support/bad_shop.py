@@ -1,6 +1,7 @@
-"""A bad shop: the handmade one with one mistake in it. Each class is a mistake, named by itself."""
+"""A bad shop: the handmade one with one mistake in it. Each class is a mistake, and its name says which."""
 
 import json
+import re
 import secrets
 import time
 from datetime import datetime
@@ -10,38 +11,38 @@ from flask import request
 from support.handmade_shop import HandmadeShop
 
 
-class signs_another_spelling_of_the_pay_request(HandmadeShop):
+class SignsAnotherSpellingOfThePayRequest(HandmadeShop):
     def sign(self, path, when, body):
         if path.endswith("/pay"):
             body = json.dumps(json.loads(body), separators=(",", ":")).encode()
         return super().sign(path, when, body)
 
 
-class sends_booleans(HandmadeShop):
+class SendsBooleans(HandmadeShop):
     def pay_request(self, payment):
         fields = super().pay_request(payment)
         fields["paymentFactor"]["isInStorePayment"] = True
         return fields
 
 
-class forgets_the_user_agent(HandmadeShop):
+class ForgetsTheUserAgent(HandmadeShop):
     def pay_request(self, payment):
         fields = super().pay_request(payment)
         del fields["order"]["env"]["userAgent"]
         return fields
 
 
-class names_another_notify_url(HandmadeShop):
+class NamesAnotherNotifyUrl(HandmadeShop):
     def pay_request(self, payment):
         return {**super().pay_request(payment), "paymentNotifyUrl": "https://old.example/notify"}
 
 
-class begins_a_payment_with_each_press(HandmadeShop):
+class BeginsAPaymentWithEachPress(HandmadeShop):
     def current(self, order):
         return None
 
 
-class takes_a_new_id_after_a_lost_answer(HandmadeShop):
+class TakesANewIdAfterALostAnswer(HandmadeShop):
     def start(self, payment):
         for _ in range(3):
             answer = self.send("pay", self.pay_body(payment))
@@ -51,26 +52,26 @@ class takes_a_new_id_after_a_lost_answer(HandmadeShop):
             self.payments[payment.id] = payment
 
 
-class repeats_with_another_body(HandmadeShop):
+class RepeatsWithAnotherBody(HandmadeShop):
     def pay_body(self, payment):
         fields = self.pay_request(payment)
         fields["order"]["orderDescription"] = f"Bread at {self.now_text()}"
         return json.dumps(fields).encode()
 
 
-class believes_unsigned_answers(HandmadeShop):
+class BelievesUnsignedAnswers(HandmadeShop):
     def believed(self, path, answer):
         if "signature" not in answer.headers:
             return json.loads(answer.content)
         return super().believed(path, answer)
 
 
-class believes_badly_signed_answers(HandmadeShop):
+class BelievesBadlySignedAnswers(HandmadeShop):
     def believed(self, path, answer):
         return json.loads(answer.content) if "signature" in answer.headers else None
 
 
-class shows_the_code_of_a_refusal(HandmadeShop):
+class ShowsTheCodeOfARefusal(HandmadeShop):
     def read_code(self, payment, answer):
         if "orderCodeForm" in answer:
             self.show(payment, answer["orderCodeForm"])
@@ -78,7 +79,7 @@ class shows_the_code_of_a_refusal(HandmadeShop):
         return super().read_code(payment, answer)
 
 
-class takes_a_refusal_for_paid(HandmadeShop):
+class TakesARefusalForPaid(HandmadeShop):
     def read_code(self, payment, answer):
         if answer["result"]["resultStatus"] == "F":
             payment.state = "paid"
@@ -86,17 +87,17 @@ class takes_a_refusal_for_paid(HandmadeShop):
         return super().read_code(payment, answer)
 
 
-class verifies_nothing(HandmadeShop):
+class VerifiesNothing(HandmadeShop):
     def is_authentic(self, headers, body):
         return True
 
 
-class takes_what_is_unsigned(HandmadeShop):
+class TakesWhatIsUnsigned(HandmadeShop):
     def is_authentic(self, headers, body):
         return "Signature" not in headers or super().is_authentic(headers, body)
 
 
-class believes_its_own_key(HandmadeShop):
+class BelievesItsOwnKey(HandmadeShop):
     def verify(self, header, path, client_id, when, body):
         if super().verify(header, path, client_id, when, body):
             return True
@@ -107,7 +108,7 @@ class believes_its_own_key(HandmadeShop):
             self.theirs = theirs
 
 
-class verifies_what_it_wrote_anew(HandmadeShop):
+class VerifiesWhatItWroteAnew(HandmadeShop):
     def is_authentic(self, headers, body):
         try:
             body = json.dumps(json.loads(body), ensure_ascii=False).encode()
@@ -116,20 +117,20 @@ class verifies_what_it_wrote_anew(HandmadeShop):
         return super().is_authentic(headers, body)
 
 
-class fails_on_junk(HandmadeShop):
+class FailsOnJunk(HandmadeShop):
     def notified(self):
         json.loads(request.get_data())["paymentRequestId"]
         return super().notified()
 
 
-class fails_on_signed_junk(HandmadeShop):
+class FailsOnSignedJunk(HandmadeShop):
     def notified(self):
         if self.is_authentic(request.headers, request.get_data()):
             json.loads(request.get_data())["paymentRequestId"]
         return super().notified()
 
 
-class answers_get(HandmadeShop):
+class AnswersGet(HandmadeShop):
     def methods(self):
         return ["GET", "POST"]
 
@@ -137,35 +138,37 @@ class answers_get(HandmadeShop):
         return "here I am" if request.method == "GET" else super().notified()
 
 
-class acknowledges_unknown_payments(HandmadeShop):
+class AcknowledgesUnknownPayments(HandmadeShop):
     def unknown(self):
         return self.acknowledge()
 
 
-class answers_201(HandmadeShop):
+class Answers201(HandmadeShop):
     def acknowledge(self, status="S", code="SUCCESS"):
         response = super().acknowledge(status, code)
         response.status_code = 201
         return response
 
 
-class answers_success_in_words(HandmadeShop):
+class AnswersSuccessInWords(HandmadeShop):
     def acknowledge(self, status="S", code="SUCCESS"):
         response = super().acknowledge(status, code)
         response.data = b"success"
         path = "/alipay/hook"
-        response.headers["Signature"] = self.sign(path, response.headers["Response-Time"], b"success")
+        response.headers["Signature"] = self.sign(
+            path, response.headers["Response-Time"], b"success"
+        )
         return response
 
 
-class does_not_sign_its_answer(HandmadeShop):
+class DoesNotSignItsAnswer(HandmadeShop):
     def acknowledge(self, status="S", code="SUCCESS"):
         response = super().acknowledge(status, code)
         del response.headers["Signature"]
         return response
 
 
-class signs_the_time_of_the_request(HandmadeShop):
+class SignsTheTimeOfTheRequest(HandmadeShop):
     def acknowledge(self, status="S", code="SUCCESS"):
         response = super().acknowledge(status, code)
         when = request.headers["Request-Time"]
@@ -173,14 +176,14 @@ class signs_the_time_of_the_request(HandmadeShop):
         return response
 
 
-class answers_as_alipayplus(HandmadeShop):
+class AnswersAsAlipayplus(HandmadeShop):
     def acknowledge(self, status="S", code="SUCCESS"):
         response = super().acknowledge(status, code)
         response.headers["Client-Id"] = "ALIPAYPLUS"
         return response
 
 
-class forgets_the_zone_of_its_time(HandmadeShop):
+class ForgetsTheZoneOfItsTime(HandmadeShop):
     def acknowledge(self, status="S", code="SUCCESS"):
         response = super().acknowledge(status, code)
         when = datetime.now().isoformat(timespec="seconds")  # noqa: DTZ005  # the mistake
@@ -189,14 +192,14 @@ class forgets_the_zone_of_its_time(HandmadeShop):
         return response
 
 
-class answers_html(HandmadeShop):
+class AnswersHtml(HandmadeShop):
     def acknowledge(self, status="S", code="SUCCESS"):
         response = super().acknowledge(status, code)
         response.content_type = "text/html"
         return response
 
 
-class answers_late(HandmadeShop):
+class AnswersLate(HandmadeShop):
     was_late = False
 
     def acknowledge(self, status="S", code="SUCCESS"):
@@ -205,12 +208,12 @@ class answers_late(HandmadeShop):
         return super().acknowledge(status, code)
 
 
-class does_not_keep_the_result(HandmadeShop):
+class DoesNotKeepTheResult(HandmadeShop):
     def record(self, payment, status, amount):
         pass
 
 
-class refuses_duplicates(HandmadeShop):
+class RefusesDuplicates(HandmadeShop):
     def record(self, payment, status, amount):
         self.is_known = payment.state in ("paid", "failed")
         super().record(payment, status, amount)
@@ -221,12 +224,12 @@ class refuses_duplicates(HandmadeShop):
         return super().acknowledge(status, code)
 
 
-class refuses_unknown_fields(HandmadeShop):
+class RefusesUnknownFields(HandmadeShop):
     def is_authentic(self, headers, body):
         return b"newField" not in body and super().is_authentic(headers, body)
 
 
-class answers_f_to_a_failure(HandmadeShop):
+class AnswersFToAFailure(HandmadeShop):
     def record(self, payment, status, amount):
         self.status = status
         super().record(payment, status, amount)
@@ -235,22 +238,22 @@ class answers_f_to_a_failure(HandmadeShop):
         return super().acknowledge(self.status, code)
 
 
-class takes_every_notification_for_paid(HandmadeShop):
+class TakesEveryNotificationForPaid(HandmadeShop):
     def notified_outcome(self, status):
         return "paid"
 
 
-class takes_any_amount(HandmadeShop):
+class TakesAnyAmount(HandmadeShop):
     def fits(self, payment, amount):
         return True
 
 
-class takes_any_currency(HandmadeShop):
+class TakesAnyCurrency(HandmadeShop):
     def fits(self, payment, amount):
         return amount is None or amount["value"] == payment.amount["value"]
 
 
-class uses_an_id_again_after_a_failure(HandmadeShop):
+class UsesAnIdAgainAfterAFailure(HandmadeShop):
     def current(self, order):
         payment = super().current(order)
         if payment is not None and payment.state == "failed":
@@ -258,60 +261,63 @@ class uses_an_id_again_after_a_failure(HandmadeShop):
         return payment
 
 
-class sells_a_paid_order_again(HandmadeShop):
+class SellsAPaidOrderAgain(HandmadeShop):
     def current(self, order):
         payment = super().current(order)
         return None if payment is not None and payment.state == "paid" else payment
 
 
-class lets_a_failure_undo_paid(HandmadeShop):
+class LetsAFailureUndoPaid(HandmadeShop):
     def settle(self, payment, outcome):
         payment.state = outcome if payment.state == "paid" else payment.state
         super().settle(payment, outcome)
 
 
-class never_asks(HandmadeShop):
+class NeverAsks(HandmadeShop):
     def inquire(self, payment):
         if datetime.now(payment.expires_at.tzinfo) >= payment.expires_at:
             payment.state = "closing"
 
 
-class never_cancels(HandmadeShop):
+class NeverCancels(HandmadeShop):
     def cancel(self, payment):
         payment.state = "cancelled"
 
 
-class cancels_once(HandmadeShop):
+class CancelsOnce(HandmadeShop):
     def cancel(self, payment):
         super().cancel(payment)
         payment.state = "cancelled"
 
 
-class shows_expired_codes(HandmadeShop):
+class ShowsExpiredCodes(HandmadeShop):
     def visible_code(self, payment):
         return payment.code
 
 
-class takes_the_answer_for_the_payment(HandmadeShop):
+class TakesTheAnswerForThePayment(HandmadeShop):
     def inquired(self, answer):
         return "paid" if answer["result"]["resultStatus"] == "S" else "failed"
 
 
-class takes_a_late_success_for_paid(HandmadeShop):
+class TakesALateSuccessForPaid(HandmadeShop):
     def settle(self, payment, outcome):
         if payment.state == "cancelled" and outcome == "paid":
             payment.state = "paid"
         super().settle(payment, outcome)
 
 
-class cancels_what_is_paid(HandmadeShop):
+class CancelsWhatIsPaid(HandmadeShop):
     def inquired(self, answer):
         return "open"
 
 
-class refunds_with_a_new_id(HandmadeShop):
+class RefundsWithANewId(HandmadeShop):
     def refund_body(self, payment, refund_id, value):
         return super().refund_body(payment, f"R{secrets.token_hex(12)}", value)
 
 
-MISTAKES = {kind.__name__: kind for kind in HandmadeShop.__subclasses__()}
+MISTAKES = {
+    re.sub("(?<!^)(?=[A-Z])", " ", kind.__name__).lower(): kind
+    for kind in HandmadeShop.__subclasses__()
+}
