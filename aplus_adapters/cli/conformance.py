@@ -22,10 +22,11 @@ def _form(_context: click.Context, _option: click.Parameter, value: str | None) 
         except ValueError as error:
             raise click.BadParameter(f"found {value[:60]!r}, which is no JSON: {error}") from None
         return {str(name): str(field) for name, field in fields.items()}
-    fields = dict(parse_qsl(value, keep_blank_values=True))
-    if not fields:
-        raise click.BadParameter(f"found {value[:60]!r}, expected name=value&name=value")
-    return fields
+    try:
+        return dict(parse_qsl(value, keep_blank_values=True, strict_parsing=True))
+    except ValueError:
+        message = f"found {value[:60]!r}, expected name=value&name=value"
+        raise click.BadParameter(message) from None
 
 
 def _headers(

@@ -71,7 +71,7 @@ def play_against(
             stack.enter_context(started(start, gateway.environ, how.notify_url, log, wait))
         else:
             wait_until_it_listens(how.notify_url, wait)
-        shop = Shop(how, evidence, timeout=_SHOP_TIMEOUT)
+        shop = Shop(how, evidence, timeout=_SHOP_TIMEOUT, environ=gateway.environ)
         stack.callback(shop.close)
         run = examine(
             gateway,
@@ -114,14 +114,17 @@ class _Printer:
     """Prints one line for each result, below the title of its scenario."""
 
     def __init__(self) -> None:
-        self._scenario = ""
+        self._scenario = self._reason = ""
 
     def __call__(self, result: Result) -> None:
         if result.scenario != self._scenario:
             self._scenario = result.scenario
             click.echo(click.style(f"\n{result.scenario}", bold=True))
+        found = result.found[:200]
+        if result.verdict is Verdict.NOT_TRIED:  # a reason of many cases is printed once
+            found, self._reason = "" if found == self._reason else found, found
         verdict = click.style(f"{result.verdict.value:<9}", fg=_COLOURS.get(result.verdict))
-        click.echo(f"  {verdict}  {result.case.name:<24} {result.found[:200]}")
+        click.echo(f"  {verdict}  {result.case.name:<24} {found}")
         if result.verdict in (Verdict.WRONG, Verdict.ADVICE):
             click.echo(f"             rule: {result.case.rule}")
             click.echo(f"             expected: {result.case.expected}")

@@ -35,6 +35,7 @@ __all__ = ["API", "Answer", "PlayedGateway", "stranger_key"]
 
 T = TypeVar("T")
 API = "/aps/api/v1/payments/"
+_CODES = "https://codes.example"  # the real codes are https links, and pages offer only those
 _CALLS = ("pay", "inquiryPayment", "cancelPayment", "refund")
 
 
@@ -71,7 +72,7 @@ class PlayedGateway:
         self._plans: dict[str, Plan] = {}
         self.client_keys = KeyRing.of(self.identity.clients[CLIENT_ID])
         self._books = self._at_desk(lambda: Books(None))
-        self._gateway = Gateway(self._books, self.identity, address)
+        self._gateway = Gateway(self._books, self.identity, _CODES)
 
     @property
     def environ(self) -> dict[str, str]:
@@ -181,6 +182,8 @@ class PlayedGateway:
             exchange.refusal = f"{said['resultCode']}: {said['resultMessage']}"
         if answered.order is not None and "orderCodeForm" in answered.content:
             self._shorten(answered.order, plan, answered.content)
+            if word == "paid":
+                self._books.finish(answered.order, OrderState.PAID, datetime.now(UTC))
         return self._signed(path, answered.content, is_signed=answered.signed, cut=word == "lost")
 
     def _plan_for(self, exchange: Exchange, name: str) -> Plan:

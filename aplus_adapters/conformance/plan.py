@@ -24,6 +24,7 @@ class Plan:
 
     `lost`: Alipay+ acts, and its answer is lost. `unsigned` and `forged`: the answer shows a false
     code and proves nothing. `refuse`: a signed F. `unknown`: a signed U, and nothing was done.
+    `paid`: the buyer pays at the very moment at which the code is there.
     `expires` are the seconds until the code's expireTime, which Alipay+ decides.
     """
 

@@ -65,6 +65,7 @@ class Play:
     payments: dict[str, Payment] = field(factory=dict)
     code_is_visible: bool = False
     acknowledges: bool = False
+    is_silent: bool = False
     is_paid_shown: bool = False
     _ending: threading.Event = field(factory=threading.Event)
 
@@ -86,8 +87,11 @@ class Play:
             calls = self.gateway.calls("pay", after=mark)
             return [call for call in calls if call.payment_request_id not in known]
 
-        calls = self.gateway.wait(arrived, self.pace.patience if page.status < 400 else 0.5)
+        # Where the first did not come, no other one is waited for.
+        patience = self.pace.patience if page.status < 400 and not self.is_silent else 0.5
+        calls = self.gateway.wait(arrived, patience)
         if not calls:
+            self.is_silent = not self.payments
             raise NotTried(
                 f"no pay request of order {order} arrived; {page.url} answered "
                 f"{page.exchanges[-1].failure or f'HTTP {page.status}'}"

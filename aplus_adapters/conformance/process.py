@@ -32,12 +32,17 @@ def started(
     It gets `environ`, and the notify URL's port in PORT. What it prints goes to `log`. Raise
     ConfigurationError if it cannot be started or does not listen.
     """
-    port = str(_address(notify_url)[1])
+    host, port = _address(notify_url)
+    if _listens(host, port) is None:
+        raise ConfigurationError(
+            f"--start: another program listens at {host}:{port} already; end it, or choose another "
+            "port in URL"
+        )
     with log.open("ab") as output:
         try:
             shop = subprocess.Popen(  # noqa: S603  # the user's own command
                 shlex.split(command),
-                env={**os.environ, "PORT": port, **environ},
+                env={**os.environ, "PORT": str(port), **environ},
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # so that its reloaders and workers end with it
@@ -64,11 +69,8 @@ def wait_until_it_listens(
     host, port = _address(notify_url)
     deadline = time.monotonic() + seconds
     while True:
-        try:
-            socket.create_connection((host, port), timeout=1).close()
-        except OSError as error:
-            reason = error.strerror or str(error)
-        else:
+        reason = _listens(host, port)
+        if reason is None:
             return
         if shop is not None and shop.poll() is not None:
             raise ConfigurationError(f"the shop ended (exit {shop.returncode}){_tail(log)}")
@@ -78,6 +80,15 @@ def wait_until_it_listens(
                 f"that were written, or let --start do it{_tail(log)}"
             )
         time.sleep(0.05)
+
+
+def _listens(host: str, port: int) -> str | None:
+    """Return None if somebody listens there, otherwise the reason why a connection fails."""
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def _address(notify_url: str) -> tuple[str, int]:

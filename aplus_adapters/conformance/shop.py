@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import httpx
 from attrs import define
 
 from aplus_adapters.conformance.cases import NotTried
 from aplus_adapters.conformance.evidence import BUYER, NOTIFICATION, Evidence, Exchange, Message
-from aplus_adapters.conformance.ways import Ways, fill, fill_all
+from aplus_adapters.conformance.ways import Ways, fill, fill_all, fill_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ _BROWSER = {
     "Accept": "text/html,application/xhtml+xml,*/*;q=0.8",
     "Accept-Language": "en",
 }
+_COMMAND_TIMEOUT = 60.0  # seconds
 _ACK_TIMEOUT = 8.0  # seconds; Alipay+ waits for 5, and what comes later is still worth seeing
 
 
@@ -45,12 +47,21 @@ class Page:
 
 
 class Shop:
-    """A shop behind `client`, whose address is the notify URL's host; `timeout` is in seconds."""
+    """A shop behind `client`, whose address is the notify URL's host.
+
+    `timeout` is the seconds for a page. Its commands run with `environ` added to the environment.
+    """
 
     def __init__(
-        self, ways: Ways, evidence: Evidence, client: httpx.Client | None = None, *, timeout: float
+        self,
+        ways: Ways,
+        evidence: Evidence,
+        client: httpx.Client | None = None,
+        *,
+        timeout: float,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
-        self.ways, self._evidence = ways, evidence
+        self.ways, self._evidence, self._environ = ways, evidence, environ or {}
         evidence.hidden |= {name.lower() for name in ways.headers}
         self._client = client or httpx.Client(trust_env=False)
         self._timeout = timeout
@@ -75,7 +86,7 @@ class Shop:
             raise NotTried(
                 f"no order could be made: {self.ways.order_url} answered HTTP {page.status}"
             )
-        return match[1] if match.groups() else match[0]
+        return unquote(match[1] if match.groups() else match[0])
 
     def press_pay(self, order: str) -> Page:
         """Press the pay button of an order, and follow where the shop leads to."""
@@ -101,7 +112,7 @@ class Shop:
         """Return what the status page shows, "" if there is none or it fails."""
         if self.ways.status_url is None:
             return ""
-        page = self.look_at("status", fill(self.ways.status_url, order=order, payment=payment))
+        page = self.look_at("status", fill_url(self.ways.status_url, order=order, payment=payment))
         return page.text if page.status < 400 else ""
 
     def is_paid(self, order: str, payment: str) -> bool | None:
@@ -117,34 +128,52 @@ class Shop:
             time.sleep(min(0.2, seconds / 5))
         return paid
 
-    def notify(self, name: str, headers: Mapping[str, str], body: bytes, **more: Any) -> Exchange:
+    def notify(
+        self, name: str, headers: Mapping[str, str], body: bytes, method: str = "POST"
+    ) -> Exchange:
         """Bring the shop a notification, and return the exchange with its answer."""
-        url, method = self.ways.notify_url, more.get("method", "POST")
+        url = self.ways.notify_url
         exchange = self._evidence.begin(NOTIFICATION, name, url, headers, body)
-        self._send(exchange, method, url, _ACK_TIMEOUT, content=body or None, headers=headers)
+        request = self._client.build_request(
+            method, url, content=body or None, headers=headers, timeout=_ACK_TIMEOUT
+        )
+        self._send(exchange, request)
         return exchange
 
     def refund(self, **words: str) -> str:
         """Begin a refund in the shop's own way; return what it said. Raise NotTried without one."""
         if self.ways.refund_command is not None:
             command = [fill(part, **words) for part in shlex.split(self.ways.refund_command)]
-            done = subprocess.run(  # noqa: S603  # the user's own command
-                command, capture_output=True, text=True, check=False, timeout=60
-            )
-            return f"exit {done.returncode}: {(done.stdout + done.stderr)[-300:].strip()}"
+            return self._run(command)
         if self.ways.refund_url is None:
             raise NotTried(
                 "how this shop refunds is not known: give --refund-url or --refund-command"
             )
         data = fill_all(self.ways.refund_data, **words)
-        page = self.submit(
-            "refund", fill(self.ways.refund_url, **words), data, as_json=self.ways.as_json
-        )
+        url = fill_url(self.ways.refund_url, **words)
+        page = self.submit("refund", url, data, as_json=self.ways.as_json)
         return f"HTTP {page.status}"
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    def _run(self, command: list[str]) -> str:
+        environ = {**os.environ, **self._environ}
+        try:
+            done = subprocess.run(  # noqa: S603  # the user's own command
+                command,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_COMMAND_TIMEOUT,
+                env=environ,
+            )
+        except OSError as error:
+            raise NotTried(f"{command[0]} cannot be run: {error.strerror}") from None
+        except subprocess.TimeoutExpired:
+            return f"{command[0]} did not end within {_COMMAND_TIMEOUT:g} s"
+        return f"exit {done.returncode}: {(done.stdout + done.stderr)[-300:].strip()}"
 
     def _order_refs(self) -> Iterator[str]:
         for pattern in self.ways.orders:
@@ -158,10 +187,10 @@ class Shop:
         exchanges: list[Exchange] = []
         texts: list[str] = []
         for _ in range(5):
-            request = self._client.build_request(method, url, **sent)
+            request = self._client.build_request(method, url, timeout=self._timeout, **sent)
             content = request.read()
             exchange = self._evidence.begin(BUYER, name, url, dict(request.headers), content)
-            self._send(exchange, method, url, self._timeout, **sent)
+            self._send(exchange, request)
             exchanges.append(exchange)
             if exchange.answer is None:
                 break
@@ -176,11 +205,11 @@ class Shop:
             url, method, sent = target, "GET", {"headers": sent["headers"]}
         return Page(url, exchanges[-1].status, "\n".join(texts), exchanges)
 
-    def _send(self, exchange: Exchange, method: str, url: str, timeout: float, **sent: Any) -> None:
-        exchange.method = method
+    def _send(self, exchange: Exchange, request: httpx.Request) -> None:
+        exchange.method = request.method
         started = time.monotonic()
         try:
-            response = self._client.request(method, url, timeout=timeout, **sent)
+            response = self._client.send(request)
         except httpx.HTTPError as error:
             exchange.failure = f"no answer: {type(error).__name__} {error}".strip()
         except Exception as error:  # of an application in this process, which a server would catch

@@ -34,8 +34,8 @@ def _begin(play: Play) -> None:
         return order is not None and order.state is OrderState.CANCELLED
 
     play.watch_in_background(silent, is_cancelled, seconds)
-    missed = play.begin_open("missed", Plan(expires=play.pace.expiry))
-    play.gateway.finish(missed.id, OrderState.PAID)
+    # Paid before the shop can ask: it would be right to cancel what is open after its expiry.
+    missed = play.begin_open("missed", Plan.of("pay", "paid", expires=play.pace.expiry))
     play.watch_in_background(missed, lambda: _inquiries(play, missed), seconds)
 
 

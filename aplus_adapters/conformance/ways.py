@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from attrs import field, frozen
 
@@ -13,7 +13,7 @@ from aplus_adapters.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PAID", "Ways", "check_ways", "fill", "fill_all"]
+__all__ = ["PAID", "Ways", "check_ways", "fill", "fill_all", "fill_url"]
 
 PAID = r"(?i)\bpaid\b"
 """How a page says that it is paid, unless the shop says it otherwise."""
@@ -59,6 +59,11 @@ class Ways:
 def fill(text: str, **words: str) -> str:
     """Return a text with its words in braces filled in; other braces stay as they are."""
     return _FILLED.sub(lambda match: words.get(match[1], match[0]), text)
+
+
+def fill_url(url: str, **words: str) -> str:
+    """Return an address with its words in braces filled in, percent-encoded."""
+    return fill(url, **{name: quote(word, safe="") for name, word in words.items()})
 
 
 def fill_all(data: Mapping[str, str], **words: str) -> dict[str, str]:

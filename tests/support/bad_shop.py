@@ -25,6 +25,15 @@ class SendsBooleans(HandmadeShop):
         return fields
 
 
+class HasAPayRouteThatCallsNobody(HandmadeShop):
+    def start(self, payment):
+        pass
+
+
+class SendsAnotherMediaType(HandmadeShop):
+    media_type = "text/json"
+
+
 class ForgetsTheUserAgent(HandmadeShop):
     def pay_request(self, payment):
         fields = super().pay_request(payment)
@@ -40,6 +49,14 @@ class NamesAnotherNotifyUrl(HandmadeShop):
 class BeginsAPaymentWithEachPress(HandmadeShop):
     def current(self, order):
         return None
+
+
+class FailsOnASecondPress(HandmadeShop):
+    def current(self, order):
+        payment = super().current(order)
+        if payment is not None and payment.state == "pending":
+            raise RuntimeError("this order is being paid")
+        return payment
 
 
 class TakesANewIdAfterALostAnswer(HandmadeShop):
@@ -271,6 +288,18 @@ class LetsAFailureUndoPaid(HandmadeShop):
     def settle(self, payment, outcome):
         payment.state = outcome if payment.state == "paid" else payment.state
         super().settle(payment, outcome)
+
+
+class CancelsWhatWasNotified(HandmadeShop):
+    def follow_up(self, payment):
+        if payment.state == "paid":
+            self.send("cancelPayment", self.ids(payment))
+        super().follow_up(payment)
+
+
+class SendsNumbersInInquiries(HandmadeShop):
+    def ids(self, payment):
+        return json.dumps({"paymentRequestId": payment.id, "retry": 1}).encode()
 
 
 class NeverAsks(HandmadeShop):

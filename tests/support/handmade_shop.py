@@ -11,6 +11,7 @@ import secrets
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
@@ -25,6 +26,11 @@ API = "/aps/api/v1/payments/"
 OVER = ("paid", "failed", "cancelled")
 
 
+@lru_cache
+def load_key(pem):
+    return load_pem_private_key(pem, None)
+
+
 class Payment:
     def __init__(self, order, amount):
         self.id, self.order, self.amount = f"hand{secrets.token_hex(12)}", order, amount
@@ -35,10 +41,12 @@ class Payment:
 
 
 class HandmadeShop:
+    media_type = "application/json; charset=UTF-8"
+
     def __init__(self, environ, transport=None, pause=0.5, ask_every=4.0):
         self.client_id, self.gateway = environ["APLUS_CLIENT_ID"], environ["APLUS_GATEWAY"]
         self.notify_url = environ["APLUS_NOTIFY_URL"]
-        self.key = load_pem_private_key(Path(environ["APLUS_PRIVATE_KEY_FILE"]).read_bytes(), None)
+        self.key = load_key(Path(environ["APLUS_PRIVATE_KEY_FILE"]).read_bytes())
         self.theirs = load_pem_public_key(Path(environ["APLUS_PUBLIC_KEY_FILE"]).read_bytes())
         self.http = httpx.Client(transport=transport, trust_env=False, timeout=8)
         self.pause, self.ask_every = pause, ask_every
@@ -74,7 +82,7 @@ class HandmadeShop:
         """Call Alipay+ and return the verified answer, None if there is none."""
         path, when = API + name, self.now_text()
         headers = {
-            "Content-Type": "application/json; charset=UTF-8",
+            "Content-Type": self.media_type,
             "Client-Id": self.client_id,
             "Request-Time": when,
             "Signature": self.sign(path, when, body),
@@ -294,5 +302,5 @@ class HandmadeShop:
 
 
 if __name__ == "__main__":
-    shop = HandmadeShop(os.environ)
+    shop = HandmadeShop(os.environ, ask_every=float(os.environ.get("ASK_EVERY", "4")))
     shop.application().run(port=urlsplit(shop.notify_url).port, threaded=True)
