@@ -34,7 +34,10 @@ ROOMS = {
         {"errors", "protocol", "simulator"},
         {"attrs", "httpx", "jinja2", "segno", "starlette", "uvicorn"},
     ),
-    "testing": (RINGS | {"aplus_pay", "testing", "simulator"}, {"attrs", "httpx", "pytest"}),
+    "testing": (
+        RINGS | {"aplus_pay", "asgi", "wsgi", "testing", "simulator"},
+        {"attrs", "httpx", "pytest"},
+    ),
     "cli": (RINGS | {"aplus_pay", "simulator", "cli"}, {"attrs", "click", "httpx"}),
     "__init__": (RINGS | {"aplus_pay"}, set()),
 }

@@ -126,6 +126,10 @@ class SimulatedAlipayPlus:
         for order in self.books.overdue(now):
             self.decide(order, "expire")
 
+    def next_due(self) -> datetime | None:
+        """Return when a buyer, a code's end or a notification is due next; None if nothing is."""
+        return self.books.next_due()
+
     def _concerned(self, call: Call) -> tuple[str, str]:
         """Return the ids by which faults know the order of a call; plan what it describes."""
         try:

@@ -10,7 +10,7 @@ from starlette.routing import Route
 from aplus_adapters.errors import InvalidValue
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.results import CODES
-from aplus_adapters.simulator.faults import CALL_FAULTS, NOTIFICATION_FAULTS, Fault
+from aplus_adapters.simulator.faults import CALL_FAULTS, NOTIFICATION_FAULTS
 from aplus_adapters.simulator.ledger import OrderState, Refusal
 from aplus_adapters.simulator.notifications import FORMS
 from aplus_adapters.simulator.outcomes import BUYERS
@@ -145,19 +145,19 @@ def _known_code(fields: dict[str, str]) -> str:
     return code if code in CODES else ""
 
 
-def _read_fault(fields: dict[str, str]) -> Fault:
+def _read_fault(fields: dict[str, str]) -> dict[str, Any]:
     """Return the fault of a form; a notification's is chosen as `notify fault`."""
     call, _, fault = fields.get("fault", "").rpartition(" ")
     code = fields.get("code") or "UNKNOWN_EXCEPTION"
-    return Fault(
-        fault,
-        call=call or fields.get("call", "*"),
-        times=int(fields.get("times") or 1),
-        seconds=float(fields.get("seconds") or 0),
-        code=code,
-        status=CODES[code].status if code in CODES else "U",
-        order=fields.get("order", ""),
-    )
+    return {
+        "fault": fault,
+        "call": call or fields.get("call", "*"),
+        "times": int(fields.get("times") or 1),
+        "seconds": float(fields.get("seconds") or 0),
+        "code": code,
+        "status": CODES[code].status if code in CODES else "U",
+        "order": fields.get("order", ""),
+    }
 
 
 def _way_back(fields: dict[str, str]) -> str:
