@@ -122,7 +122,8 @@ class SimulatedAlipayPlus:
         """Let planned buyers act, and close the orders whose code has expired."""
         now = self.clock()
         for order in self.books.due_decisions(now):
-            self.decide(order, order.decision, order.result_code)
+            if order.next_decision is not None and order.next_decision < order.expires_at:
+                self.decide(order, order.decision, order.result_code)
         for order in self.books.overdue(now):
             self.decide(order, "expire")
 

@@ -1,0 +1,78 @@
+"""A shop beside a simulated Alipay+ in this process; the order's description chooses the outcome."""
+
+import pytest
+
+from aplus_adapters import Amount, AplusPay, Client, MemoryStore, OrderToPay
+from aplus_adapters.runtime.http_clients import preferred_library
+from support.shop import Shop
+
+
+class DescribedShop(Shop):
+    """A shop whose orders carry the description that a test gave; it notes refunds as well."""
+
+    def __init__(self):
+        super().__init__()
+        self.description = "2 tickets"
+        self.refunds = []
+
+    def load_order(self, details):
+        return OrderToPay(amount=Amount("USD", 4200), description=self.description)
+
+    def refund_changed(self, details):
+        self.refunds.append(details.refund.state.value)
+
+
+class World:
+    """Both sides, and what a test looks at."""
+
+    def __init__(self, simulator):
+        self.simulator, self.shop = simulator, DescribedShop()
+        self.alipayplus = simulator.alipayplus
+        self.pay = AplusPay(account=simulator.account, store=MemoryStore(), hooks=self.shop)
+        simulator.connect(self.pay)
+
+    def start(self, description="2 tickets", ref="A-1"):
+        self.shop.description = f"2 tickets {description}"
+        return self.pay.start(ref)
+
+    def client(self, account=None):
+        """Return the core alone, which leads here too."""
+        library = preferred_library()
+        http = library.Client(transport=self.simulator.transport(library), trust_env=False)
+        return Client(account or self.simulator.account, client=http, clock=self.simulator.clock)
+
+    def order(self, attempt):
+        return self.alipayplus.books.orders[attempt.payment_request_id]
+
+    def decide(self, attempt, decision="pay"):
+        """Let the buyer decide, and send what is due."""
+        self.alipayplus.decide(self.order(attempt), decision)
+        return [sent.outcome for sent in self.simulator.deliver()]
+
+    def state(self, attempt):
+        return self.pay.find(attempt.payment_request_id).state.value
+
+    def calls(self, name):
+        """Return the calls of one name that reached Alipay+, oldest first."""
+        rows = self.alipayplus.books.log.newest(1000)
+        return [row for row in reversed(rows) if row["name"] == name]
+
+    def bodies(self, name):
+        return {row["request"]["body"] for row in self.calls(name)}
+
+    def settle(self, attempt, minutes=30):
+        """Let time pass and the shop's worker run, until nothing is open any more."""
+        for _ in range(minutes * 4):
+            self.pay.reconcile()
+            if self.pay.find(attempt.payment_request_id).state.is_final:
+                return self.state(attempt)
+            self.simulator.clock.advance(seconds=15)
+        return self.state(attempt)
+
+
+@pytest.fixture
+def world():
+    from aplus_adapters.testing.simulator import Simulator
+
+    with Simulator() as simulator:
+        yield World(simulator)
