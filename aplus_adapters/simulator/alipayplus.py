@@ -76,7 +76,9 @@ class SimulatedAlipayPlus:
         if name not in _CALLS:
             return _refusal("NO_INTERFACE_DEF", f"The API is not defined: {path[:80]}.")
         if method != "POST":
-            return _refusal("METHOD_NOT_SUPPORTED", f"The method is {method[:10]}, expected POST.")
+            return _refusal(
+                "METHOD_NOT_SUPPORTED", f"HTTP method: found {method[:10]}, expected POST."
+            )
         call = Call(name=name, path=path, headers=headers, body=body)
         order_id, reference = self._concerned(call)
         fault = self.faults.take(name, order_id, reference)
