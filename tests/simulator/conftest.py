@@ -1,9 +1,15 @@
 """A shop beside a simulated Alipay+ in this process; the order's description chooses the outcome."""
 
+from threading import Thread
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import httpx
 import pytest
 
-from aplus_adapters import Amount, AplusPay, Client, MemoryStore, OrderToPay
+from aplus_adapters import Account, Amount, AplusPay, Client, MemoryStore, OrderToPay
 from aplus_adapters.runtime.http_clients import preferred_library
+from aplus_adapters.simulator.process import SimulatorProcess
+from aplus_adapters.wsgi import AplusMiddleware
 from support.shop import Shop
 
 
@@ -76,3 +82,54 @@ def world():
 
     with Simulator() as simulator:
         yield World(simulator)
+
+
+class Quiet(WSGIRequestHandler):
+    def log_message(self, *_values):
+        pass
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """A simulator in its own process, and a shop in a thread of this one."""
+    with SimulatorProcess(tmp_path_factory.mktemp("pages"), time_scale=1000) as simulator:
+        server = make_server("127.0.0.1", 0, lambda *_request: [b""], handler_class=Quiet)
+        address = f"http://127.0.0.1:{server.server_port}"
+        account = Account.from_env(
+            {**simulator.environ, "APLUS_NOTIFY_URL": f"{address}/aplus/notify"}
+        )
+        shop = DescribedShop()
+        pay = AplusPay(account=account, store=MemoryStore(), hooks=shop)
+        server.set_app(AplusMiddleware(lambda *_request: [b""], pay, prefix="/aplus"))
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        with httpx.Client(
+            base_url=simulator.address, trust_env=False, follow_redirects=True
+        ) as desk:
+            yield simulator, pay, shop, desk
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        pay.close()
+
+
+@pytest.fixture
+def start(both):
+    simulator, pay, shop, _ = both
+    shop.changes.clear()
+    simulator.fault()
+
+    def start(description="", ref="A-1"):
+        shop.description = f"2 tickets {description}"
+        attempt = pay.start(ref)
+        return attempt, simulator.order(attempt.payment_request_id)
+
+    return start
+
+
+def settled(both, attempt):
+    """Return the order once its notification was answered."""
+    simulator = both[0]
+    while simulator.wait_for("notification_answered")["id"] != attempt.payment_request_id:
+        pass
+    return simulator.order(attempt.payment_request_id)

@@ -2,71 +2,14 @@
 
 import json
 import re
-from threading import Thread
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 
-import httpx
 import pytest
 
-from aplus_adapters import Account, AplusPay, MemoryStore
 from aplus_adapters.simulator.faults import CALL_FAULTS, NOTIFICATION_FAULTS
-from aplus_adapters.simulator.process import SimulatorProcess
-from aplus_adapters.wsgi import AplusMiddleware
 
-from .conftest import DescribedShop
+from .conftest import settled
 
 pytestmark = pytest.mark.process
-
-
-class Quiet(WSGIRequestHandler):
-    def log_message(self, *_values):
-        pass
-
-
-@pytest.fixture(scope="module")
-def both(tmp_path_factory):
-    """A simulator in its own process, and a shop in a thread of this one."""
-    with SimulatorProcess(tmp_path_factory.mktemp("pages"), time_scale=1000) as simulator:
-        server = make_server("127.0.0.1", 0, lambda *_request: [b""], handler_class=Quiet)
-        address = f"http://127.0.0.1:{server.server_port}"
-        account = Account.from_env(
-            {**simulator.environ, "APLUS_NOTIFY_URL": f"{address}/aplus/notify"}
-        )
-        shop = DescribedShop()
-        pay = AplusPay(account=account, store=MemoryStore(), hooks=shop)
-        server.set_app(AplusMiddleware(lambda *_request: [b""], pay, prefix="/aplus"))
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        with httpx.Client(
-            base_url=simulator.address, trust_env=False, follow_redirects=True
-        ) as desk:
-            yield simulator, pay, shop, desk
-        server.shutdown()
-        thread.join()
-        server.server_close()
-        pay.close()
-
-
-@pytest.fixture
-def start(both):
-    simulator, pay, shop, _ = both
-    shop.changes.clear()
-    simulator.fault()
-
-    def start(description="", ref="A-1"):
-        shop.description = f"2 tickets {description}"
-        attempt = pay.start(ref)
-        return attempt, simulator.order(attempt.payment_request_id)
-
-    return start
-
-
-def settled(both, attempt):
-    """Return the order once its notification was answered."""
-    simulator = both[0]
-    while simulator.wait_for("notification_answered")["id"] != attempt.payment_request_id:
-        pass
-    return simulator.order(attempt.payment_request_id)
 
 
 def test_a_notification_overtakes_the_answer_to_pay_and_the_shop_is_told_once(both, start):
