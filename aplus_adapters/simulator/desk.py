@@ -74,6 +74,7 @@ class Desk:
             messages=messages,
             refusals=_REFUSALS,
             forms=FORMS,
+            amount_of=Amount.from_wire,
             rest=Amount(order.amount.currency, order.amount.value - order.refunded),
             open_faults=self._faults.open(),
             **values,

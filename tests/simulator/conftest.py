@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from aplus_adapters import Account, Amount, AplusPay, Client, MemoryStore, OrderToPay
+from aplus_adapters.messages import Merchant
 from aplus_adapters.runtime.http_clients import preferred_library
 from aplus_adapters.simulator.process import SimulatorProcess
 from aplus_adapters.wsgi import AplusMiddleware
@@ -22,7 +23,11 @@ class DescribedShop(Shop):
         self.refunds = []
 
     def load_order(self, details):
-        return OrderToPay(amount=Amount("USD", 4200), description=self.description)
+        return OrderToPay(
+            amount=Amount("USD", 4200),
+            description=self.description,
+            merchant=Merchant(reference_merchant_id="M-77", merchant_name="Harbour Cinema"),
+        )
 
     def refund_changed(self, details):
         self.refunds.append(details.refund.state.value)
@@ -38,7 +43,7 @@ class World:
         simulator.connect(self.pay)
 
     def start(self, description="2 tickets", ref="A-1"):
-        self.shop.description = f"2 tickets {description}"
+        self.shop.description = f"2 tickets {description}".strip()
         return self.pay.start(ref)
 
     def client(self, account=None):
@@ -120,7 +125,7 @@ def start(both):
     simulator.fault()
 
     def start(description="", ref="A-1"):
-        shop.description = f"2 tickets {description}"
+        shop.description = f"2 tickets {description}".strip()
         attempt = pay.start(ref)
         return attempt, simulator.order(attempt.payment_request_id)
 

@@ -71,7 +71,7 @@ def test_an_order_appears_is_paid_refunded_and_laid_open_without_loading_the_pag
 def test_a_fault_button_makes_the_next_notification_come_twice(page, both, start):
     attempt, order = start(ref="B-1002")
     page.goto(f"/orders/{order['token']}")
-    page.get_by_label("Inquiry").select_option("notification: twice")
+    page.get_by_label("Fault").select_option("notification: twice")
     page.get_by_role("button", name="Order it").click()
     expect(page.get_by_text("Ordered faults: twice for notify")).to_be_visible()
     page.get_by_role("button", name="Pay", exact=True).click()
@@ -88,6 +88,7 @@ def test_a_phone_of_320_pixels_scans_and_refuses(page, both, start):
     page.get_by_label("Link or digits of a code").fill(attempt.order_code.text)
     page.get_by_role("button", name="Open").click()
     expect(page.locator(".amount")).to_have_text("42.00 USD")
+    expect(page.get_by_text("Harbour Cinema")).to_be_visible()
     picture(page, "wallet")
     page.get_by_role("button", name="Refuse").click()
     expect(page.locator("strong")).to_have_text("You refused the payment.")
