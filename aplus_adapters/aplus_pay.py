@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from attrs import evolve
 
 from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.operations import Operations
@@ -34,7 +36,7 @@ from aplus_adapters.web.routing import ROUTES, Route, notify_path
 from aplus_adapters.web.template import missing_packages
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from aplus_adapters.payments.effects import Flow
     from aplus_adapters.payments.flows.reconcile import ReconcileReport
@@ -306,6 +308,18 @@ class AplusPay(Operations):
             yield
         finally:
             await self.aclose()
+
+    @contextmanager
+    def rewired(self, config: PaymentConfig, runner: Runner) -> Iterator[None]:
+        """Meanwhile use another configuration and runner; the testing kit puts its own here."""
+        kept = self.config, self.context, self._runner
+        self.config, self._runner = config, runner
+        self.context = evolve(self.context, config=config)
+        try:
+            yield
+        finally:
+            self.config, self.context, self._runner = kept
+            runner.abandon()
 
     def close(self) -> None:
         """Close the HTTP clients and threads of the blocking side; the store stays open."""

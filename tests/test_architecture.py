@@ -38,7 +38,10 @@ ROOMS = {
         {"errors", "protocol", "simulator", "conformance"},
         {"attrs", "httpx", "jinja2"},
     ),
-    "testing": (RINGS | {"aplus_pay", "testing", "simulator"}, {"attrs", "httpx", "pytest"}),
+    "testing": (
+        RINGS | {"aplus_pay", "asgi", "wsgi", "testing", "simulator"},
+        {"attrs", "httpx", "pytest"},
+    ),
     "cli": (RINGS | {"aplus_pay", "simulator", "conformance", "cli"}, {"attrs", "click", "httpx"}),
     "__init__": (RINGS | {"aplus_pay"}, set()),
 }

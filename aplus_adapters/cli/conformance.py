@@ -106,6 +106,8 @@ def _headers(
 @click.option(
     "--port", default=8101, show_default=True, type=click.IntRange(0, 65535), help="The gateway's."
 )
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where the gateway listens.")
+@click.option("--gateway-url", help="How the shop reaches it, if through a tunnel or a proxy.")
 @click.option("--quick", is_flag=True, help="Codes of 2 s, and less patience.")
 @click.option(
     "--timeout", type=click.FloatRange(0.5, 600), help="Seconds for the shop's next step."
@@ -120,6 +122,8 @@ def conformance(
     report_folder: Path | None,
     directory: Path,
     port: int,
+    host: str,
+    gateway_url: str | None,
     quick: bool,
     timeout: float | None,
     wait: float,
@@ -151,6 +155,8 @@ def conformance(
         report_folder=report_folder,
         directory=directory,
         port=port,
+        host=host,
+        gateway_url=gateway_url,
         quick=quick,
         timeout=timeout,
         wait=wait,

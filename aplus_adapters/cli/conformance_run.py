@@ -17,7 +17,7 @@ from aplus_adapters.conformance.pictures import Camera
 from aplus_adapters.conformance.play import Pace
 from aplus_adapters.conformance.process import started, wait_until_it_listens
 from aplus_adapters.conformance.run import examine
-from aplus_adapters.conformance.server import LoopbackServer
+from aplus_adapters.conformance.server import GatewayServer
 from aplus_adapters.conformance.shop import Shop
 from aplus_adapters.conformance.ways import PAID, Ways, check_ways
 from aplus_adapters.errors import ConfigurationError
@@ -45,6 +45,8 @@ def play_against(
     report_folder: Path | None,
     directory: Path,
     port: int,
+    host: str,
+    gateway_url: str | None,
     quick: bool,
     timeout: float | None,
     wait: float,
@@ -58,13 +60,14 @@ def play_against(
     if report_folder is not None and find_spec("jinja2") is None:
         raise ConfigurationError("the report needs Jinja2: run pip install 'aplus_adapters[page]'")
     evidence, camera = Evidence(), Camera() if acceptance else Camera(browser=None)
-    server = LoopbackServer(port)
+    server = GatewayServer(port, host)
     with ExitStack() as stack:
-        gateway = PlayedGateway(directory, server.address, how.notify_url, evidence)
+        address = (gateway_url or server.address).rstrip("/")
+        gateway = PlayedGateway(directory, address, how.notify_url, evidence)
         stack.callback(gateway.close)
         stack.enter_context(server.serving(gateway.receive))
         if not as_json:
-            click.echo(f"Alipay+ is played at {server.address}")
+            click.echo(f"Alipay+ is played at {address}")
             click.echo(f"the shop's settings: {directory / 'shop.env'}")
         if start is not None:
             log = directory / "shop.log"

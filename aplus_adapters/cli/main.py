@@ -64,6 +64,12 @@ def main() -> None:
     show_default=True,
     help="Your shop's address for notifications; it is written to shop.env.",
 )
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where it listens; 0.0.0.0 lets phones of the same network scan and pay the codes.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print each event as one JSON line.")
 @click.option(
     "--lenient",
@@ -71,7 +77,14 @@ def main() -> None:
     help="Accept booleans, numbers and epoch milliseconds where the API page demands strings.",
 )
 def simulator(
-    *, port: int, directory: Path, time_scale: float, notify_url: str, as_json: bool, lenient: bool
+    *,
+    port: int,
+    directory: Path,
+    time_scale: float,
+    notify_url: str,
+    host: str,
+    as_json: bool,
+    lenient: bool,
 ) -> None:
     """Run a local Alipay+ on this machine: gateway, wallet pages and notifications."""
     if time_scale <= 0:
@@ -81,7 +94,15 @@ def simulator(
     except ImportError as error:
         message = f"{error.name} is not installed; run pip install 'aplus_adapters[simulator]'"
         raise click.UsageError(message) from None
-    serve(directory, port, time_scale, as_json=as_json, notify_url=notify_url, lenient=lenient)
+    serve(
+        directory,
+        port,
+        time_scale,
+        as_json=as_json,
+        notify_url=notify_url,
+        host=host,
+        lenient=lenient,
+    )
 
 
 @main.command()

@@ -5,13 +5,15 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from aplus_adapters.conformance.cases import Case, NotTried, Scenario
 from aplus_adapters.conformance.notifications import time_problem
 from aplus_adapters.simulator.identity import CLIENT_ID
 
 if TYPE_CHECKING:
     from aplus_adapters.conformance.evidence import Exchange
-    from aplus_adapters.conformance.play import Play
+    from aplus_adapters.conformance.play import Payment, Play
 
 __all__ = ["PAYING", "calls_of_order"]
 
@@ -52,11 +54,26 @@ def _play_pay(play: Play) -> None:
     order = play.gateway.order(payment.id)
     if order is None:
         raise NotTried(f"the pay request was refused: {request.refusal}")
+    _judge_status_page(play, payment)
     texts = [payment.page.text, *play.look(payment)]
     play.code_is_visible = any(order.token in text for text in texts)
     found = "its text is on the page" if play.code_is_visible else "its text is nowhere on the page"
     judge("code-shown", play.code_is_visible, found, payment.page.last)
     play.picture("The code is shown", payment.page.url)
+
+
+def _judge_status_page(play: Play, payment: Payment) -> None:
+    paid = play.shop.is_paid(payment.order, payment.id)
+    if paid is None:
+        play.results.leave_out("status-page", "give --status-url to see what is paid")
+        return
+    seen = play.evidence.exchanges[-1]
+    if not paid:
+        play.results.right("status-page", "the status does not say paid", seen)
+        return
+    play.shop.ways = evolve(play.shop.ways, status_url=None)  # nothing can be learnt from it
+    found = f"the status matches {play.shop.ways.paid} from the beginning; choose another --paid"
+    play.results.wrong("status-page", found, seen)
 
 
 def _judge_notify_url(play: Play, request: Exchange) -> None:
@@ -132,6 +149,12 @@ PAYING = (
                 rule="The paymentNotifyUrl is where this shop takes notifications.",
                 expected="the path of the tested endpoint, as signatures cover it",
                 source=_PAGE,
+            ),
+            Case(
+                name="status-page",
+                rule="Before a payment is paid, its status page does not say so.",
+                expected="a status that does not say paid",
+                source="",
             ),
             Case(
                 name="code-shown",

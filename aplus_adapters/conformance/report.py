@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader
@@ -105,5 +106,9 @@ def write_report(run: Run, folder: Path) -> None:
         lstrip_blocks=True,
     )
     pictures = [(name, base64.b64encode(png).decode()) for name, png in run.pictures]
-    page = environment.get_template("report.html").render(**content, pictures=pictures)
+    scenarios = [
+        (title, list(rows)) for title, rows in groupby(content["cases"], lambda c: c["scenario"])
+    ]
+    template = environment.get_template("report.html")
+    page = template.render(**content, pictures=pictures, scenarios=scenarios)
     (folder / "report.html").write_text(page, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The played gateway on this machine's loopback, and as a transport inside a process."""
+"""The played gateway as a server, and as a transport inside a process."""
 
 from __future__ import annotations
 
@@ -19,22 +19,26 @@ if TYPE_CHECKING:
 
     Receive = Callable[[str, str, Mapping[str, str], bytes], Answer]
 
-__all__ = ["LoopbackServer", "transport_of"]
+__all__ = ["GatewayServer", "transport_of"]
 
 _MAX_BODY = 1_000_000  # bytes; a legal call has a few thousand
 
 
-class LoopbackServer:
-    """A server on 127.0.0.1; port 0 takes a free one. Raise ConfigurationError if it is taken."""
+class GatewayServer:
+    """A server, by default on loopback; port 0 takes a free one.
 
-    def __init__(self, port: int = 0) -> None:
+    Raise ConfigurationError if it cannot listen there.
+    """
+
+    def __init__(self, port: int = 0, host: str = "127.0.0.1") -> None:
         try:
-            self._server = _Server(("127.0.0.1", port), _Handler)
+            self._server = _Server((host, port), _Handler)
         except OSError as error:
             raise ConfigurationError(
-                f"port {port}: cannot be used ({error.strerror}); choose another --port"
+                f"{host} port {port}: cannot be used ({error.strerror or error}); choose another "
+                "--port or --host"
             ) from None
-        self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.address = f"http://{host}:{self._server.server_address[1]}"
 
     @contextmanager
     def serving(self, receive: Receive) -> Iterator[None]:

@@ -110,6 +110,15 @@ class Runner:
                 if inspect.iscoroutinefunction(close := getattr(self._store, "aclose", None)):
                     await close()
 
+    def abandon(self) -> None:
+        """Close what needs no event loop: the blocking side, and the threads of the awaiting one.
+
+        It is for clients that the caller passed and closes himself.
+        """
+        self.close()
+        if self._awaiting is not None:
+            self._awaiting[0].close()
+
     def _lock(self) -> Lock:
         return self._locks.setdefault(os.getpid(), Lock())
 

@@ -36,7 +36,8 @@ DECISIONS = {"pay": OrderState.PAID, "refuse": OrderState.REFUSED, "expire": Ord
 
 _CALLS = ("pay", "inquiryPayment", "cancelPayment", "refund")
 _BASE = "/aps/api/v1/payments/"
-_EARLY = 0.5  # seconds that the answer to pay waits for a notification that overtakes it
+_OVERTAKE = 5.0  # seconds at most that the answer to pay waits for a notification to overtake it
+_STEP = 0.1  # seconds between two looks at whether it has
 
 
 class SimulatedAlipayPlus:
@@ -76,7 +77,9 @@ class SimulatedAlipayPlus:
         if name not in _CALLS:
             return _refusal("NO_INTERFACE_DEF", f"The API is not defined: {path[:80]}.")
         if method != "POST":
-            return _refusal("METHOD_NOT_SUPPORTED", f"The method is {method[:10]}, expected POST.")
+            return _refusal(
+                "METHOD_NOT_SUPPORTED", f"HTTP method: found {method[:10]}, expected POST."
+            )
         call = Call(name=name, path=path, headers=headers, body=body)
         order_id, reference = self._concerned(call)
         fault = self.faults.take(name, order_id, reference)
@@ -92,8 +95,7 @@ class SimulatedAlipayPlus:
             if answered.is_new and answered.order is not None:
                 self._emit("order_created", answered.order)
                 if self.notifier.is_early(answered.order):
-                    self.decide(answered.order, "pay")
-                    yield _EARLY
+                    yield from self._let_notification_overtake(answered.order)
             content = encode(answered.content)
             signature = self._sign(call, content) if answered.signed else {}
             reply = Reply(headers=JSON | signature, body=content)
@@ -122,9 +124,22 @@ class SimulatedAlipayPlus:
         """Let planned buyers act, and close the orders whose code has expired."""
         now = self.clock()
         for order in self.books.due_decisions(now):
-            self.decide(order, order.decision, order.result_code)
+            if order.next_decision is not None and order.next_decision < order.expires_at:
+                self.decide(order, order.decision, order.result_code)
         for order in self.books.overdue(now):
             self.decide(order, "expire")
+
+    def _let_notification_overtake(self, order: Order) -> Generator[float, None, None]:
+        """Let the buyer pay, and hold the answer to pay back until the shop was notified."""
+        self.decide(order, "pay")
+        waited = 0.0
+        while not order.notifications and waited < _OVERTAKE:
+            yield _STEP
+            waited += _STEP
+
+    def next_due(self) -> datetime | None:
+        """Return when a buyer, a code's end or a notification is due next; None if nothing is."""
+        return self.books.next_due()
 
     def _concerned(self, call: Call) -> tuple[str, str]:
         """Return the ids by which faults know the order of a call; plan what it describes."""

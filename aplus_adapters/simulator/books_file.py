@@ -62,6 +62,11 @@ _UPDATE = f"UPDATE book_orders SET {_SETTERS} WHERE number = ?"  # noqa: S608
 _NAMES = ("number", *_FIXED, *_CHANGING, "request")
 _SELECT = f"SELECT {', '.join(_NAMES)} FROM book_orders"  # noqa: S608
 
+_EARLIEST = """SELECT min(moment) FROM (
+    SELECT min(expires_at) AS moment FROM book_orders WHERE state = 'OPEN'
+    UNION ALL SELECT min(next_notification) FROM book_orders WHERE next_notification IS NOT NULL
+    UNION ALL SELECT min(next_decision) FROM book_orders WHERE next_decision IS NOT NULL)"""
+
 
 class BooksFile:
     """Reads and writes the rows. The same row is the same Order for all who hold it.
@@ -124,6 +129,12 @@ class BooksFile:
         with self._lock:
             rows = self.connection.execute(f"{_SELECT} {condition}", values).fetchall()
             return [self._in_use.get(row[0]) or self._load(row) for row in rows]
+
+    def earliest(self) -> datetime | None:
+        """Return the earliest expiry, notification or decision that is planned."""
+        with self._lock:
+            (moment,) = self.connection.execute(_EARLIEST).fetchone()
+        return to_datetime(moment)
 
     def _load(self, row: tuple[Any, ...]) -> Order:
         fields = dict(zip(_NAMES, row, strict=True))

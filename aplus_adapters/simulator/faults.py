@@ -122,15 +122,12 @@ class Faults:
 
     def inject(self, rows: list[dict[str, Any]]) -> None:
         """Replace all faults; raise ValueError or TypeError if one of `rows` is no fault."""
-        faults = [Fault(**row) for row in rows]
-        for fault in faults:
-            fault.check()
-        self._ordered = faults  # only if all are right: a test gets all of its faults or none
+        # Only if all are right: a test gets all of its faults or none.
+        self._ordered = [_checked(row) for row in rows]
 
-    def add(self, fault: Fault) -> None:
-        """Add one fault; raise ValueError or TypeError if it is none."""
-        fault.check()
-        self._ordered = [*self.open(), fault]
+    def add(self, row: dict[str, Any]) -> None:
+        """Order one more fault; raise ValueError or TypeError if `row` is none."""
+        self._ordered = [*self.open(), _checked(row)]
 
     def open(self) -> list[Fault]:
         """Return the faults that tests and people ordered and that are not used up."""
@@ -158,3 +155,9 @@ class Faults:
                 fault.times -= 1
                 return fault
         return None
+
+
+def _checked(row: dict[str, Any]) -> Fault:
+    fault = Fault(**row)
+    fault.check()
+    return fault

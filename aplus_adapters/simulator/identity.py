@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
@@ -23,6 +24,11 @@ CLIENT_ID = "SIMULATED_CLIENT_0001"
 NOTIFY_URL = "http://127.0.0.1:8000/aplus/notify"
 KEY_VERSION = "1"
 _MAX_NAME = 64  # characters of a client id or a keyVersion
+
+
+@cache
+def _key_of_a_stranger() -> PrivateKey:
+    return PrivateKey.generate()
 
 
 @define(kw_only=True, eq=False)
@@ -69,6 +75,14 @@ class Identity:
         )
         identity._write_settings(address, notify_url)
         return identity
+
+    @classmethod
+    def of_a_stranger(cls) -> Identity:
+        """Return somebody who signs with a key that is nobody's here.
+
+        Making a key takes as long as many messages: it is made once in a process.
+        """
+        return cls(private_key=_key_of_a_stranger(), clients={})
 
     def sign(self, client_id: str, path: str, time: str, body: bytes) -> str:
         """Return the Signature header of a message of Alipay+'s to or about a client."""

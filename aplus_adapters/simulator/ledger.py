@@ -185,6 +185,10 @@ class Books:
         """Return the orders whose planned buyer has to act by now."""
         return self._rows.select("WHERE next_decision <= ? ORDER BY next_decision", to_integer(now))
 
+    def next_due(self) -> datetime | None:
+        """Return the earliest moment at which an order has something due, None if none has."""
+        return self._rows.earliest()
+
     def newest(self, limit: int = 50, *, state: str = "", reference: str = "") -> list[Order]:
         """Return the newest orders, newest first; `state` and `reference` select some."""
         condition, values = "WHERE 1", list[Any]()

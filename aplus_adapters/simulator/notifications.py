@@ -10,7 +10,6 @@ from attrs import frozen
 
 from aplus_adapters.errors import AplusError
 from aplus_adapters.protocol import signing, wire
-from aplus_adapters.protocol.keys import PrivateKey
 from aplus_adapters.protocol.messages.pay import PayResponse
 from aplus_adapters.protocol.timestamps import Timestamp
 from aplus_adapters.simulator.contents import encode, payment_details, payment_result
@@ -156,7 +155,7 @@ class Notifier:
         client_id = "ANOTHER_CLIENT_0002" if form == "other_client" else order.client_id
         signer = self._identity
         if form == "forged":
-            signer = Identity(private_key=PrivateKey.generate(), clients={})
+            signer = Identity.of_a_stranger()
         signed_path = path + "/other" if form == "other_path" else path
         headers = {
             "Content-Type": "application/json",

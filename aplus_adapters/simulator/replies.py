@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from aplus_adapters.protocol.keys import PrivateKey
 from aplus_adapters.simulator.contents import encode, result
 from aplus_adapters.simulator.identity import Identity
 
@@ -77,7 +76,7 @@ def spoil(fault: Fault, reply: Reply, call: Call, gateway: Gateway, now: datetim
         return evolve(reply, headers=JSON)
     headers = None
     if fault.fault == "wrong_key":
-        stranger = Identity(private_key=PrivateKey.generate(), clients={})
+        stranger = Identity.of_a_stranger()
         headers = gateway.sign(call.path, reply.body, now, call.client_id, stranger)
     elif fault.fault == "stale":
         headers = gateway.sign(call.path, reply.body, now - _A_DAY, call.client_id)

@@ -129,9 +129,15 @@ def check_pay(request: Any) -> None:
             raise _illegal(f"{path} must be {expected} for an order code.")
     paid = _value_at(request, "paymentAmount.currency")
     settled = _value_at(request, "settlementStrategy.settlementCurrency") or paid
-    for currency in (paid, settled):
+    for path, currency in (
+        ("paymentAmount.currency", paid),
+        ("settlementStrategy.settlementCurrency", settled),
+    ):
         if not isinstance(currency, str) or currency not in EXPONENTS:
-            raise Refusal("CURRENCY_NOT_SUPPORT", "The currency is not supported.")
+            raise Refusal(
+                "CURRENCY_NOT_SUPPORT",
+                f"The currency is not supported: {path}, expected a code of ISO 4217.",
+            )
     value = _value_at(request, "paymentAmount.value")
     if not isinstance(value, str) or not (value.isascii() and value.isdigit()):
         raise _illegal("paymentAmount.value must be a whole number of the smallest unit.")

@@ -19,7 +19,7 @@ from aplus_adapters.conformance.gateway import PlayedGateway
 from aplus_adapters.conformance.play import Pace
 from aplus_adapters.conformance.process import started
 from aplus_adapters.conformance.run import examine
-from aplus_adapters.conformance.server import LoopbackServer
+from aplus_adapters.conformance.server import GatewayServer
 from aplus_adapters.conformance.shop import Shop
 from aplus_adapters.conformance.ways import Ways
 from aplus_adapters.simulator.identity import Identity
@@ -55,7 +55,7 @@ def free_url(path="/aplus/notify"):
 
 
 def play_against_example(framework, keys, tmp):
-    folder, evidence, server = copied(keys, tmp / framework), Evidence(), LoopbackServer()
+    folder, evidence, server = copied(keys, tmp / framework), Evidence(), GatewayServer()
     script = ROOT / "examples" / f"{framework}_shop.py"
     with free_url() as url:
         ways = Ways(

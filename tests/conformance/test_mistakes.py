@@ -132,7 +132,7 @@ def test_for_each_case_there_is_a_mistake_that_it_finds():
     proven = set().union(*FOUND.values(), *ADVISED.values())
     untried = cases - proven
     assert untried == WITHOUT_A_COMMAND | {
-        "code-shown", "header-names", "duplicates-at-once", "refused-answer", "refund-full",
+        "status-page", "code-shown", "header-names", "duplicates-at-once", "refused-answer", "refund-full",
     }  # fmt: skip
 
 
@@ -150,10 +150,16 @@ def test_without_a_status_page_what_only_it_shows_is_not_tried(runs, keys):
         name for name, found in describe(run, Verdict.NOT_TRIED).items() if "--status-url" in found
     }
     assert left_out == {
-        "strangers-pay-nothing", "paid-shown", "paid-stays-paid", "failed-not-paid",
+        "status-page", "strangers-pay-nothing", "paid-shown", "paid-stays-paid", "failed-not-paid",
         "other-amount", "other-currency", "refused-not-paid", "open-not-paid", "late-success",
         "missed-found",
     }  # fmt: skip
+
+
+def test_a_status_page_that_always_says_paid_is_wrong_and_is_not_asked_any_more(runs, keys):
+    run = play_by_hand(HandmadeShop, keys, paid="state")
+    assert set(describe(run, Verdict.WRONG)) == {"status-page"}
+    assert "choose another --paid" in run.results.all["status-page"].found
 
 
 def test_when_the_orders_run_out_it_says_so(runs, keys):

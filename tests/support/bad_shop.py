@@ -187,6 +187,7 @@ class DoesNotSignItsAnswer(HandmadeShop):
 
 class SignsTheTimeOfTheRequest(HandmadeShop):
     def acknowledge(self, status="S", code="SUCCESS"):
+        time.sleep(0.002)  # within one millisecond it would be the right time
         response = super().acknowledge(status, code)
         when = request.headers["Request-Time"]
         response.headers["Signature"] = self.sign("/alipay/hook", when, response.data)
@@ -220,7 +221,7 @@ class AnswersLate(HandmadeShop):
     was_late = False
 
     def acknowledge(self, status="S", code="SUCCESS"):
-        time.sleep(0 if self.was_late else 0.4)
+        time.sleep(0 if self.was_late else 1.1)
         self.was_late = True
         return super().acknowledge(status, code)
 

@@ -20,9 +20,14 @@ PLANTED = ("planted.py", 3)
 
 
 def file_of(snippet):
-    """Return a snippet's file; the README's first shop is the `shop` that others import from."""
+    """Return a snippet's file; the README's first shop is the `shop` that others import from.
+
+    A snippet that others import from may say its name in its first line.
+    """
     if snippet is SNIPPETS[0]:
         return "shop.py"
+    if named := re.match(r"# (\w+\.py)\n", snippet.code):
+        return named[1]
     return f"{snippet.document.stem}_{snippet.line}.py"
 
 
