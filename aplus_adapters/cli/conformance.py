@@ -57,7 +57,7 @@ def _headers(
     "--order",
     "orders",
     multiple=True,
-    help="An order to pay, or a pattern such as A-{n}. Use it again for more: 13 are needed.",
+    help="An order to pay: A-7, A-{1-20}, or A-{n} for new numbers (default). 9 to 12 are needed.",
 )
 @click.option("--order-url", help="Where an order is made, if the shop needs that first.")
 @click.option("--order-data", callback=_form, help="Its form, such as item=Ticket.")

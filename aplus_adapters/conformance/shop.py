@@ -27,6 +27,7 @@ _BROWSER = {
     "Accept": "text/html,application/xhtml+xml,*/*;q=0.8",
     "Accept-Language": "en",
 }
+_RANGE = re.compile(r"\{([0-9]{1,9})-([0-9]{1,9})\}")
 _COMMAND_TIMEOUT = 60.0  # seconds
 _ACK_TIMEOUT = 8.0  # seconds; Alipay+ waits for 5, and what comes later is still worth seeing
 
@@ -63,7 +64,9 @@ class Shop:
     ) -> None:
         self.ways, self._evidence, self._environ = ways, evidence, environ or {}
         evidence.hidden |= {name.lower() for name in ways.headers}
-        self._client = client or httpx.Client(trust_env=False)
+        # A connection that the shop has closed meanwhile would look like a missing answer.
+        fresh = httpx.Limits(max_keepalive_connections=0)
+        self._client = client or httpx.Client(trust_env=False, limits=fresh)
         self._timeout = timeout
         self._orders = self._order_refs()
 
@@ -73,7 +76,7 @@ class Shop:
             order = next(self._orders, None)
             if order is None:
                 raise NotTried(
-                    "no order is left: give more with --order, or a pattern such as A-{n}"
+                    "no order is left: give more with --order, such as A-{1-20}, or A-{n}"
                 )
             return order
         page = self.submit("make an order", self.ways.order_url, self.ways.order_data)
@@ -176,12 +179,18 @@ class Shop:
         return f"exit {done.returncode}: {(done.stdout + done.stderr)[-300:].strip()}"
 
     def _order_refs(self) -> Iterator[str]:
+        # No run uses an order of an earlier one, which may be paid.
+        new_number = int(time.time()) * 1000
         for pattern in self.ways.orders:
-            if "{n}" not in pattern:
+            part = _RANGE.search(pattern)
+            if part is not None:
+                for number in range(int(part[1]), int(part[2]) + 1):
+                    yield pattern.replace(part[0], str(number))
+            elif "{n}" in pattern:
+                for number in range(new_number, new_number + 1000):
+                    yield pattern.replace("{n}", str(number))
+            else:
                 yield pattern
-                continue
-            for number in range(1, 1001):
-                yield pattern.replace("{n}", str(number))
 
     def _browse(self, name: str, method: str, url: str, **sent: Any) -> Page:
         exchanges: list[Exchange] = []

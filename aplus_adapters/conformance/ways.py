@@ -27,7 +27,8 @@ class Ways:
 
     `pay_data` is the form (or JSON, if `as_json`) that begins a payment. Where orders must be made
     first, `order_url` and `order_data` do it; the order is the last part of the address that it
-    leads to, or what `order_find` finds in the page. `orders` are orders that are there.
+    leads to, or what `order_find` finds in the page. `orders` are orders that are there; `{n}` is a
+    new number in each run, `{1-20}` each of these numbers.
     In `status_url`, `refund_url` and `refund_command` the words `{order}`, `{payment}`, `{amount}`,
     `{minor}`, `{currency}` and `{refund}` are filled in. `paid` is how a page says that it is paid.
     `slow_command` makes the shop's store slow for as long as it runs. `headers` are sent with what

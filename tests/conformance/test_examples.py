@@ -3,15 +3,19 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from werkzeug.serving import make_server
 
 from aplus_adapters.conformance.cases import Verdict
 from aplus_adapters.conformance.evidence import Evidence
@@ -24,6 +28,7 @@ from aplus_adapters.conformance.shop import Shop
 from aplus_adapters.conformance.ways import Ways
 from aplus_adapters.simulator.identity import Identity
 from aplus_adapters.simulator.ports import ReservedPort
+from support.bad_shop import MISTAKES
 from support.conformance import describe, names
 
 ROOT = Path(__file__).parent.parent.parent
@@ -130,6 +135,48 @@ def test_the_command_starts_a_shop_by_hand_and_writes_a_report_without_secrets(k
     for text in (page, json.dumps(report), done.stdout):
         assert "opensesame" not in text
     assert re.search(r'(src|href)="(?!#|data:)', page) is None  # one file is all
+
+
+def serve_when_there_are_settings(kind, folder, port, servers):
+    while not (folder / "shop.env").exists():
+        time.sleep(0.02)
+    settings = dict(line.split("=", 1) for line in shlex.split((folder / "shop.env").read_text()))
+    shop = kind(settings, pause=0.05, ask_every=0.3)
+    server = make_server("127.0.0.1", port, shop.application(), threaded=True)
+    servers.append(server)
+    server.serve_forever()
+    server.server_close()
+    shop.http.close()
+
+
+def test_a_shop_that_its_owner_starts_is_waited_for_and_its_mistake_makes_the_exit_code_1(
+    keys, tmp_path
+):
+    from click.testing import CliRunner
+
+    from aplus_adapters.cli.main import main
+
+    folder, servers = copied(keys, tmp_path / "work"), []
+    with free_url("/alipay/hook") as url:
+        port = int(url.split(":")[2].partition("/")[0])
+        owner = threading.Thread(
+            target=serve_when_there_are_settings,
+            args=(MISTAKES["answers html"], folder, port, servers),
+        )
+        owner.start()
+        words = ["--port", "0", "--quick", "--timeout", "2", "--directory", str(folder), "--json"]
+        words += ["--pay-url", "/checkout", "--pay-data", '{"order": "{order}"}']
+        words += ["--status-url", "/orders/{order}"]
+        done = CliRunner().invoke(main, ["conformance", url, *words])
+        servers[0].shutdown()
+        owner.join()
+    rows = [json.loads(line) for line in done.output.splitlines()]
+    wrong = [row for row in rows if row["verdict"] == "wrong"]
+    assert [(row["name"], row["found"]) for row in wrong] == [
+        ("ack-content-type", "text/html; charset=utf-8")
+    ]
+    assert done.exit_code == 1
+    assert not (folder / "report").exists()  # nobody asked for one
 
 
 @pytest.mark.parametrize(
