@@ -6,7 +6,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 
@@ -68,7 +68,6 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 60  # seconds; a connection that says nothing any more is closed
     wbufsize = -1  # headers and body leave together, so that no packet waits for another
-    server: _Server
 
     def _respond(self) -> None:
         length = self.headers.get("content-length", "0")
@@ -81,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
             key = name.lower()
             headers[key] = f"{headers[key]},{value}" if key in headers else value
         path = self.path.partition("?")[0]
-        answer = self.server.receive(self.command, path, headers, body)
+        answer = cast("_Server", self.server).receive(self.command, path, headers, body)
         if answer.cut:
             self.close_connection = True
             return
