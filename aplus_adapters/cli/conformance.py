@@ -52,7 +52,7 @@ def _headers(
     callback=_form,
     help="Its form, with {order} for the order.",
 )
-@click.option("--pay-json", is_flag=True, help="Send forms as JSON, and ask for JSON.")
+@click.option("--pay-json", is_flag=True, help="Send pay and refund as JSON, and ask for it.")
 @click.option(
     "--order",
     "orders",

@@ -146,7 +146,7 @@ def serve_when_there_are_settings(kind, folder, port, servers):
     servers.append(server)
     server.serve_forever()
     server.server_close()
-    shop.http.close()
+    shop.end()
 
 
 def test_a_shop_that_its_owner_starts_is_waited_for_and_its_mistake_makes_the_exit_code_1(
@@ -172,9 +172,7 @@ def test_a_shop_that_its_owner_starts_is_waited_for_and_its_mistake_makes_the_ex
         owner.join()
     rows = [json.loads(line) for line in done.output.splitlines()]
     wrong = [row for row in rows if row["verdict"] == "wrong"]
-    assert [(row["name"], row["found"]) for row in wrong] == [
-        ("ack-content-type", "text/html")
-    ]
+    assert [(row["name"], row["found"]) for row in wrong] == [("ack-content-type", "text/html")]
     assert done.exit_code == 1
     assert not (folder / "report").exists()  # nobody asked for one
 

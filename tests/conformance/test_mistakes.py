@@ -2,6 +2,7 @@
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import pytest
 
@@ -12,6 +13,7 @@ from aplus_adapters.simulator.identity import Identity
 from support.bad_shop import MISTAKES
 from support.conformance import describe, names, play_by_hand
 from support.handmade_shop import HandmadeShop
+from support.other_shops import OTHERS
 
 WITHOUT_A_COMMAND = {"slow-store", "slow-store-again"}
 STRANGERS = {
@@ -82,6 +84,16 @@ ADVISED = {
 }
 
 
+OTHERS_ADVISED = {
+    "answers strangers with a signed u": {"strangers-get-little"},
+    "shows the picture of a code alone": {"code-shown"},
+}
+OTHERS_LEFT_OUT = {
+    "shows the picture of a code alone": {"refused-no-code", "expired-code-hidden"},
+    "lets nobody pay anew": {"new-code-new-id"},
+}
+
+
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory):
     folder = tmp_path_factory.mktemp("keys")
@@ -89,26 +101,25 @@ def keys(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _each_key_is_loaded_once():
+    """Loading a private key takes as long as 100 signatures."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PrivateKey, "load", cache(PrivateKey.load))
+        yield
+
+
 @pytest.fixture(scope="module")
 def runs(keys):
     """The run against each shop. They wait more than they compute, so they wait together."""
     kinds = {"none": HandmadeShop, **MISTAKES}
     logging.getLogger("handmade").setLevel(logging.CRITICAL + 1)  # its errors are on purpose
-    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(6) as pool:
-        loaded = {}
-        load = PrivateKey.load
 
-        def load_once(text, name="private key"):
-            if text not in loaded:
-                loaded[text] = load(text, name)
-            return loaded[text]
+    def play(name):
+        whole = name in ("none", "refunds with a new id")  # the others are no matter of refunds
+        return play_by_hand(kinds[name], keys, acceptance=whole)
 
-        patch.setattr(PrivateKey, "load", load_once)  # loading one takes as long as 100 signatures
-
-        def play(name):
-            whole = name in ("none", "refunds with a new id")  # the others are no matter of refunds
-            return play_by_hand(kinds[name], keys, acceptance=whole)
-
+    with ThreadPoolExecutor(6) as pool:
         return dict(zip(kinds, pool.map(play, kinds), strict=True))
 
 
@@ -125,6 +136,15 @@ def test_a_mistake_is_found_by_its_cases_and_by_no_others(runs, mistake):
     assert set(describe(run, Verdict.WRONG)) == FOUND[mistake], describe(run, Verdict.WRONG)
     assert names(run, Verdict.ADVICE) == ADVISED.get(mistake, set())
     assert not run.results.is_right
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_shop_that_does_it_otherwise_is_right_too(runs, keys, other):
+    run = play_by_hand(OTHERS[other], keys)
+    assert describe(run, Verdict.WRONG) == {}
+    assert names(run, Verdict.ADVICE) == OTHERS_ADVISED.get(other, set())
+    left_out = names(run, Verdict.NOT_TRIED) - WITHOUT_A_COMMAND
+    assert left_out == OTHERS_LEFT_OUT.get(other, set())
 
 
 def test_for_each_case_there_is_a_mistake_that_it_finds():

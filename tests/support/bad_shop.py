@@ -350,4 +350,5 @@ class RefundsWithANewId(HandmadeShop):
 MISTAKES = {
     re.sub("(?<!^)(?=[A-Z])", " ", kind.__name__).lower(): kind
     for kind in HandmadeShop.__subclasses__()
+    if kind.__module__ == __name__
 }

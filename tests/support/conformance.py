@@ -39,8 +39,8 @@ def play_by_hand(kind, keys, *, acceptance=True, **ways):
     with httpx.Client(transport=transport) as client:
         under_test = Shop(Ways(**{**WAYS, **ways}), evidence, client, timeout=8)
         run = examine(gateway, under_test, evidence, pace=PACE, acceptance=acceptance)
+    shop.end()
     gateway.close()
-    shop.http.close()
     return run
 
 

@@ -53,6 +53,9 @@ class HandmadeShop:
         self.payments, self.by_order, self.conflicts = {}, {}, []
         self.lock = threading.RLock()
 
+    def end(self):
+        self.http.close()
+
     # Signatures
 
     def content(self, path, client_id, when, body):
