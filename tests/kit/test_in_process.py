@@ -369,6 +369,15 @@ class TestMistakes:
         with pytest.raises(NotStarted, match="HTTP 404"):
             aplus_buyer.press("A-1")
 
+    def test_a_page_that_is_no_payment_is_shown(self, pay, aplus_simulator, aplus_buyer):
+        def log_in(environ, start_response):
+            start_response("200 OK", [("Content-Type", "text/html")])
+            return [b"<form>Who are you?</form>"]
+
+        aplus_simulator.connect(pay, log_in)
+        with pytest.raises(NotStarted, match="Who are you"):
+            aplus_buyer.press("A-1")
+
     def test_an_order_that_is_not_there_names_those_that_are(
         self, connected, aplus_simulator, aplus_buyer
     ):
@@ -401,7 +410,15 @@ def test_the_shop_has_its_own_account_clients_and_clock_again_afterwards(account
     assert (pay.config, pay.context, pay._runner) == kept
 
 
-def test_the_environment_makes_the_simulated_account(aplus_account):
+@pytest.fixture
+def _machine_of_a_shop(monkeypatch):
+    monkeypatch.setenv("APLUS_SETTLEMENT_CURRENCY", "EUR")
+    monkeypatch.setenv("APLUS_PUBLIC_KEY_2_FILE", "/etc/keys/of-alipayplus.pem")
+
+
+@pytest.mark.usefixtures("_machine_of_a_shop")
+def test_the_environment_makes_the_simulated_account_on_every_machine(request):
+    aplus_account = request.getfixturevalue("aplus_account")
     assert Account.from_env() == aplus_account
 
 
