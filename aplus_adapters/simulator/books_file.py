@@ -137,7 +137,7 @@ class BooksFile:
         return to_datetime(moment)
 
     def _load(self, row: tuple[Any, ...]) -> Order:
-        fields = dict(zip(_NAMES, row, strict=True))
+        fields: dict[str, Any] = dict(zip(_NAMES, row, strict=True))
         for name in _TIMES:
             fields[name] = to_datetime(fields[name])
         for name in (*_LISTS, "request"):

@@ -103,21 +103,22 @@ class Buyer:
         address = self._simulator.account.notify_url.partition("?")[0].removesuffix(NOTIFY_PATH)
         body = json.dumps({"order_ref": order_ref}).encode()
         answer = yield Post(url=f"{address}/pay", headers={**_HEADERS, **headers}, body=body)
-        if answer.status != _OK:
-            text = answer.body[:300].decode(errors="replace")
+        try:
+            page = json.loads(answer.body)["page"] if answer.status == _OK else None
+        except (ValueError, TypeError, KeyError):  # another page, such as the shop's log-in
+            page = None
+        if page is None:
             raise NotStarted(
-                f"pay button of {order_ref}: the shop answered HTTP {answer.status} to "
-                f"{address}/pay: {text}"
+                f"pay button of {order_ref}: found HTTP {answer.status} as the shop's answer to "
+                f"{address}/pay, expected a payment: {answer.body[:300].decode(errors='replace')}"
             )
-        page: str = json.loads(answer.body)["page"]
-        return page.rpartition("/")[2]
+        return str(page).rpartition("/")[2]
 
     def _decide(self, which: Any, decision: str) -> Steps[Delivery]:
         order = self.scan(which)
         self._simulator.alipayplus.decide(order, decision)
-        deliveries = yield from self._simulator.steps.due()
-        mine = order.payment_request_id
-        return next(sent for sent in deliveries if sent.payment_request_id == mine)
+        sent = yield from self._simulator.steps.due()
+        return next(one for one in sent if one.payment_request_id == order.payment_request_id)
 
     def _seconds(self, duration: timedelta | None) -> float:
         if duration is not None:

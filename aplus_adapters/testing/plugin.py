@@ -13,6 +13,7 @@ Nothing of the package is loaded before a test asks for one of the fixtures.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,7 +80,7 @@ def aplus_simulator(
 ) -> Iterator[Simulator]:
     """Return a simulated Alipay+ of this test's own; connect your shop: `connect(pay, app)`.
 
-    The APLUS_* variables are set meanwhile, so that `Account.from_env` makes the simulated account.
+    The APLUS_* variables are replaced meanwhile, so that `Account.from_env` makes `aplus_account`.
     Faults that the test's markers order are in force from the start.
     """
     from aplus_adapters.testing.simulator import (  # noqa: PLC0415  # only if it is used
@@ -89,6 +90,9 @@ def aplus_simulator(
 
     notify_url = request.config.getini(_NOTIFY_URL) or NOTIFY_URL
     with Simulator(clock=aplus_clock, notify_url=notify_url) as simulator:
+        # A machine where the shop runs too has settings that would mix with these.
+        for name in [name for name in os.environ if name.startswith("APLUS_")]:
+            monkeypatch.delenv(name)
         for name, value in simulator.environ.items():
             monkeypatch.setenv(name, value)
         for marker in reversed(list(request.node.iter_markers(_MARKER))):

@@ -49,7 +49,8 @@ class ShopApplication:
 
     def __init__(self, app: Any) -> None:
         self._is_async = _is_asgi(app)
-        self._client = app if _is_client(app) else _client_of(app, awaiting=self._is_async)
+        self.has_lifespan = _is_client(app)
+        self._client = app if self.has_lifespan else _client_of(app, awaiting=self._is_async)
         self._runner: asyncio.Runner | None = None
 
     def post(self, post: Post) -> Answer:

@@ -27,7 +27,7 @@ class SimulatedKeys:
     own_key: PrivateKey
     client_key: PrivateKey
     settings: dict[str, str] = field(repr=False)
-    _account: Account
+    shop_account: Account
 
     @staticmethod
     @cache  # an RSA key takes as long as a hundred payments
@@ -52,7 +52,7 @@ class SimulatedKeys:
             "APLUS_GATEWAY": ADDRESS,
         }
         return SimulatedKeys(
-            own_key=own_key, client_key=client_key, settings=settings, account=account
+            own_key=own_key, client_key=client_key, settings=settings, shop_account=account
         )
 
     def identity(self) -> Identity:
@@ -62,7 +62,7 @@ class SimulatedKeys:
 
     def account(self, notify_url: str, like: protocol.Account | None = None) -> Account:
         """Return the shop's account, with the addresses and the currency of `like` if given."""
-        account = evolve(self._account, notify_url=notify_url, signed_path="")
+        account = evolve(self.shop_account, notify_url=notify_url, signed_path="")
         if like is None:
             return account
         return evolve(

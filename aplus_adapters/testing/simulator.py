@@ -113,6 +113,8 @@ class Simulator:
         config = PaymentConfig(accounts={account.client_id: account}, timing=pay.config.timing)
         self._connection.callback(application.close)
         self._connection.enter_context(pay.rewired(config, runner))
+        if not application.has_lifespan:
+            pay.note_lifespan()  # nobody runs one here: what is opened is closed by `close`
         self._pay, self._application, self.account = pay, application, account
         self.steps.is_reachable = True
 

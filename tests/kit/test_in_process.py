@@ -2,10 +2,12 @@
 
 import asyncio
 import socket
+import threading
 from datetime import timedelta
 from itertools import pairwise
 
 import pytest
+from attrs import evolve
 
 from aplus_adapters import (
     Account,
@@ -101,6 +103,11 @@ class TestEveryApplication:
         assert aplus_buyer.scan(attempt.order_code.text).amount == Amount.parse("42.00", "USD")
         assert aplus_buyer.pay().is_acknowledged
         assert shop.changes == [("A-1", "succeeded")]
+
+    def test_nothing_is_warned_of_that_a_test_cannot_have(self, every_app, aplus_buyer, caplog):
+        aplus_buyer.press("A-1")
+        aplus_buyer.pay()
+        assert [one.message for one in caplog.records if one.levelname == "WARNING"] == []
 
     def test_a_code_that_expires_is_told_to_the_shop(self, every_app, shop, aplus_buyer):
         aplus_buyer.press("A-1")
@@ -245,6 +252,26 @@ class TestTime:
         assert pay.reconcile().became_final == 1
         assert shop.changes == [("A-1", "succeeded")]
 
+    def test_the_gateway_closes_a_code_in_time_for_an_inquiry(
+        self, connected, pay, aplus_buyer, aplus_clock
+    ):
+        aplus_buyer.press("A-1")
+        aplus_clock.sleep(185)
+        pay.reconcile()
+        assert pay.latest("A-1").state is State.FAILED  # as inquired; it had not to be cancelled
+
+    def test_what_is_being_sent_is_not_sent_again_meanwhile(
+        self, connected, shop, aplus_simulator, aplus_buyer, monkeypatch
+    ):
+        meanwhile = []
+        monkeypatch.setattr(
+            shop, "payment_changed", lambda _: meanwhile.extend(aplus_simulator.deliver())
+        )
+        aplus_buyer.press("A-1")
+        aplus_buyer.pay()
+        assert meanwhile == []
+        assert len(aplus_simulator.deliveries) == 1
+
     def test_a_code_is_closed_at_its_end_even_if_nobody_moves_the_clock(
         self, connected, aplus_buyer, aplus_clock
     ):
@@ -295,6 +322,11 @@ class TestNotifications:
         aplus_buyer.refuse()
         assert aplus_notification.send("signed").is_acknowledged
         assert shop.changes == [("A-1", "failed")]
+
+    def test_a_doubled_one_comes_twice(self, aplus_simulator, aplus_buyer, aplus_notification):
+        aplus_buyer.pay()
+        aplus_notification.send("doubled")
+        assert [one.is_acknowledged for one in aplus_simulator.deliveries] == [True] * 3
 
     @pytest.mark.parametrize("form", ["signed", "doubled"])
     def test_alipayplus_tells_nothing_of_an_open_order(self, aplus_notification, form):
@@ -369,6 +401,55 @@ class TestMistakes:
         with pytest.raises(NotStarted, match="HTTP 404"):
             aplus_buyer.press("A-1")
 
+    def test_an_error_of_the_application_is_the_tests_and_the_notification_is_sent_again(
+        self, pay, shop, aplus_simulator, aplus_buyer
+    ):
+        app = flask_of(pay)
+        broken = [True]
+
+        def breaks(environ, start_response):
+            if environ["PATH_INFO"].endswith("/notify") and broken:
+                raise ZeroDivisionError("a bug of the shop")
+            return app(environ, start_response)
+
+        aplus_simulator.connect(pay, breaks)
+        aplus_buyer.press("A-1")
+        with pytest.raises(ZeroDivisionError):
+            aplus_buyer.pay()
+        broken.clear()
+        assert [one.is_acknowledged for one in aplus_simulator.deliver()] == [True]
+        assert shop.changes == [("A-1", "succeeded")]
+
+    def test_nobody_brings_the_cookies_of_an_earlier_answer(
+        self, pay, aplus_simulator, aplus_buyer
+    ):
+        app, brought = flask_of(pay), []
+
+        @app.before_request
+        def note():
+            from flask import request
+
+            brought.append(dict(request.cookies))
+
+        @app.after_request
+        def set_cookie(response):
+            response.set_cookie("session", "1")
+            return response
+
+        aplus_simulator.connect(pay, app)
+        aplus_buyer.press("A-1", headers={"Cookie": "mine=1"})
+        aplus_buyer.pay()
+        assert brought == [{"mine": "1"}, {}]
+
+    def test_a_page_that_is_no_payment_is_shown(self, pay, aplus_simulator, aplus_buyer):
+        def log_in(environ, start_response):
+            start_response("200 OK", [("Content-Type", "text/html")])
+            return [b"<form>Who are you?</form>"]
+
+        aplus_simulator.connect(pay, log_in)
+        with pytest.raises(NotStarted, match="Who are you"):
+            aplus_buyer.press("A-1")
+
     def test_an_order_that_is_not_there_names_those_that_are(
         self, connected, aplus_simulator, aplus_buyer
     ):
@@ -390,18 +471,48 @@ class TestMistakes:
 
 
 def test_the_shop_has_its_own_account_clients_and_clock_again_afterwards(account, shop):
+    account = evolve(account, settlement_currency="EUR", signed_path="/behind/a/proxy")
     pay = AplusPay(account=account, store=MemoryStore(), hooks=shop, clock=VirtualClock(NOON))
     kept = pay.config, pay.context, pay._runner
     with Simulator() as simulator:
         simulator.connect(pay)
-        assert pay.config.default_account.notify_url == account.notify_url
-        assert pay.config.default_account.client_id != account.client_id
+        used = pay.config.default_account
+        for name in ("notify_url", "settlement_currency", "signed_path"):
+            assert getattr(used, name) == getattr(account, name)
+        assert used.client_id != account.client_id
         pay.start("A-1")
         assert simulator.order("A-1").state is OrderState.OPEN
     assert (pay.config, pay.context, pay._runner) == kept
 
 
-def test_the_environment_makes_the_simulated_account(aplus_account):
+def test_no_thread_is_left_behind(tmp_path, shop, aplus_account):
+    def ours():
+        return [one for one in threading.enumerate() if one.name.startswith("aplus-")]
+
+    before = ours()
+    store = SQLStore(f"sqlite:///{tmp_path / 'shop.db'}")
+    pay = AplusPay(account=aplus_account, store=store, hooks=shop)
+    with Simulator() as simulator:
+        simulator.connect(pay, starlette_of(pay))
+        Buyer(simulator).press("A-1")
+        Buyer(simulator).pay()
+        used = [one for one in ours() if one not in before]
+        assert used
+    for thread in used:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in used)
+    store.close()
+
+
+@pytest.fixture
+def _machine_of_a_shop(monkeypatch):
+    monkeypatch.setenv("APLUS_SETTLEMENT_CURRENCY", "EUR")
+    monkeypatch.setenv("APLUS_PUBLIC_KEY_2_FILE", "/etc/keys/of-alipayplus.pem")
+
+
+@pytest.mark.usefixtures("_machine_of_a_shop")
+def test_the_environment_makes_the_simulated_account_on_every_machine(request):
+    aplus_account = request.getfixturevalue("aplus_account")
     assert Account.from_env() == aplus_account
 
 

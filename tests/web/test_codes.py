@@ -20,38 +20,26 @@ SHOWN |= {"ORDER_IS_CLOSED": "expired", "ORDER_NOT_EXIST": "expired", "SUCCESS":
 CODES_OF_PAY = [code for code in CODES if code not in ("SUCCESS", "PAYMENT_IN_PROCESS")]
 
 
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory, simulated_account):
+@pytest.fixture
+def shop(tmp_path, aplus_account, aplus_simulator):
     timing = Timing(pay=Retry(pauses=()))  # one send: what one answer does is looked at
     page = PageDesign(texts={"fr": {"because_balance": "Solde insuffisant."}})
-    database = tmp_path_factory.mktemp("codes") / "shop.db"
-    pay = make_pay(database, simulated_account, timing=timing, page=page)
-    transport = httpx.WSGITransport(flask_application(pay))
-    with httpx.Client(transport=transport, base_url="http://shop.example") as client:
+    pay = make_pay(tmp_path / "shop.db", aplus_account, timing=timing, page=page)
+    app = flask_application(pay)
+    aplus_simulator.connect(pay, app)
+    with httpx.Client(transport=httpx.WSGITransport(app), base_url="http://shop.example") as client:
         yield pay, client
-    pay.close()
     pay.store.close()
-
-
-@pytest.fixture(autouse=True)
-def _no_fault_stays(simulator):
-    yield
-    simulator.fault()
 
 
 @pytest.mark.parametrize("code", CODES_OF_PAY)
 def test_a_code_goes_through_simulator_client_state_and_page(
-    shop, simulator, simulated_account, code
+    shop, aplus_simulator, aplus_account, aplus_clock, code
 ):
     pay, browser = shop
     row = CODES[code]
-    simulator.fault(
-        {"fault": "result", "call": "pay", "code": code, "status": row.status, "times": 2}
-    )
-    sent = browser.post(
-        "/aplus/pay", json={"order_ref": f"C-{CODES_OF_PAY.index(code)}"}, headers=JSON
-    )
-    payment = sent.json()
+    aplus_simulator.fault("result", call="pay", code=code, status=row.status, times=4)
+    payment = browser.post("/aplus/pay", json={"order_ref": "C-1"}, headers=JSON).json()
     attempt = pay.store.get(payment["paymentRequestId"])
     assert payment["state"] == SHOWN[code]
     assert attempt.state.value == ("failed" if row.status == "F" else "created")
@@ -65,7 +53,8 @@ def test_a_code_goes_through_simulator_client_state_and_page(
     else:
         assert (payment["reason"], payment["message"]) == (None, None)
     request = PayRequest.decode(attempt.request_body)
-    with Client(simulated_account, deadline=0.2) as client:
+    http = httpx.Client(transport=aplus_simulator.transport(httpx))
+    with Client(aplus_account, client=http, clock=aplus_clock) as client:
         if row.status == "F":
             with pytest.raises(Rejected, match=re.escape(row.advice)) as rejected:
                 client.pay(request)
@@ -76,10 +65,9 @@ def test_a_code_goes_through_simulator_client_state_and_page(
             assert row.action in (Action.RETRY, Action.SLOW_DOWN)
 
 
-def test_the_json_says_why_in_the_language_that_the_client_asks_for(shop, simulator):
+@pytest.mark.aplus_fault("result", call="pay", code="USER_BALANCE_NOT_ENOUGH", status="F")
+def test_the_json_says_why_in_the_language_that_the_client_asks_for(shop):
     _, browser = shop
-    fault = {"fault": "result", "call": "pay", "code": "USER_BALANCE_NOT_ENOUGH", "status": "F"}
-    simulator.fault(fault)
     order, path = {"order_ref": "C-LANGUAGE"}, "/aplus/payments"
     japanese = browser.post("/aplus/pay", json=order, headers=JSON | {"Accept-Language": "ja"})
     request_id = japanese.json()["paymentRequestId"]
