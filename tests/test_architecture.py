@@ -34,12 +34,16 @@ ROOMS = {
         {"errors", "protocol", "simulator"},
         {"attrs", "httpx", "jinja2", "segno", "starlette", "uvicorn"},
     ),
+    "conformance": (
+        {"errors", "protocol", "simulator", "conformance"},
+        {"attrs", "httpx", "jinja2"},
+    ),
     "testing": (
         RINGS | {"aplus_pay", "asgi", "wsgi", "testing", "simulator"},
         {"attrs", "httpx", "pytest"},
     ),
     "cli": (
-        RINGS | {"aplus_pay", "simulator", "cli"},
+        RINGS | {"aplus_pay", "simulator", "conformance", "cli"},
         {"attrs", "click", "cryptography", "httpx", "sqlalchemy"},
     ),
     "__init__": (RINGS | {"aplus_pay"}, set()),

@@ -13,6 +13,7 @@ except ImportError:
     sys.exit("aplus: click is not installed; run pip install 'aplus_adapters[cli]'")
 
 from aplus_adapters.cli.calls import cancel, inquire, pay
+from aplus_adapters.cli.conformance import conformance
 from aplus_adapters.cli.doctor.command import doctor
 from aplus_adapters.cli.notify import notify
 from aplus_adapters.cli.options import PORT, examples, web_address
@@ -71,6 +72,12 @@ def main() -> None:
     type=web_address,
     help="Your shop's address for notifications; it is written to shop.env.",
 )
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where it listens; 0.0.0.0 lets phones of the same network scan and pay the codes.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print each event as one JSON line.")
 @click.option(
     "--lenient",
@@ -78,7 +85,14 @@ def main() -> None:
     help="Accept booleans, numbers and epoch milliseconds where the API page demands strings.",
 )
 def simulator(
-    *, port: int, directory: Path, time_scale: float, notify_url: str, as_json: bool, lenient: bool
+    *,
+    port: int,
+    directory: Path,
+    time_scale: float,
+    notify_url: str,
+    host: str,
+    as_json: bool,
+    lenient: bool,
 ) -> None:
     """Run a local Alipay+ on this machine: gateway, wallet pages and notifications."""
     if time_scale <= 0:
@@ -88,7 +102,15 @@ def simulator(
     except ImportError as error:
         message = f"{error.name} is not installed; run pip install 'aplus_adapters[simulator]'"
         raise click.UsageError(message) from None
-    serve(directory, port, time_scale, as_json=as_json, notify_url=notify_url, lenient=lenient)
+    serve(
+        directory,
+        port,
+        time_scale,
+        as_json=as_json,
+        notify_url=notify_url,
+        host=host,
+        lenient=lenient,
+    )
 
 
 @main.command(epilog=examples("aplus demo", "aplus demo --once --framework starlette"))
@@ -174,5 +196,6 @@ def keygen(directory: Path) -> None:
     click.echo(key.public_key.to_base64())
 
 
-for _command in (verify, sign, notify, pay, inquire, cancel, doctor, *commands_of_named_shop()):
+_BY_HAND = (verify, sign, notify, pay, inquire, cancel, doctor, conformance)
+for _command in (*_BY_HAND, *commands_of_named_shop()):
     main.add_command(_command)

@@ -25,8 +25,11 @@ class Delivery:
         self._notifier, self._clock = notifier, clock
         self._client = httpx.AsyncClient(timeout=TIMEOUT, trust_env=False)
 
-    async def send(self, order: Order, form: str) -> Judged:
-        """Send one notification in a form of `notifications.FORMS`; return how it went."""
+    async def send(self, order: Order, form: str = "") -> Judged:
+        """Send one notification; return how it went.
+
+        `form` is one of `notifications.FORMS`; without one it is as faults order.
+        """
         notification = self._notifier.make(order, form)
         try:
             response = await self._client.post(
@@ -42,7 +45,7 @@ class Delivery:
         """Send the notification of an order that `Notifier.take_due` returned, and record it."""
         sent_at = self._clock()
         try:
-            judged = await self.send(order, "true")
+            judged = await self.send(order)
         except BaseException:
             self._notifier.release(order)
             raise

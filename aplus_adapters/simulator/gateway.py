@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta, timezone
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, frozen
+from attrs import define, evolve, frozen
 
-from aplus_adapters.errors import InvalidValue, MessageError, SignatureError
+from aplus_adapters.errors import InvalidValue, MessageError
 from aplus_adapters.protocol import signing, wire
 from aplus_adapters.protocol.messages.cancel import CancelRequest
 from aplus_adapters.protocol.messages.inquiry import InquiryRequest
 from aplus_adapters.protocol.messages.pay import PayRequest
 from aplus_adapters.protocol.messages.refund import RefundRequest
 from aplus_adapters.protocol.timestamps import Timestamp
-from aplus_adapters.simulator.identity import CLIENT_ID, KEY_VERSION, Identity
-from aplus_adapters.simulator.ledger import Books, Order, OrderState, Refusal
+from aplus_adapters.simulator.contents import (
+    IDS,
+    as_of,
+    code_form,
+    payment_details,
+    payment_result,
+    refund_details,
+    result,
+    transactions,
+)
+from aplus_adapters.simulator.identity import CLIENT_ID, Identity
+from aplus_adapters.simulator.ledger import Books, Order, Refusal
+from aplus_adapters.simulator.outcomes import UNSIGNED_CODES, read_outcomes
 from aplus_adapters.simulator.rules import (
+    check_call,
+    check_header,
     check_pay,
     check_strings,
-    settled_value,
     soften,
     without_nulls,
 )
@@ -29,25 +41,49 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-__all__ = ["Call", "Gateway", "encode", "payment_details", "payment_result"]
-
-ACQUIRER_ID = "1021000000000000001"
-PSP_ID = "1022000000000000002"
-WALLET = "SIMULATEDWALLET"
-_UNSIGNED_CODES = ("INVALID_SIGNATURE", "INVALID_CLIENT", "KEY_NOT_FOUND")
-_PACIFIC = timezone(timedelta(hours=-8))  # real answers carry an offset that is not the shop's
-_RATE = "1.25"  # one simulated unit of any currency buys 1.25 of any other
+__all__ = ["Answered", "Call", "Gateway"]
 
 
 @frozen(kw_only=True)
 class Call:
-    """One HTTP request to the gateway, with its body as it was received."""
+    """One HTTP request to the gateway, with its body as it was received.
+
+    Header names are in lower case. `lag` is how old the copy of the books is that inquiries read.
+    """
 
     name: str
     path: str
     headers: Mapping[str, str]
     body: bytes
+    lag: timedelta = timedelta(0)
     legal: bytes = b""  # the body after the rules were applied: strings only, no nulls
+
+    @property
+    def client_id(self) -> str:
+        """Return the Client-Id header, or an empty text."""
+        return self.headers.get("client-id", "")
+
+    @property
+    def signed_content(self) -> bytes:
+        """Return the content that the call's signature has to cover."""
+        time = self.headers.get("request-time", "")
+        return signing.signed_content(self.path, self.client_id, time, self.body)
+
+
+@define(kw_only=True)
+class Answered:
+    """What the gateway made of a call: the JSON, whether it is signed, and how it came to it."""
+
+    content: dict[str, Any]
+    signed: bool = True
+    verification: str = ""  # of the call's signature
+    order: Order | None = None
+    is_new: bool = False
+
+    @property
+    def code(self) -> str:
+        """Return the result code."""
+        return str(self.content["result"]["resultCode"])
 
 
 class Gateway:
@@ -59,21 +95,57 @@ class Gateway:
         self._books, self._identity, self._address = books, identity, address
         self._lenient = lenient
 
-    def answer(self, call: Call, now: datetime) -> tuple[dict[str, Any], bool]:
-        """Return the JSON that answers a call, and whether the answer is signed.
+    def answer(self, call: Call, now: datetime) -> Answered:
+        """Answer a call; whatever it changed is durable when this returns.
 
         A call whose signature is not valid gets an unsigned answer, as from the real gateway.
         """
-        try:
-            self._authenticate(call)
-            content = getattr(self, f"_{call.name}")(self._apply_rules(call), now)
-        except Refusal as refusal:
-            return _result("F", refusal.code, refusal.message), refusal.code not in _UNSIGNED_CODES
-        except SignatureError as error:
-            return _result("F", "INVALID_SIGNATURE", str(error)), False
-        except (MessageError, InvalidValue) as error:
-            return _result("F", "PARAM_ILLEGAL", str(error)), True
-        return content, True
+        answered = Answered(content={}, signed=False)
+        # A refusal is inside too: that the call came is kept.
+        with self._books.transaction():
+            try:
+                self._authenticate(call, answered)
+                answered.signed = True
+                getattr(self, f"_{call.name}")(self._apply_rules(call), answered, now)
+            except Refusal as refusal:
+                _refuse(answered, refusal.code, refusal.message)
+            except (MessageError, InvalidValue) as error:
+                _refuse(answered, "PARAM_ILLEGAL", str(error))
+        return answered
+
+    def sign(
+        self,
+        path: str,
+        body: bytes,
+        now: datetime,
+        client_id: str = CLIENT_ID,
+        signer: Identity | None = None,
+    ) -> dict[str, str]:
+        """Return the headers with which `body` is Alipay+'s signed answer to a call of `path`.
+
+        `signer` is somebody else who signs.
+        """
+        signer = signer or self._identity
+        time = Timestamp.of(now).text
+        return {
+            "Client-Id": client_id,
+            "Response-Time": time,
+            "Signature": signer.sign(client_id, path, time, body),
+            "tracerid": f"sim{now.timestamp():.6f}".replace(".", ""),
+        }
+
+    def _authenticate(self, call: Call, answered: Answered) -> None:
+        check_header(call.headers)
+        answered.verification = self._identity.verify(
+            call.client_id, call.headers.get("signature"), call.signed_content
+        )
+        media_type = call.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type != "application/json":
+            answered.signed = True
+            raise Refusal(
+                "MEDIA_TYPE_NOT_ACCEPTABLE",
+                f"Content-Type: found {media_type[:40]!r}, expected application/json.",
+            )
 
     def _apply_rules(self, call: Call) -> Call:
         """Return the call with its `legal` body, or raise Refusal if it breaks a rule."""
@@ -84,157 +156,77 @@ class Gateway:
         check_strings(fields)
         if call.name == "pay":
             check_pay(fields)
+        else:
+            check_call(call.name, fields)
         return evolve(call, legal=wire.dumps(fields))
 
-    def sign(self, path: str, body: bytes, now: datetime) -> dict[str, str]:
-        """Return the headers with which `body` is Alipay+'s signed answer to a call of `path`."""
-        time = Timestamp.of(now).text
-        content = signing.signed_content(path, CLIENT_ID, time, body)
-        return {
-            "Client-Id": CLIENT_ID,
-            "Response-Time": time,
-            "Signature": signing.sign(self._identity.private_key, KEY_VERSION, content),
-            "tracerid": f"sim{now.timestamp():.6f}".replace(".", ""),
-        }
-
-    def _authenticate(self, call: Call) -> None:
-        if call.headers.get("client-id") != CLIENT_ID:
-            raise Refusal("INVALID_CLIENT", "The client is invalid.")
-        time = call.headers.get("request-time", "")
-        Timestamp(time)
-        content = signing.signed_content(call.path, CLIENT_ID, time, call.body)
-        signing.verify(self._identity.client_keys, call.headers.get("signature"), content)
-        media_type = call.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type != "application/json":
-            raise Refusal("MEDIA_TYPE_NOT_ACCEPTABLE", "The media type is not acceptable.")
-
-    def _pay(self, call: Call, now: datetime) -> dict[str, Any]:
+    def _pay(self, call: Call, answered: Answered, now: datetime) -> None:
         request = PayRequest.decode(call.legal, strict=True)
+        outcomes = read_outcomes(request.order.order_description)
         try:
-            order = self._books.pay(request, now)
+            order, answered.is_new = self._books.pay(request, now, call.client_id)
         except Refusal:
-            known = self._books.orders.get(request.payment_request_id)
+            known = self._books.find_own(call.client_id, request.payment_request_id)
             if known is not None:  # a test counts every request that came for an order
-                self._note(known, call)
+                self._note(known, call, answered)
             raise
-        self._note(order, call)
-        return {
-            **_result("U", "PAYMENT_IN_PROCESS", "payment in process"),
-            "acquirerId": ACQUIRER_ID,
+        self._note(order, call, answered)
+        if answered.is_new and outcomes.buyer is not None:
+            buyer = outcomes.buyer
+            self._books.plan_decision(
+                order, buyer.decision, now + timedelta(seconds=buyer.seconds), buyer.code
+            )
+        answered.content = {
+            **result("U", "PAYMENT_IN_PROCESS", "payment in process"),
+            "acquirerId": IDS["acquirerId"],
             "paymentId": order.payment_id,
             "paymentAmount": order.request["paymentAmount"],
-            "orderCodeForm": {
-                "paymentMethodType": "CONNECT_WALLET",
-                "expireTime": order.expires_at.astimezone(_PACIFIC).isoformat(timespec="seconds"),
-                "codeDetails": self._code_details(order),
-            },
+            "orderCodeForm": code_form(order, self._address),
         }
 
-    def _code_details(self, order: Order) -> list[dict[str, str]]:
-        code = f"{self._address}/codes/{order.token}"
-        details = [{"codeValue": code, "displayType": "TEXT", "codeValueType": "QRCODE"}] + [
-            {
-                "codeValue": f"{code}/image?picSize={size}",
-                "displayType": f"{word}IMAGE",
-                "codeValueType": "QRCODE",
-            }
-            for size, word in (("S", "SMALL"), ("M", "MIDDLE"), ("L", "BIG"))
-        ]
-        turn = int(order.token[-1]) % len(details)  # varies, as no shop may rely on their order
-        return details[turn:] + details[:turn]
-
-    def _inquiryPayment(self, call: Call, _now: datetime) -> dict[str, Any]:  # noqa: N802  # the call's name
+    def _inquiryPayment(self, call: Call, answered: Answered, now: datetime) -> None:  # noqa: N802  # the call's name
         request = InquiryRequest.decode(call.legal, strict=True)
-        order = self._books.find(request.payment_request_id, request.payment_id)
-        self._note(order, call)
-        content = _result("S", "SUCCESS", "success") | payment_details(order)
-        content["paymentResult"] = payment_result(order)
-        if order.refunds:
-            content["transactions"] = [
-                {
-                    "transactionResult": _result("S", "SUCCESS", "success")["result"],
-                    "transactionId": refund["refundId"],
-                    "transactionType": "REFUND",
-                    "transactionStatus": "SUCCESS",
-                    "transactionAmount": refund["refundAmount"],
-                    "transactionRequestId": refund["refundRequestId"],
-                    "transactionTime": refund["refundTime"],
-                }
-                for refund in order.refunds
-            ]
-        return content
+        order = self._find(request, call, answered)
+        copy = as_of(order, now - call.lag) if call.lag else order
+        if copy is None:
+            raise Refusal("ORDER_NOT_EXIST", "The order does not exist.")
+        answered.content = {
+            **result("S", "SUCCESS", "success"),
+            **payment_details(copy),
+            "paymentResult": payment_result(copy),
+            **transactions(copy),
+        }
 
-    def _cancelPayment(self, call: Call, now: datetime) -> dict[str, Any]:  # noqa: N802  # the call's name
+    def _cancelPayment(self, call: Call, answered: Answered, now: datetime) -> None:  # noqa: N802  # the call's name
         request = CancelRequest.decode(call.legal, strict=True)
-        order = self._books.find(request.payment_request_id, request.payment_id)
-        self._note(order, call)
-        self._books.cancel(order, now)
-        return _result("S", "SUCCESS", "success") | {"acquirerId": ACQUIRER_ID, "pspId": PSP_ID}
+        self._books.cancel(self._find(request, call, answered), now)
+        answered.content = result("S", "SUCCESS", "success") | IDS
 
-    def _refund(self, call: Call, now: datetime) -> dict[str, Any]:
+    def _refund(self, call: Call, answered: Answered, now: datetime) -> None:
         request = RefundRequest.decode(call.legal, strict=True)
-        order = self._books.find(request.payment_request_id, request.payment_id)
-        self._note(order, call)
-        refund = self._books.refund(order, request.refund_request_id, request.refund_amount, now)
-        fields = {name: refund[name] for name in ("refundId", "refundTime", "refundAmount")}
-        ids = {"acquirerId": ACQUIRER_ID, "pspId": PSP_ID}
-        return _result("S", "SUCCESS", "success") | ids | fields
+        order = self._find(request, call, answered)
+        amount = request.refund_amount
+        refund = self._books.refund(order, request.refund_request_id, amount, now)
+        answered.content = result("S", "SUCCESS", "success") | refund_details(order, refund, amount)
 
-    def _note(self, order: Order, call: Call) -> None:
+    def _find(
+        self,
+        request: InquiryRequest | CancelRequest | RefundRequest,
+        call: Call,
+        answered: Answered,
+    ) -> Order:
+        order = self._books.find(call.client_id, request.payment_request_id, request.payment_id)
+        self._note(order, call, answered)
+        return order
+
+    def _note(self, order: Order, call: Call, answered: Answered) -> None:
+        answered.order = order
         self._books.note_request(order, call.name, call.body, call.headers["request-time"])
 
 
-def payment_result(order: Order) -> dict[str, str]:
-    """Return the `paymentResult` of an order in its present state."""
-    codes = {
-        OrderState.OPEN: ("U", "PAYMENT_IN_PROCESS"),
-        OrderState.PAID: ("S", "SUCCESS"),
-        OrderState.REFUSED: ("F", "USER_PAYMENT_VERIFICATION_FAILED"),
-        OrderState.CLOSED: ("F", "ORDER_IS_CLOSED"),
-        OrderState.CANCELLED: ("F", "ORDER_IS_CLOSED"),
-    }
-    status, code = codes[order.state]
-    result: dict[str, str] = _result(status, code, code.replace("_", " ").lower())["result"]
-    return result
-
-
-def payment_details(order: Order) -> dict[str, Any]:
-    """Return the fields of an order that notification and inquiry have in common."""
-    content: dict[str, Any] = {
-        "acquirerId": ACQUIRER_ID,
-        "paymentRequestId": order.payment_request_id,
-        "paymentId": order.payment_id,
-        "paymentAmount": order.request["paymentAmount"],
-    }
-    if order.state is not OrderState.PAID or order.final_at is None:
-        return content
-    paid_at = order.final_at.isoformat(timespec="seconds")
-    content |= {
-        "pspId": PSP_ID,
-        "paymentTime": paid_at,
-        "customerId": "1235678",
-        "walletBrandName": WALLET,
-        "settlementAmount": order.request["paymentAmount"],
-    }
-    strategy = order.request.get("settlementStrategy")
-    if strategy is not None and strategy["settlementCurrency"] != order.amount.currency:
-        currency = strategy["settlementCurrency"]
-        minor = settled_value(order.amount.value, order.amount.currency, currency)
-        content["settlementAmount"] = {"currency": currency, "value": str(minor)}
-        content["settlementQuote"] = {
-            "quoteId": "0467933069",
-            "quoteCurrencyPair": f"{order.amount.currency}/{currency}",
-            "quotePrice": _RATE,
-            "quoteStartTime": paid_at,
-            "quoteExpiryTime": paid_at,
-        }
-    return content
-
-
-def encode(content: dict[str, Any]) -> bytes:
-    """Return an answer as JSON, with spaces: a shop must not rely on how Alipay+ formats it."""
-    return json.dumps(content, ensure_ascii=False).encode()
-
-
-def _result(status: str, code: str, message: str) -> dict[str, Any]:
-    return {"result": {"resultCode": code, "resultStatus": status, "resultMessage": message}}
+def _refuse(answered: Answered, code: str, message: str) -> None:
+    answered.content = result("F", code, message)
+    if code in UNSIGNED_CODES:
+        answered.signed = False
+    if not answered.verification:
+        answered.verification = f"not valid: {message}"

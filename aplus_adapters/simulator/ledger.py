@@ -1,180 +1,142 @@
-"""The simulator's books: every order with its requests and notifications, without any HTTP."""
+"""The simulator's books: what may become of an order, without any HTTP.
+
+The rules are those of the seed page for pay, and of the pages of its sibling calls.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import sqlite3
-from datetime import datetime
-from enum import StrEnum
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from attrs import asdict, define, field
-
-from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.messages.pay import DEFAULT_EXPIRY, PayRequest
+from aplus_adapters.simulator.books_file import BooksFile, OrdersById, to_integer
+from aplus_adapters.simulator.message_log import CAPACITY, MessageLog
+from aplus_adapters.simulator.orders import Order, OrderState, Refusal
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from aplus_adapters.protocol.amounts import Amount
 
 __all__ = ["Books", "Order", "OrderState", "Refusal"]
 
-
-class OrderState(StrEnum):
-    """The state of an order at Alipay+."""
-
-    OPEN = "OPEN"
-    PAID = "PAID"
-    REFUSED = "REFUSED"  # by the user
-    CLOSED = "CLOSED"  # by time
-    CANCELLED = "CANCELLED"  # by cancelPayment; money that was paid went back
-
-
-class Refusal(Exception):  # an answer of the protocol, not a failure
-    """The gateway refuses a call; the answer carries this result code."""
-
-    def __init__(self, code: str, message: str = "") -> None:
-        super().__init__(code)
-        self.code, self.message = code, message or code
-
-
-@define
-class Order:
-    """One order, known by its paymentRequestId; `request` is the pay request as JSON."""
-
-    payment_request_id: str
-    payment_id: str
-    token: str
-    request: dict[str, Any]
-    expires_at: datetime
-    state: OrderState = OrderState.OPEN
-    final_at: datetime | None = None
-    cancelled: bool = False
-    refunds: list[dict[str, Any]] = field(factory=list)
-    requests: list[dict[str, str]] = field(factory=list)
-    notifications: list[dict[str, Any]] = field(factory=list)
-    next_notification: datetime | None = None
-
-    @property
-    def amount(self) -> Amount:
-        """Return the amount that the buyer has to pay."""
-        return Amount.from_wire(self.request["paymentAmount"])
-
-    @property
-    def refunded(self) -> int:
-        """Return the sum of all refunds so far, in minor units."""
-        return sum(int(refund["refundAmount"]["value"]) for refund in self.refunds)
-
-    def summary(self) -> dict[str, Any]:
-        """Return all that is known about the order, as JSON."""
-        return {
-            "paymentRequestId": self.payment_request_id,
-            "paymentId": self.payment_id,
-            "referenceOrderId": self.request["order"]["referenceOrderId"],
-            "description": self.request["order"]["orderDescription"],
-            "token": self.token,
-            "amount": self.request["paymentAmount"],
-            "state": self.state.value,
-            "expiresAt": self.expires_at.isoformat(),
-            "refunds": self.refunds,
-            "requests": self.requests,
-            "notifications": self.notifications,
-            "nextNotification": self.next_notification and self.next_notification.isoformat(),
-        }
+_CHINA = timezone(timedelta(hours=8))  # the day of Alipay+'s reports ends there
+_CLOSED = (OrderState.CLOSED, OrderState.CANCELLED, OrderState.REFUSED)
 
 
 class Books:
     """All orders, kept in a SQLite file, so that a restarted simulator still has them.
 
-    Without a path they are kept in memory only.
+    Without a path they are kept in memory only. `orders`, `by_token` and `by_payment_id` read them.
+    `log` holds the newest messages, `messages` of them.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
-        self.orders: dict[str, Order] = {}
-        self._file = None if path is None else self._open(path)
-        self.by_token = {order.token: order for order in self.orders.values()}
-        self.by_payment_id = {order.payment_id: order for order in self.orders.values()}
+    def __init__(self, path: Path | None = None, messages: int = CAPACITY) -> None:
+        self._rows = BooksFile(path or ":memory:")
+        self._file = self._rows.connection
+        self.orders = OrdersById(self._rows, "payment_request_id")
+        self.by_token = OrdersById(self._rows, "token")
+        self.by_payment_id = OrdersById(self._rows, "payment_id")
+        self.log = MessageLog(self._rows, messages)
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Make all changes of a block durable at once, at its end."""
+        return self._rows.transaction()
 
     def save(self, order: Order) -> None:
         """Write the order's present state to the file."""
-        if self._file is None:
-            return
-        self._file.execute(
-            "INSERT INTO orders VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET data = excluded.data",
-            (order.payment_request_id, json.dumps(_dump(order))),
-        )
+        self._rows.update(order)
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
+        self._rows.close()
 
-    def _open(self, path: Path) -> sqlite3.Connection:
-        file = sqlite3.connect(path, isolation_level=None)
-        file.execute("PRAGMA journal_mode=WAL")
-        file.execute("PRAGMA synchronous=NORMAL")
-        file.execute("CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY, data TEXT)")
-        for _, data in file.execute("SELECT id, data FROM orders"):
-            order = _load(json.loads(data))
-            self.orders[order.payment_request_id] = order
-        return file
-
-    def pay(self, request: PayRequest, now: datetime) -> Order:
-        """Make and return the order; a repeat with the same key parameters returns it again.
+    def pay(self, request: PayRequest, now: datetime, client_id: str) -> tuple[Order, bool]:
+        """Return the order, and whether it is new; a repeat with the same key parameters finds it.
 
         Raise Refusal by the seed page's "paymentRequestId" and "paymentExpiryTime".
         """
-        known = self.orders.get(request.payment_request_id)
+        content = request.to_wire()
+        known = self.find_own(client_id, request.payment_request_id)
         if known is not None:
-            if _key_parameters(known.request) != _key_parameters(request.to_wire()):
-                raise Refusal("REPEAT_REQ_INCONSISTENT", "Repeated requests are inconsistent.")
-            if known.state in (OrderState.CLOSED, OrderState.CANCELLED, OrderState.REFUSED):
-                raise Refusal("ORDER_IS_CLOSED", "The order is closed.")
-            return known
+            _check_repeat(known, content)
+            return known, False
         expires_at = now + DEFAULT_EXPIRY
         if request.payment_expiry_time is not None:
             requested = request.payment_expiry_time.moment
             if requested <= now:
                 raise Refusal("PARAM_ILLEGAL", "paymentExpiryTime has passed.")
             expires_at = min(expires_at, requested)
-        digest = hashlib.sha256(request.payment_request_id.encode()).hexdigest()
+        name = f"{client_id} {request.payment_request_id}"
+        digest = hashlib.sha256(name.encode()).hexdigest()
         order = Order(
+            client_id=client_id,
             payment_request_id=request.payment_request_id,
             payment_id=f"{now:%Y%m%d}194010800100188{int(digest[:14], 16):017d}"[:38],
             token=f"281{int(digest, 16) % 10**33:033d}",
-            request=request.to_wire(),
+            request=content,
+            created_at=now,
             expires_at=expires_at,
         )
-        self.orders[order.payment_request_id] = order
-        self.by_token[order.token] = order
-        self.by_payment_id[order.payment_id] = order
-        self.save(order)
-        return order
+        self._rows.insert(order)
+        return order, True
 
-    def find(self, payment_request_id: str | None, payment_id: str | None) -> Order:
-        """Return an order by either id; raise Refusal with ORDER_NOT_EXIST if there is none."""
-        order = self.orders.get(payment_request_id or "") or self.by_payment_id.get(
-            payment_id or ""
-        )
+    def find_own(
+        self, client_id: str, payment_request_id: str | None, payment_id: str | None = None
+    ) -> Order | None:
+        """Return a client's order by either id, or None; another client's order is none."""
+        column, value = "payment_request_id", payment_request_id
+        if value is None:
+            column, value = "payment_id", payment_id
+        condition = f"WHERE {column} = ? AND client_id = ?"
+        return next(iter(self._rows.select(condition, value, client_id)), None)
+
+    def find(self, client_id: str, payment_request_id: str | None, payment_id: str | None) -> Order:
+        """Return a client's order; raise Refusal with ORDER_NOT_EXIST if there is none."""
+        order = self.find_own(client_id, payment_request_id, payment_id)
         if order is None:
             raise Refusal("ORDER_NOT_EXIST", "The order does not exist.")
         return order
 
-    def finish(self, order: Order, state: OrderState, now: datetime) -> bool:
+    def finish(self, order: Order, state: OrderState, now: datetime, result_code: str = "") -> bool:
         """Make an open order final, plan its notification, and return whether it was open."""
         if order.state is not OrderState.OPEN:
             return False
         order.state, order.final_at, order.next_notification = state, now, now
+        order.result_code, order.next_decision = result_code, None
         self.save(order)
         return True
 
+    def plan_decision(self, order: Order, decision: str, at: datetime, code: str) -> None:
+        """Let the buyer act `at` a moment; `code` is a wallet's refusal."""
+        order.decision, order.next_decision, order.result_code = decision, at, code
+        self.save(order)
+
+    def return_payment(self, order: Order, wallet: str, now: datetime) -> None:
+        """Record that Alipay+ gave a payment back by itself: the order was final already.
+
+        Source: protocol, "notifyPayment": when two wallets scanned one code, the second buyer gets
+        the money back, and the shop is told nothing.
+        """
+        order.returned.append({"wallet": wallet, "at": now.isoformat(timespec="seconds")})
+        self.save(order)
+
     def cancel(self, order: Order, now: datetime) -> None:
-        """Cancel an order in any state: all paid money goes back, and no notification is sent."""
-        if order.state is not OrderState.CANCELLED:
-            order.cancelled = True
-            order.state, order.final_at = OrderState.CANCELLED, order.final_at or now
-            order.next_notification = None
-            self.save(order)
+        """Cancel an order in any state: all paid money goes back, and no notification is sent.
+
+        Raise Refusal after 00:15 UTC+8 of the day after the payment.
+        """
+        if order.state is OrderState.CANCELLED:
+            return
+        began = (order.final_at if order.state is OrderState.PAID else None) or order.created_at
+        midnight = began.astimezone(_CHINA).replace(hour=0, minute=0, second=0, microsecond=0)
+        if now >= midnight + timedelta(days=1, minutes=15):
+            raise Refusal("CANCEL_WINDOW_EXCEED", "Too late to cancel: refund instead.")
+        order.state, order.final_at = OrderState.CANCELLED, order.final_at or now
+        order.next_notification = order.next_decision = None
+        self.save(order)
 
     def refund(
         self, order: Order, refund_request_id: str, amount: Amount, now: datetime
@@ -183,12 +145,14 @@ class Books:
         for refund in order.refunds:
             if refund["refundRequestId"] == refund_request_id:
                 if refund["refundAmount"] != amount.to_wire():
-                    raise Refusal("REPEAT_REQ_INCONSISTENT", "Repeated requests are inconsistent.")
+                    raise _inconsistent("refundAmount")
                 return refund
-        if order.state is not OrderState.PAID:
+        if order.state is not OrderState.PAID or order.final_at is None:
             raise Refusal("ORDER_STATUS_INVALID", "The order is not paid.")
+        if now > _one_year_after(order.final_at):
+            raise Refusal("REFUND_WINDOW_EXCEED", "A refund is possible within one calendar year.")
         if amount.currency != order.amount.currency:
-            raise Refusal("CURRENCY_NOT_SUPPORT", "The currency is not that of the payment.")
+            raise Refusal("CURRENCY_NOT_SUPPORT", "refundAmount is not in the payment's currency.")
         if order.refunded + amount.value > order.amount.value:
             raise Refusal("REFUND_AMOUNT_EXCEED", "The refunds exceed what was paid.")
         refund = {
@@ -203,42 +167,67 @@ class Books:
 
     def note_request(self, order: Order, call: str, body: bytes, time: str) -> None:
         """Record that a call about the order arrived, with the hash of its body."""
-        order.requests.append(
-            {"call": call, "bodySha256": hashlib.sha256(body).hexdigest(), "requestTime": time}
-        )
-        self.save(order)
+        self._rows.add_request(order, call, hashlib.sha256(body).hexdigest(), time)
 
     def overdue(self, now: datetime) -> list[Order]:
         """Return the open orders that have expired."""
-        return [
-            order
-            for order in self.orders.values()
-            if order.state is OrderState.OPEN and order.expires_at <= now
-        ]
+        return self._rows.select(
+            "WHERE state = 'OPEN' AND expires_at <= ? ORDER BY expires_at", to_integer(now)
+        )
+
+    def due_notifications(self, now: datetime) -> list[Order]:
+        """Return the orders whose notification has to be sent by now."""
+        return self._rows.select(
+            "WHERE next_notification <= ? ORDER BY next_notification", to_integer(now)
+        )
+
+    def due_decisions(self, now: datetime) -> list[Order]:
+        """Return the orders whose planned buyer has to act by now."""
+        return self._rows.select("WHERE next_decision <= ? ORDER BY next_decision", to_integer(now))
+
+    def next_due(self) -> datetime | None:
+        """Return the earliest moment at which an order has something due, None if none has."""
+        return self._rows.earliest()
+
+    def newest(self, limit: int = 50, *, state: str = "", reference: str = "") -> list[Order]:
+        """Return the newest orders, newest first; `state` and `reference` select some."""
+        condition, values = "WHERE 1", list[Any]()
+        if state:
+            condition, values = f"{condition} AND state = ?", [*values, state]
+        if reference:
+            condition += " AND (reference = ? OR payment_request_id = ?)"
+            values += [reference, reference]
+        return self._rows.select(f"{condition} ORDER BY number DESC LIMIT ?", *values, limit)
 
 
-def _key_parameters(request: dict[str, Any]) -> list[Any]:
-    return [
-        request["paymentAmount"],
-        request["paymentFactor"],
-        request.get("settlementStrategy"),
-        request["paymentMethod"]["paymentMethodType"],
-        request["order"]["orderAmount"],
-    ]
+def _check_repeat(known: Order, content: dict[str, Any]) -> None:
+    """Raise Refusal if a repeated request differs in a key parameter, or its order is closed."""
+    first, repeated = _key_parameters(known.request), _key_parameters(content)
+    for name, value in first.items():
+        if repeated[name] != value:
+            raise _inconsistent(name)
+    if known.state in _CLOSED:
+        raise Refusal("ORDER_IS_CLOSED", "The order is closed.")
 
 
-_TIMES = ("expires_at", "final_at", "next_notification")
+def _key_parameters(request: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "paymentAmount": request["paymentAmount"],
+        "paymentFactor": request["paymentFactor"],
+        "settlementStrategy": request.get("settlementStrategy"),
+        "paymentMethod.paymentMethodType": request["paymentMethod"]["paymentMethodType"],
+        "order.orderAmount": request["order"]["orderAmount"],
+    }
 
 
-def _dump(order: Order) -> dict[str, Any]:
-    fields = asdict(order)
-    for name in _TIMES:
-        fields[name] = fields[name] and fields[name].isoformat()
-    return fields
+def _inconsistent(name: str) -> Refusal:
+    return Refusal(
+        "REPEAT_REQ_INCONSISTENT", f"Repeated requests are inconsistent: {name} differs."
+    )
 
 
-def _load(data: dict[str, Any]) -> Order:
-    for name in _TIMES:
-        data[name] = data[name] and datetime.fromisoformat(data[name])
-    data["state"] = OrderState(data["state"])
-    return Order(**data)
+def _one_year_after(moment: datetime) -> datetime:
+    try:
+        return moment.replace(year=moment.year + 1)
+    except ValueError:  # 29 February
+        return moment.replace(year=moment.year + 1, month=3, day=1)

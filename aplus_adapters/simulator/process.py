@@ -74,6 +74,11 @@ class SimulatorProcess:
             if row["event"] == "ended":
                 raise ConfigurationError("simulator: the process ended; see its messages above")
 
+    @property
+    def pid(self) -> int:
+        """Return the id of the running process, 0 if it does not run."""
+        return self._process.pid if self._process is not None else 0
+
     def stop(self) -> None:
         """End it with SIGTERM, so that it closes its files."""
         self._end(subprocess.Popen.terminate)

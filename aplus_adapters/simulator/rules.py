@@ -7,13 +7,25 @@ string. The message classes check the rest: lengths, addresses, closed sets of w
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from aplus_adapters.errors import InvalidValue
 from aplus_adapters.protocol.currencies import EXPONENTS
 from aplus_adapters.protocol.timestamps import Timestamp
-from aplus_adapters.simulator.ledger import Refusal
+from aplus_adapters.simulator.orders import Refusal
 
-__all__ = ["check_pay", "check_strings", "settled_value", "soften", "without_nulls"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "check_call",
+    "check_header",
+    "check_pay",
+    "check_strings",
+    "settled_value",
+    "soften",
+    "without_nulls",
+]
 
 _REQUIRED = (
     "order",
@@ -35,6 +47,36 @@ _FIXED = {
     "paymentFactor.inStorePaymentScenario": "OrderCode",
 }
 _TIMES = ("paymentExpiryTime", "merchantRegisterDate", "storeTerminalRequestTime")
+
+
+_MAX_REASON = 256  # characters of a refundReason
+
+
+def check_header(headers: Mapping[str, str]) -> None:
+    """Raise Refusal if a header that decides is missing or no time; names are in lower case."""
+    if not headers.get("client-id"):
+        raise Refusal("INVALID_CLIENT", "The client is invalid: the header Client-Id is missing.")
+    time = headers.get("request-time", "")
+    try:
+        Timestamp(time)
+    except InvalidValue:
+        found = f"found {time[:40]!r}" if time else "it is missing"
+        raise _illegal(f"header Request-Time: {found}, expected ISO 8601 with a zone.") from None
+
+
+def check_call(name: str, request: Any) -> None:
+    """Raise Refusal if a sibling call lacks a field that it requires."""
+    if not isinstance(request, dict):
+        raise _illegal("body must be a JSON object.")
+    if not (request.get("paymentRequestId") or request.get("paymentId")):
+        raise _illegal("paymentRequestId or paymentId is missing: one of them is required.")
+    if name != "refund":
+        return
+    for path in ("refundRequestId", "refundAmount", "refundAmount.currency", "refundAmount.value"):
+        if _value_at(request, path) is None:
+            raise _illegal(f"{path} is missing: it is required for a refund.")
+    if len(request.get("refundReason", "")) > _MAX_REASON:
+        raise _illegal(f"refundReason: at most {_MAX_REASON} characters.")
 
 
 def without_nulls(value: Any) -> Any:
@@ -75,8 +117,10 @@ def soften(value: Any, name: str = "") -> Any:
     return text
 
 
-def check_pay(request: dict[str, Any]) -> None:
+def check_pay(request: Any) -> None:
     """Raise Refusal with the broken rule if the seed page forbids this pay request."""
+    if not isinstance(request, dict):
+        raise _illegal("body must be a JSON object.")
     for path in _REQUIRED:
         if _value_at(request, path) is None:
             raise _illegal(f"{path} is missing: it is required for an order code.")
@@ -85,9 +129,15 @@ def check_pay(request: dict[str, Any]) -> None:
             raise _illegal(f"{path} must be {expected} for an order code.")
     paid = _value_at(request, "paymentAmount.currency")
     settled = _value_at(request, "settlementStrategy.settlementCurrency") or paid
-    for currency in (paid, settled):
+    for path, currency in (
+        ("paymentAmount.currency", paid),
+        ("settlementStrategy.settlementCurrency", settled),
+    ):
         if not isinstance(currency, str) or currency not in EXPONENTS:
-            raise Refusal("CURRENCY_NOT_SUPPORT", "The currency is not supported.")
+            raise Refusal(
+                "CURRENCY_NOT_SUPPORT",
+                f"The currency is not supported: {path}, expected a code of ISO 4217.",
+            )
     value = _value_at(request, "paymentAmount.value")
     if not isinstance(value, str) or not (value.isascii() and value.isdigit()):
         raise _illegal("paymentAmount.value must be a whole number of the smallest unit.")

@@ -13,27 +13,32 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, Response
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from aplus_adapters.errors import ConfigurationError
-from aplus_adapters.simulator.alipayplus import DECISIONS, SimulatedAlipayPlus
+from aplus_adapters.simulator.alipayplus import SimulatedAlipayPlus
+from aplus_adapters.simulator.controls import Controls
 from aplus_adapters.simulator.delivery import Delivery
+from aplus_adapters.simulator.desk import Desk
 from aplus_adapters.simulator.identity import NOTIFY_URL, Identity
 from aplus_adapters.simulator.ledger import Books, Order
-from aplus_adapters.simulator.notifications import FORMS
+from aplus_adapters.simulator.pages import asset, is_from_elsewhere
 from aplus_adapters.simulator.wallet import Wallet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from starlette.requests import Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from aplus_adapters.simulator.alipayplus import Reply
 
 __all__ = ["Simulator", "serve"]
 
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _TICK = 0.05  # seconds between two searches for what is due
 
 
@@ -68,38 +73,33 @@ class Simulator:
             lenient=lenient,
         )
         self.delivery = Delivery(self.alipayplus.notifier, _now)
-        self.wallet = Wallet(self.books, self.alipayplus.decide)
 
-    def application(self) -> Starlette:
+    def application(self) -> ASGIApp:
         """Return the ASGI application."""
-        methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-        wallet = self.wallet
+        rooms = (
+            Desk(self.alipayplus, self.delivery),
+            Wallet(self.alipayplus),
+            Controls(self.alipayplus, self.delivery),
+        )
         return Starlette(
             routes=[
-                Route("/", wallet.orders),
-                Route("/codes/{token}", wallet.code),
-                Route("/codes/{token}/image", wallet.image),
-                Route("/codes/{token}/{decision}", wallet.confirm, methods=["POST"]),
-                Route("/simulator/orders", self._orders),
-                Route("/simulator/orders/{id}", self._order),
-                Route("/simulator/orders/{id}/{decision}", self._decide, methods=["POST"]),
-                Route("/simulator/notify/{id}/{form}", self._notify, methods=["POST"]),
-                Route("/simulator/faults", self._order_faults, methods=["POST"]),
-                Route("/{path:path}", self._call, methods=methods),
+                Route("/assets/{name}", asset),
+                *(route for room in rooms for route in room.routes()),
+                Route("/{path:path}", self._call, methods=_METHODS),
             ],
+            middleware=[Middleware(_SameSite)],
             lifespan=self._lifespan,
         )
 
     def emit(self, event: str, order: Order, **more: Any) -> None:
         """Print one event as one line."""
-        name = order.request["order"]["referenceOrderId"]
         if self._as_json:
-            row = {"event": event, "order": name, "id": order.payment_request_id, **more}
+            row = {"event": event, "order": order.reference, "id": order.payment_request_id, **more}
             print(json.dumps(row), flush=True)  # noqa: T201  # the event stream
         else:
             details = "".join(f" {key}={value}" for key, value in more.items())
-            line = f"{_now():%H:%M:%S} {event.replace('_', ' ')}: {name} ({order.amount}){details}"
-            print(line, flush=True)  # noqa: T201  # the timeline
+            what = f"{event.replace('_', ' ')}: {order.reference} ({order.amount}){details}"
+            print(f"{_now():%H:%M:%S} {what}", flush=True)  # noqa: T201  # the timeline
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
@@ -136,43 +136,38 @@ class Simulator:
                 return _response(end.value)
             await asyncio.sleep(seconds)
 
-    async def _orders(self, _request: Request) -> Response:
-        return JSONResponse([order.summary() for order in self.books.orders.values()])
-
-    async def _order(self, request: Request) -> Response:
-        order = self.books.orders.get(request.path_params["id"])
-        return JSONResponse(order.summary()) if order else JSONResponse({}, 404)
-
-    async def _decide(self, request: Request) -> Response:
-        order = self.books.orders.get(request.path_params["id"])
-        decision = request.path_params["decision"]
-        if order is None or decision not in DECISIONS:
-            return JSONResponse({"error": "expected a known id and pay, refuse or expire"}, 404)
-        self.alipayplus.decide(order, decision)
-        return JSONResponse(order.summary())
-
-    async def _notify(self, request: Request) -> Response:
-        order = self.books.orders.get(request.path_params["id"])
-        form = request.path_params["form"]
-        if order is None or form not in FORMS:
-            return JSONResponse({"error": f"expected a known id and one of {FORMS}"}, 404)
-        judged = await self.delivery.send(order, form)
-        body = judged.body.decode(errors="replace")
-        return JSONResponse({"status": judged.status, "outcome": judged.outcome, "body": body})
-
-    async def _order_faults(self, request: Request) -> Response:
-        try:
-            self.alipayplus.faults.inject(json.loads(await request.body()))
-        except (ValueError, TypeError) as error:
-            return JSONResponse({"error": str(error)}, 400)
-        return JSONResponse({})
-
 
 def _response(reply: Reply) -> Response:
     """Return a reply for Starlette; one that is cut announces more bytes than it sends."""
     if reply.cut:
         return _CutAnswer(b"", headers={"Content-Length": "4096"})
+    if reply.trickle:
+        length = {"Content-Length": str(len(reply.body))}
+        return StreamingResponse(_trickle(reply), reply.status, headers={**reply.headers, **length})
     return Response(reply.body, reply.status, headers=dict(reply.headers))
+
+
+async def _trickle(reply: Reply) -> AsyncIterator[bytes]:
+    """Yield a body in 20 pieces over its seconds."""
+    step = max(1, len(reply.body) // 20)
+    for start in range(0, len(reply.body), step):
+        await asyncio.sleep(reply.trickle / 20)
+        yield reply.body[start : start + step]
+
+
+class _SameSite:
+    """Refuses what a page of another site makes the browser post to pages and controls."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and is_from_elsewhere(Request(scope)):
+            await Response("refused: this was posted by a page of another site", 403)(
+                scope, receive, send
+            )
+            return
+        await self._app(scope, receive, send)
 
 
 class _CutAnswer(Response):
@@ -198,21 +193,23 @@ def serve(
 ) -> None:
     """Run the simulator on this machine until SIGTERM or SIGINT; port 0 takes a free one.
 
-    Print one line when it is ready. Raise ConfigurationError if the port is taken.
+    `host` is where it listens; 0.0.0.0 lets phones of the same network open the codes. Print one
+    line when it is ready. Raise ConfigurationError if the port is taken.
     """
     config = uvicorn.Config(
         app=lambda: None, host=host, port=port, log_level="error", access_log=False
     )
     logging.getLogger("uvicorn.error").addFilter(_is_real_failure)
     listener = _listen(host, port)
-    address = f"http://{host}:{listener.getsockname()[1]}"
+    port = listener.getsockname()[1]
+    address = f"http://{reachable_address(host)}:{port}"
     simulator = Simulator(
         folder, address, time_scale, as_json=as_json, notify_url=notify_url, lenient=lenient
     )
     config.app = simulator.application()
     ready = {"event": "ready", "address": address, "folder": str(folder)}
     ready_text = (
-        f"simulator of Alipay+ ready: orders and wallet at {address}\n"
+        f"simulator of Alipay+ ready: desk at {address}, wallet at {address}/wallet\n"
         f"wrote {folder / 'shop.env'} for a shop that takes notifications at {notify_url} "
         "(another address: --notify-url)"
     )
@@ -224,6 +221,22 @@ def serve(
 def _is_real_failure(record: logging.LogRecord) -> bool:
     """Return whether a log record must be shown: connections cut by a fault are left out."""
     return not (record.exc_info and isinstance(record.exc_info[1], ConnectionResetError))
+
+
+def reachable_address(host: str) -> str:
+    """Return the address under which others reach a server that listens at `host`.
+
+    For 0.0.0.0 it is this machine's address in its network, else 127.0.0.1. Nothing is sent.
+    """
+    if host != "0.0.0.0":  # noqa: S104  # a comparison
+        return host
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # an address for documentation: only the route counts
+        except OSError:
+            return "127.0.0.1"
+        address: str = probe.getsockname()[0]
+        return address
 
 
 def _listen(host: str, port: int) -> socket.socket:

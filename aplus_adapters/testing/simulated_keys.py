@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from aplus_adapters.protocol.keys import KeyRing, PrivateKey
+from aplus_adapters.protocol.keys import PrivateKey
 from aplus_adapters.runtime.settings import Account
 from aplus_adapters.simulator.identity import CLIENT_ID, KEY_VERSION, Identity
 
@@ -24,7 +24,8 @@ ADDRESS = "https://alipayplus.test"
 class SimulatedKeys:
     """Both sides of one client's keys; `settings` are the shop's as APLUS_* variables."""
 
-    identity: Identity
+    own_key: PrivateKey
+    client_key: PrivateKey
     settings: dict[str, str] = field(repr=False)
     shop_account: Account
 
@@ -33,7 +34,6 @@ class SimulatedKeys:
     def of_this_process() -> SimulatedKeys:
         """Return the keys, the same ones at each call."""
         own_key, client_key = PrivateKey.generate(), PrivateKey.generate()
-        client_keys = KeyRing.of({KEY_VERSION: client_key.public_key})
         account = Account(
             client_id=CLIENT_ID,
             private_key=client_key,
@@ -51,8 +51,14 @@ class SimulatedKeys:
             "APLUS_KEY_VERSION": KEY_VERSION,
             "APLUS_GATEWAY": ADDRESS,
         }
-        identity = Identity(private_key=own_key, client_keys=client_keys)
-        return SimulatedKeys(identity=identity, settings=settings, shop_account=account)
+        return SimulatedKeys(
+            own_key=own_key, client_key=client_key, settings=settings, shop_account=account
+        )
+
+    def identity(self) -> Identity:
+        """Return new books of keys, which one test may change without another noticing it."""
+        clients = {CLIENT_ID: {KEY_VERSION: self.client_key.public_key}}
+        return Identity(private_key=self.own_key, clients=clients)
 
     def account(self, notify_url: str, like: protocol.Account | None = None) -> Account:
         """Return the shop's account, with the addresses and the currency of `like` if given."""

@@ -50,6 +50,8 @@ class SimulatedNetwork:
             try:
                 seconds = next(steps)
             except StopIteration as end:
-                return end.value, waited
+                reply: Reply = end.value
+                self._clock.sleep(reply.trickle)
+                return reply, waited + reply.trickle
             self._clock.sleep(seconds)
             waited += seconds

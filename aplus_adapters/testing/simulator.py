@@ -56,7 +56,7 @@ class Simulator:
         self.account = self._keys.account(notify_url)
         self.alipayplus = SimulatedAlipayPlus(
             Books(),
-            self._keys.identity,
+            self._keys.identity(),
             clock=self.clock.now,
             address=ADDRESS,
             emit=lambda *_event, **_details: None,

@@ -40,7 +40,7 @@ def test_an_order_is_found_in_the_simulators_list_without_a_phone(tmp_path, chro
         phone.goto(demo.simulator.address)
         phone.locator("td a").click()
         phone.get_by_role("button", name="Refuse").click()
-        expect(phone.locator("strong")).to_have_text("You refused the payment.")
+        expect(phone.locator("strong")).to_have_text("REFUSED")
         expect(page.locator("main[data-state=failed]")).to_be_visible(timeout=6000)
         page.close()
         phone.close()

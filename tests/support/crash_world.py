@@ -30,7 +30,8 @@ from aplus_adapters.payments.flows.follow_up import follow_up
 from aplus_adapters.payments.flows.initiate import initiate
 from aplus_adapters.payments.flows.notification import receive
 from aplus_adapters.protocol.signed_messages import Answer
-from aplus_adapters.simulator.gateway import Call, Gateway, encode, payment_details, payment_result
+from aplus_adapters.simulator.contents import encode, payment_details, payment_result
+from aplus_adapters.simulator.gateway import Call, Gateway
 from aplus_adapters.simulator.identity import Identity
 from aplus_adapters.simulator.ledger import Books, OrderState
 from aplus_adapters.testing.signer import AlipayPlus
@@ -112,8 +113,7 @@ class World:
         self.losses = list(losses)  # what becomes of the next calls: "sent", "lost" or "down"
         self.effects, self.conflicts, self.bodies = [], [], {}
         identity, self.account, self.alipayplus = keys
-        self.books = Books(folder / "books.sqlite")
-        self.books._file.execute("PRAGMA synchronous=OFF")
+        self.books = Books()  # Alipay+ does not die here
         self.gateway = Gateway(self.books, identity, ADDRESS)
         self._make_store = store
         self.store = None
@@ -193,12 +193,12 @@ class World:
         headers = {key.lower(): value for key, value in request.headers}
         call = Call(name=name, path=request.path, headers=headers, body=request.body)
         now = self.clock.now()
-        content, signed = self.gateway.answer(call, now)
+        answered = self.gateway.answer(call, now)
         self._check_open_orders()
         if loss == "lost":
             raise OutcomeUnknown("the answer was lost")
-        body = encode(content)
-        signature = self.gateway.sign(request.path, body, now) if signed else {}
+        body = encode(answered.content)
+        signature = self.gateway.sign(request.path, body, now) if answered.signed else {}
         return Answer(status=200, headers=tuple(signature.items()), body=body)
 
     def _check_open_orders(self):
@@ -234,6 +234,7 @@ class World:
             reply = self.run(receive(self.pay.config, headers, body))
             if reply.status == 200:
                 order.next_notification = None
+                self.books.save(order)
                 self._check_acknowledged(order, changed=bool(changes))
 
     def _check_acknowledged(self, order, *, changed):
