@@ -12,6 +12,8 @@ from aplus_adapters.conformance.notifications import time_problem
 from aplus_adapters.simulator.identity import CLIENT_ID
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from aplus_adapters.conformance.evidence import Exchange
     from aplus_adapters.conformance.play import Payment, Play
 
@@ -31,18 +33,7 @@ def _play_pay(play: Play) -> None:
         raise
     request = payment.request
     play.results.right("pay-arrives", f"paymentRequestId {payment.id}", request)
-    headers = request.request.headers
-    problems = [
-        f"Client-Id {headers.get('client-id')!r}, expected {CLIENT_ID}"
-        if headers.get("client-id") != CLIENT_ID
-        else "",
-        time_problem(headers.get("request-time"))
-        and f"Request-Time: {time_problem(headers.get('request-time'))}",
-        ""
-        if headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
-        else f"Content-Type {headers.get('content-type')!r}, expected application/json",
-    ]
-    found = "; ".join(filter(None, problems))
+    found = "; ".join(_header_problems(request.request.headers))
     judge("pay-headers", not found, found or "as documented", request)
     signature = request.request.signature
     judge("pay-signature", signature == "right", signature, request)
@@ -60,6 +51,18 @@ def _play_pay(play: Play) -> None:
     found = "its text is on the page" if play.code_is_visible else "its text is nowhere on the page"
     judge("code-shown", play.code_is_visible, found, payment.page.last)
     play.picture("The code is shown", payment.page.url)
+
+
+def _header_problems(headers: Mapping[str, str]) -> Iterator[str]:
+    """Yield what is wrong with the headers of a pay request."""
+    if headers.get("client-id") != CLIENT_ID:
+        yield f"Client-Id {headers.get('client-id')!r}, expected {CLIENT_ID}"
+    problem = time_problem(headers.get("request-time"))
+    if problem:
+        yield f"Request-Time: {problem}"
+    media_type = headers.get("content-type", "none")
+    if media_type.partition(";")[0].strip().lower() != "application/json":
+        yield f"Content-Type {media_type}, expected application/json"
 
 
 def _judge_status_page(play: Play, payment: Payment) -> None:

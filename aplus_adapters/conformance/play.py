@@ -53,7 +53,7 @@ class Payment:
 
 @define
 class Play:
-    """One run against one shop. `pictures` takes a picture of a page, if there is a browser."""
+    """One run against one shop; `picture` takes a picture of a page, by its name and URL."""
 
     gateway: PlayedGateway
     shop: Shop

@@ -16,6 +16,7 @@ from attrs import define
 from aplus_adapters.conformance.cases import NotTried
 from aplus_adapters.conformance.evidence import BUYER, NOTIFICATION, Evidence, Exchange, Message
 from aplus_adapters.conformance.ways import Ways, fill, fill_all, fill_url
+from aplus_adapters.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -196,7 +197,12 @@ class Shop:
         exchanges: list[Exchange] = []
         texts: list[str] = []
         for _ in range(5):
-            request = self._client.build_request(method, url, timeout=self._timeout, **sent)
+            try:
+                request = self._client.build_request(method, url, timeout=self._timeout, **sent)
+            except (httpx.InvalidURL, ValueError) as error:
+                if exchanges:  # the shop led there
+                    break
+                raise ConfigurationError(f"{url[:200]!r} is no address: {error}") from None
             content = request.read()
             exchange = self._evidence.begin(BUYER, name, url, dict(request.headers), content)
             self._send(exchange, request)
@@ -207,8 +213,12 @@ class Shop:
             location = exchange.answer.headers.get("location")
             if not 300 <= exchange.status < 400 or not location:
                 break
-            target = urljoin(url, location)
-            if urlsplit(target).netloc != urlsplit(self.ways.notify_url).netloc:
+            try:
+                target = urljoin(url, location)
+                is_elsewhere = urlsplit(target).netloc != urlsplit(self.ways.notify_url).netloc
+            except ValueError:
+                break
+            if is_elsewhere:
                 texts.append(target)  # a page elsewhere is none of the shop's
                 break
             url, method, sent = target, "GET", {"headers": sent["headers"]}

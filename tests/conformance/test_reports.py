@@ -113,6 +113,20 @@ def test_the_order_of_a_page_is_the_end_of_its_address_or_what_the_pattern_finds
             assert Shop(ways, Evidence(), client, timeout=1).new_order() == order
 
 
+@pytest.mark.parametrize("location", ["http://[", "//[::1", "http://shop.example:x/", "/a b\x7f"])
+def test_a_redirect_to_no_address_ends_the_walk(location):
+    import httpx
+
+    def answer(request):
+        return httpx.Response(303, headers={"Location": location})
+
+    with httpx.Client(transport=httpx.MockTransport(answer)) as client:
+        shop = Shop(Ways(notify_url="http://shop.example/n"), Evidence(), client, timeout=1)
+        page = shop.press_pay("A-1")
+    assert len(page.exchanges) == 1
+    assert page.status == 303 or "location" in page.exchanges[0].failure
+
+
 def test_words_in_braces_are_filled_in_and_others_are_left():
     assert fill("{order} {other} {minor}", order="A{minor}", minor="5") == "A{minor} {other} 5"
     assert fill_url("/orders/{order}", order="A/7 ?") == "/orders/A%2F7%20%3F"
