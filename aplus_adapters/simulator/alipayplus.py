@@ -123,11 +123,12 @@ class SimulatedAlipayPlus:
     def expire_overdue(self) -> None:
         """Let planned buyers act, and close the orders whose code has expired."""
         now = self.clock()
-        for order in self.books.due_decisions(now):
-            if order.next_decision is not None and order.next_decision < order.expires_at:
-                self.decide(order, order.decision, order.result_code)
-        for order in self.books.overdue(now):
-            self.decide(order, "expire")
+        with self.books.transaction():
+            for order in self.books.due_decisions(now):
+                if order.next_decision is not None and order.next_decision < order.expires_at:
+                    self.decide(order, order.decision, order.result_code)
+            for order in self.books.overdue(now):
+                self.decide(order, "expire")
 
     def _let_notification_overtake(self, order: Order) -> Generator[float, None, None]:
         """Let the buyer pay, and hold the answer to pay back until the shop was notified."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Books", "Order", "OrderState", "Refusal"]
 
 _CHINA = timezone(timedelta(hours=8))  # the day of Alipay+'s reports ends there
+_AT_ONCE = 500  # orders that one step of the clockwork takes; the next step takes more
 _CLOSED = (OrderState.CLOSED, OrderState.CANCELLED, OrderState.REFUSED)
 
 
@@ -170,20 +171,26 @@ class Books:
         self._rows.add_request(order, call, hashlib.sha256(body).hexdigest(), time)
 
     def overdue(self, now: datetime) -> list[Order]:
-        """Return the open orders that have expired."""
+        """Return the open orders that have expired, those that did first; some hundred at most."""
         return self._rows.select(
-            "WHERE state = 'OPEN' AND expires_at <= ? ORDER BY expires_at", to_integer(now)
+            "WHERE state = 'OPEN' AND expires_at <= ? ORDER BY expires_at LIMIT ?",
+            to_integer(now),
+            _AT_ONCE,
         )
 
-    def due_notifications(self, now: datetime) -> list[Order]:
-        """Return the orders whose notification has to be sent by now."""
+    def due_notifications(self, now: datetime, limit: int) -> list[Order]:
+        """Return the orders whose notification has to be sent by now, `limit` at most."""
         return self._rows.select(
-            "WHERE next_notification <= ? ORDER BY next_notification", to_integer(now)
+            "WHERE next_notification <= ? ORDER BY next_notification LIMIT ?",
+            to_integer(now),
+            limit,
         )
 
     def due_decisions(self, now: datetime) -> list[Order]:
-        """Return the orders whose planned buyer has to act by now."""
-        return self._rows.select("WHERE next_decision <= ? ORDER BY next_decision", to_integer(now))
+        """Return the orders whose planned buyer has to act by now; some hundred at most."""
+        return self._rows.select(
+            "WHERE next_decision <= ? ORDER BY next_decision LIMIT ?", to_integer(now), _AT_ONCE
+        )
 
     def next_due(self) -> datetime | None:
         """Return the earliest moment at which an order has something due, None if none has."""

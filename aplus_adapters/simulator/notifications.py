@@ -36,6 +36,7 @@ FORMS = ("true", *(name for name in NOTIFICATION_FAULTS if name not in _PLANS))
 """The forms in which a notification is sent: the true one, and some to refuse."""
 
 TIMEOUT = 5.0  # seconds for the shop's answer
+_AT_ONCE = 200  # notifications that are on their way at a time
 _OK = 200
 _HELD = timedelta(days=1)  # at most, if no notification of another payment comes
 
@@ -100,7 +101,8 @@ class Notifier:
         """
         now = self._clock()
         due: list[Order] = []
-        for order in self._books.due_notifications(now):
+        # Those that are being sent are the earliest: they are among these.
+        for order in self._books.due_notifications(now, _AT_ONCE):
             if order.payment_request_id in self._sending:
                 continue
             fault = self._take_fault(order)

@@ -142,3 +142,23 @@ def test_a_killed_simulator_has_lost_no_order_that_it_answered(tmp_path):
         simulator.start()
         kept = {row["paymentRequestId"]: row["paymentId"] for row in simulator.orders()}
         assert answered.items() <= kept.items()
+
+
+def test_when_thousands_are_due_at_once_only_some_are_taken_at_a_time(world):
+    from aplus_adapters.simulator.notifications import Judged
+
+    books, notifier = world.alipayplus.books, world.alipayplus.notifier
+    now = world.simulator.clock.now()
+    with books.transaction():
+        for number in range(450):
+            order, _ = books.pay(pay_request(number), now, "C")
+            books.finish(order, OrderState.PAID, now)
+    sent = set()
+    for expected in (200, 200, 50, 0):
+        due = notifier.take_due()
+        assert len(due) == expected
+        assert notifier.take_due() == []  # they are on their way
+        for order in due:
+            sent.add(order.payment_request_id)
+            notifier.record(order, now, Judged(status=200, outcome="acknowledged"))
+    assert len(sent) == 450
