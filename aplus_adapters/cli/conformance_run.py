@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from aplus_adapters.cli.options import sigterm_is_ctrl_c
 from aplus_adapters.conformance.cases import Verdict
 from aplus_adapters.conformance.evidence import Evidence
 from aplus_adapters.conformance.gateway import PlayedGateway
@@ -62,6 +63,7 @@ def play_against(
     evidence, camera = Evidence(), Camera() if acceptance else Camera(browser=None)
     server = GatewayServer(port, host)
     with ExitStack() as stack:
+        stack.enter_context(sigterm_is_ctrl_c())  # the shop that was started ends as well
         address = (gateway_url or server.address).rstrip("/")
         gateway = PlayedGateway(directory, address, how.notify_url, evidence)
         stack.callback(gateway.close)

@@ -16,7 +16,7 @@ from aplus_adapters.cli.calls import cancel, inquire, pay
 from aplus_adapters.cli.conformance import conformance
 from aplus_adapters.cli.doctor.command import doctor
 from aplus_adapters.cli.notify import notify
-from aplus_adapters.cli.options import PORT, examples, web_address
+from aplus_adapters.cli.options import PORT, examples, sigterm_is_ctrl_c, web_address
 from aplus_adapters.cli.shop_option import commands_of_named_shop
 from aplus_adapters.cli.sign import sign
 from aplus_adapters.cli.verify.command import verify
@@ -152,10 +152,11 @@ def demo(*, once: bool, framework: str, database: str | None, port: int, directo
     def report_step(name: str, details: str) -> None:
         click.echo(f"{time.monotonic() - started:6.2f} s  {name:<16} {details}")
 
-    if once:
-        sys.exit(0 if pay_once(framework, report_step, database) else 1)
-    directory.mkdir(parents=True, exist_ok=True)
-    watch(framework, directory.resolve(), port, report_step, database)
+    with sigterm_is_ctrl_c():
+        if once:
+            sys.exit(0 if pay_once(framework, report_step, database) else 1)
+        directory.mkdir(parents=True, exist_ok=True)
+        watch(framework, directory.resolve(), port, report_step, database)
 
 
 @main.command(epilog=examples("aplus codes", "aplus codes RISK_REJECT", exits="0 printed"))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -13,6 +16,7 @@ from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.protocol.keys import PrivateKey, PublicKey
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 __all__ = [
@@ -21,6 +25,7 @@ __all__ = [
     "examples",
     "load_private_key",
     "load_public_key",
+    "sigterm_is_ctrl_c",
     "web_address",
 ]
 
@@ -47,6 +52,19 @@ def examples(*commands: str, exits: str = "0 right, 1 something is wrong") -> st
     """Return the end of a command's help: an example on each line, and its exit codes."""
     lines = "\n".join(f"  {command}" for command in commands)
     return f"\b\nExamples:\n{lines}\n\nExit codes: {exits}, 2 the command was used wrongly."
+
+
+@contextmanager
+def sigterm_is_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does, with the processes that it has started."""
+    if threading.current_thread() is not threading.main_thread():  # which alone gets signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def echo_json(value: Any) -> None:

@@ -1,5 +1,10 @@
 """`aplus demo` with a shop, a desk and a wallet in one window, and with databases of the user's."""
 
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 pytestmark = pytest.mark.process
@@ -14,6 +19,27 @@ def test_the_demonstration_pays_once_in_the_database_that_is_named(framework, ki
     assert pay_once(framework, lambda *step: steps.append(step), database)
     assert "PAID" in dict(steps)
     assert dict(steps)["database"].rpartition("/")[2] == database.rpartition("/")[2]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_demonstration_that_is_stopped_leaves_no_process(number, tmp_path):
+    command = [sys.executable, "-m", "aplus_adapters.cli", "demo", "--directory", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
+        for line in demo.stdout:
+            if " files " in line:  # the last line of its beginning
+                break
+        started = children(demo.pid)
+        assert len(started) == 2, "the shop and the simulator"
+        demo.send_signal(number)
+        assert "shop and simulator are stopped" in demo.stdout.read()
+    assert demo.returncode == 0
+    assert [pid for pid in started if Path(f"/proc/{pid}").exists()] == []
+
+
+def children(pid):
+    """Return the processes that a process has started, by any of its threads."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for one in threads for child in (one / "children").read_text().split()]
 
 
 @pytest.mark.browser
