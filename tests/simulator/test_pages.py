@@ -150,3 +150,14 @@ def test_the_controls_register_clients_rotate_keys_and_show_messages(both, start
         {"fault": "x"},
     ):
         assert desk.post("/simulator/faults", json=[wrong]).status_code == 400
+
+
+def test_answers_on_a_kept_connection_wait_for_no_acknowledgement_of_the_client():
+    import socket
+
+    from aplus_adapters.simulator.server import _listen
+
+    with _listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
