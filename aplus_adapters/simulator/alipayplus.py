@@ -120,7 +120,7 @@ class SimulatedAlipayPlus:
             self.books.return_payment(order, "ANOTHERWALLET", self.clock())
             self._emit("payment_returned", order)
 
-    def expire_overdue(self) -> None:
+    def do_what_is_due(self) -> None:
         """Let planned buyers act, and close the orders whose code has expired."""
         now = self.clock()
         with self.books.transaction():

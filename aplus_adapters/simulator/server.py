@@ -117,7 +117,7 @@ class Simulator:
         """Close expired orders and send due notifications, as long as the server runs."""
         async with asyncio.TaskGroup() as sending:
             while True:
-                self.alipayplus.expire_overdue()
+                self.alipayplus.do_what_is_due()
                 for order in self.alipayplus.notifier.take_due():
                     sending.create_task(self.delivery.send_due(order))
                 await asyncio.sleep(_TICK)

@@ -66,7 +66,7 @@ class Buyer:
 
         Raises NotPayable if the wallet would not let the buyer pay it.
         """
-        self._simulator.alipayplus.expire_overdue()
+        self._simulator.alipayplus.do_what_is_due()
         order = self._simulator.order(which)
         if order.state is not OrderState.OPEN:
             raise NotPayable(f"order {order.payment_request_id}: found it {order.state}, not OPEN")

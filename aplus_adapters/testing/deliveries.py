@@ -54,7 +54,7 @@ class Deliveries:
 
     def due(self) -> Steps[list[Delivery]]:
         """Close expired orders and send the notifications that are due; return these."""
-        self._alipayplus.expire_overdue()
+        self._alipayplus.do_what_is_due()
         notifier, known = self._alipayplus.notifier, len(self.sent)
         orders = notifier.take_due()
         try:

@@ -28,7 +28,7 @@ class SimulatedNetwork:
     def _handle(self, library: Any, request: Any) -> Any:
         """Answer a request, or raise the error that a fault causes in the client."""
         with self._lock:
-            self._alipayplus.expire_overdue()
+            self._alipayplus.do_what_is_due()
             reply, waited = self._answer(request)
         limit = request.extensions.get("timeout", {}).get("read")
         if limit is not None and waited > limit:

@@ -98,7 +98,7 @@ def in_process(folder, orders):
                 next(steps)
             except StopIteration as end:
                 assert b"PAYMENT_IN_PROCESS" in end.value.body
-        alipayplus.expire_overdue()
+        alipayplus.do_what_is_due()
         due = alipayplus.notifier.take_due()
         busy += time.perf_counter() - began
         processor += time.process_time() - used
