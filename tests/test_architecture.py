@@ -181,6 +181,13 @@ def test_a_circle_is_found(tmp_path):
     }
 
 
+def test_no_property_is_computed_under_a_lock_that_a_fork_would_leave_locked():
+    """`cached_property` has one up to Python 3.11; a child would wait for its parent's thread."""
+    paths = sorted(PACKAGE.rglob("*.py"))
+    users = [path.name for path in paths if "functools.cached_property" in names_of(path)]
+    assert users == []
+
+
 def test_half_of_the_modules_have_at_most_140_lines():
     sizes = [len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")]
     assert statistics.median(sizes) <= 140

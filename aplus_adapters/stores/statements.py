@@ -7,7 +7,7 @@ payment request id, `order` an order, `refund` a refund request id, `key` either
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, func, insert, literal, or_, select, union_all, update
@@ -31,104 +31,51 @@ def new_values(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Statements:
-    """The statements of one shop's store; those of one kind are made at their first use."""
+    """The statements of one shop's store.
 
+    `payment` is the row of a payment, `payments` those of several, whose ids are in the parameter
+    of that name. `latest` is the attempt that occupies an order, otherwise its newest. `in_the_way`
+    are the rows that a new attempt finds: of its id, or of its order. `history` and `refunds` are
+    those of a payment, in order. `lock` keeps a payment's row until the transaction ends;
+    `lock_and_read` returns it as well. `claim` takes a claim that is `token` still, until `until`.
+    `release` gives it back, with the next call at `until`.
+    """
+
+    # All are built here and not at their first use: who computes a property once holds a lock
+    # (`cached_property` up to Python 3.11), which a fork would leave locked in the child.
     def __init__(self, tables: Tables, shop: str) -> None:
         payments, refunds = tables.payments, tables.refunds
         self._tables, self._shop = tables, shop
-        self._is_payment = (
-            payments.c.shop == shop,
-            payments.c.payment_request_id == bindparam("payment"),
-        )
+        is_of = payments.c.shop == shop
+        by_id = payments.c.payment_request_id == bindparam("payment")
+        self._is_payment = is_of, by_id
         self._is_refund = refunds.c.shop == shop, refunds.c.refund_request_id == bindparam("refund")
-        self._inserted = lru_cache(None)(self._build_insert)
-        self._recorded = lru_cache(None)(self._build_recorded)
 
-    @cached_property
-    def payment(self) -> Select[Any]:
-        """The row of a payment."""
-        return select(self._tables.payments).where(*self._is_payment)
-
-    @cached_property
-    def payments(self) -> Select[Any]:
-        """The rows of several payments, whose ids are in `payments`."""
-        payments = self._tables.payments
+        self.payment = select(payments).where(*self._is_payment)
         ids: BindParameter[Any] = bindparam("payments", expanding=True)
-        is_one = payments.c.payment_request_id.in_(ids)
-        return select(payments).where(payments.c.shop == self._shop, is_one)
-
-    @cached_property
-    def latest(self) -> Select[Any]:
-        """The attempt that occupies an order, otherwise its newest."""
-        payments = self._tables.payments
-        is_of = payments.c.shop == self._shop, payments.c.order_ref == bindparam("order")
+        self.payments = select(payments).where(is_of, payments.c.payment_request_id.in_(ids))
         # Money that came late makes an older attempt the one that matters.
         is_over = payments.c.occupied_order.is_(None)
-        return (
-            select(payments).where(*is_of).order_by(is_over, payments.c.created_at.desc()).limit(1)
-        )
-
-    @cached_property
-    def in_the_way(self) -> Select[Any]:
-        """The rows that a new attempt finds in its way: of its id, or of its order."""
-        payments = self._tables.payments
-        by_id = payments.c.payment_request_id == bindparam("payment")
+        of_order = select(payments).where(is_of, payments.c.order_ref == bindparam("order"))
+        self.latest = of_order.order_by(is_over, payments.c.created_at.desc()).limit(1)
         by_order = payments.c.occupied_order == bindparam("order")
-        return select(payments).where(payments.c.shop == self._shop, by_id | by_order)
+        self.in_the_way = select(payments).where(is_of, by_id | by_order)
+        self.history = _select_of_payment(tables.observations, shop)
+        self.refund = select(refunds).where(*self._is_refund)
+        self.refunds = _select_of_payment(refunds, shop)
 
-    @cached_property
-    def history(self) -> Select[Any]:
-        """All observations of a payment, in order."""
-        observations = self._tables.observations
-        is_of = observations.c.payment_request_id == bindparam("payment")
-        query = select(observations).where(observations.c.shop == self._shop, is_of)
-        return query.order_by(observations.c.id)
-
-    @cached_property
-    def refund(self) -> Select[Any]:
-        """The row of a refund."""
-        return select(self._tables.refunds).where(*self._is_refund)
-
-    @cached_property
-    def refunds(self) -> Select[Any]:
-        """All refunds of a payment, in order."""
-        refunds = self._tables.refunds
-        is_of = refunds.c.shop == self._shop, refunds.c.payment_request_id == bindparam("payment")
-        return select(refunds).where(*is_of).order_by(refunds.c.id)
-
-    @cached_property
-    def lock(self) -> Update:
-        """Lock the row of a payment until the transaction ends."""
-        payments = self._tables.payments
         # An UPDATE, not FOR UPDATE: in REPEATABLE READ the view of who waits is older than the
         # lock, and would not show a refund that was added meanwhile. A row that has changed makes
         # the database ask for a repetition.
-        return update(payments).where(*self._is_payment).values(state=payments.c.state)
+        self.lock = update(payments).where(*self._is_payment).values(state=payments.c.state)
+        self.lock_and_read: Any = self.lock.returning(payments)
+        self.claim = _claim(payments, shop, "payment_request_id")
+        self.release = _release(payments, shop, "payment_request_id")
+        self.claim_refund = _claim(refunds, shop, "refund_request_id")
+        self.release_refund = _release(refunds, shop, "refund_request_id")
 
-    @cached_property
-    def lock_and_read(self) -> Any:
-        """Lock the row of a payment, and return it."""
-        return self.lock.returning(self._tables.payments)
-
-    @cached_property
-    def claim(self) -> Update:
-        """Take the claim of a payment if it is `token` still, until `until`."""
-        return _claim(self._tables.payments, self._shop, "payment_request_id")
-
-    @cached_property
-    def release(self) -> Update:
-        """Release the claim of a payment if it is `token` still; the next call is at `until`."""
-        return _release(self._tables.payments, self._shop, "payment_request_id")
-
-    @cached_property
-    def claim_refund(self) -> Update:
-        """Take the claim of a refund, as `claim`."""
-        return _claim(self._tables.refunds, self._shop, "refund_request_id")
-
-    @cached_property
-    def release_refund(self) -> Update:
-        """Release the claim of a refund, as `release`."""
-        return _release(self._tables.refunds, self._shop, "refund_request_id")
+        self._inserted = lru_cache(None)(self._build_insert)
+        self._recorded = lru_cache(None)(self._build_recorded)
 
     def insert_attempt(self, names: Collection[str], *, limited: bool, since: bool) -> Insert:
         """Return the statement that inserts an attempt with the columns `names`.
@@ -210,6 +157,11 @@ def _parameters(
 
 def _parameter(column: Column[Any], prefix: str = "new_") -> BindParameter[Any]:
     return bindparam(f"{prefix}{column.name}", type_=column.type)
+
+
+def _select_of_payment(table: Table, shop: str) -> Select[Any]:
+    is_of = table.c.payment_request_id == bindparam("payment")
+    return select(table).where(table.c.shop == shop, is_of).order_by(table.c.id)
 
 
 def _claim(table: Table, shop: str, key: str) -> Update:

@@ -141,6 +141,8 @@ def test_hooks_that_await_need_no_application(aplus_account, aplus_simulator, ap
     assert shop.changes == [("A-1", "succeeded")]
 
 
+# Starlette's own client wants httpx2, which not every session has.
+@pytest.mark.filterwarnings("ignore:Using `httpx` with")
 def test_a_test_client_serves_the_notification_in_its_own_loop(
     pay, shop, aplus_simulator, aplus_buyer
 ):

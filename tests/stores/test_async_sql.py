@@ -320,8 +320,8 @@ def test_a_cancelled_task_stores_nothing_and_leaves_the_store_usable(address):
 def test_reconcile_and_the_commands_work_with_it(account, address, monkeypatch):
     from click.testing import CliRunner
 
-    from aplus_adapters.cli import commands
     from aplus_adapters.cli.schema import schema_command
+    from aplus_adapters.cli.show import show_command
 
     pay = AplusPay(account=account, store=AsyncSQLStore(address), hooks=AsyncShop())
     schema = CliRunner().invoke(schema_command(lambda: pay), [])
@@ -333,7 +333,7 @@ def test_reconcile_and_the_commands_work_with_it(account, address, monkeypatch):
 
     asyncio.run(add())
     before = ours()
-    show = CliRunner().invoke(commands.show_command(lambda: pay), ["A-1"])
+    show = CliRunner().invoke(show_command(lambda: pay), ["A-1"])
     assert show.exit_code == 0, show.output
     assert "pay1" in show.output
     assert ours() == before
