@@ -14,7 +14,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 os.environ["UV_COMPILE_BYTECODE"] = "1"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Workers of the tests, twice as many as the machines have cores: they often wait for processes.
-SIDE_BY_SIDE = ["-n", "4"]
+SIDE_BY_SIDE = ["-n", "4", "--dist", "loadgroup"]
 ON_TWO_CORES = ["-n", "2"]  # where load would make pages late, or is itself what is measured
 FIGURES = ["-rP", "--show-capture=stdout"]  # what the tests print
 COVERED = Path(".coverage-data").resolve()  # what the sessions below have run of the package

@@ -146,12 +146,7 @@ def graph(package):
         for path in package.rglob("*.py")
     }
     return {
-        name: {
-            part
-            for imported in imports_of(path)
-            for part in modules
-            if part == imported or (part.startswith(f"{imported}.") and part in names_of(path))
-        }
+        name: modules.keys() & {*imports_of(path), *names_of(path)}
         for name, path in modules.items()
     }
 
