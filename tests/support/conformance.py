@@ -24,7 +24,7 @@ WAYS = {
     "refund_data": {"payment": "{payment}", "minor": "{minor}", "refund": "{refund}"},
 }
 # The patience is for a busy machine: only what is wrong makes a run wait for it.
-PACE = Pace(answer=1.0, expiry=0.15, patience=1.0, poll=0.05)
+PACE = Pace(answer=2.0, expiry=0.15, patience=2.0, poll=0.05)
 
 
 def play_by_hand(kind, keys, *, acceptance=True, **ways):
