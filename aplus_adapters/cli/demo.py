@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import httpx
 
@@ -175,22 +175,26 @@ def watch(
 ) -> None:
     """Run shop and simulator until Ctrl-C; raise ConfigurationError if the simulator ends."""
     demo = Demo(framework, folder, port, database=database)
-    with demo.running(), side_by_side(demo.address, demo.simulator.address) as page:
-        report_step("open this", f"{page} (shop, desk and wallet side by side)")
-        report_step("shop", f"{demo.address} (buy something, press pay)")
-        report_step("desk", f"{demo.simulator.address} (what Alipay+ sees and sends)")
-        report_step("wallet", f"{demo.simulator.address}/wallet (scan the code, pay or refuse)")
-        report_step("database", str(demo.database_url))  # its password is hidden
-        report_step("files", str(folder))
-        try:
-            while True:
-                event = demo.simulator.events.get()
-                if event["event"] == "ended":
-                    raise ConfigurationError("the simulator ended; start the demo again")
-                details = (f"{k} {v}" for k, v in event.items() if k not in ("event", "id"))
-                report_step(event["event"].replace("_", " "), ", ".join(details))
-        except KeyboardInterrupt:
-            report_step("end", "shop and simulator are stopped")
+    try:
+        with demo.running(), side_by_side(demo.address, demo.simulator.address) as page:
+            report_step("open this", f"{page} (shop, desk and wallet side by side)")
+            report_step("shop", f"{demo.address} (buy something, press pay)")
+            report_step("desk", f"{demo.simulator.address} (what Alipay+ sees and sends)")
+            report_step("wallet", f"{demo.simulator.address}/wallet (scan the code, pay or refuse)")
+            report_step("database", str(demo.database_url))  # its password is hidden
+            report_step("files", str(folder))
+            _report_events(demo, report_step)
+    except KeyboardInterrupt:
+        report_step("end", "shop and simulator are stopped")
+
+
+def _report_events(demo: Demo, report_step: ReportStep) -> NoReturn:
+    while True:
+        event = demo.simulator.events.get()
+        if event["event"] == "ended":
+            raise ConfigurationError("the simulator ended; start the demo again")
+        details = (f"{k} {v}" for k, v in event.items() if k not in ("event", "id"))
+        report_step(event["event"].replace("_", " "), ", ".join(details))
 
 
 def _read_json(response: httpx.Response) -> Any:
