@@ -71,3 +71,8 @@ class SimulatedKeys:
             signed_path=like.signed_path,
             settlement_currency=like.settlement_currency,
         )
+
+    def known(self, account: protocol.Account, identity: Identity) -> protocol.Account:
+        """Return an account of the shop's that pays here, with its own client id and key."""
+        identity.clients[account.client_id] = {account.key_version: account.private_key.public_key}
+        return evolve(account, gateway=ADDRESS, alipayplus_keys=self.own_key.public_key)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from aplus_adapters.aplus_pay import AplusPay
+    from aplus_adapters.protocol import account as protocol
     from aplus_adapters.testing.deliveries import Delivery, Steps
 
 __all__ = ["NOTIFY_URL", "Simulator"]
@@ -53,7 +54,7 @@ class Simulator:
     ) -> None:
         self.clock = clock or VirtualClock()
         self._keys = SimulatedKeys.of_this_process()
-        self.account = self._keys.account(notify_url)
+        self.account: protocol.Account = self._keys.account(notify_url)
         self.alipayplus = SimulatedAlipayPlus(
             Books(),
             self._keys.identity(),
@@ -89,17 +90,13 @@ class Simulator:
 
         `pay` is the shop's AplusPay as it stands: until `close` its account is replaced by this
         one (which keeps the shop's notify URL and settlement currency), and so are its HTTP clients
-        and its clock. `app` is its WSGI or ASGI application, or Starlette's TestClient; without it
+        and its clock. Of a shop with several accounts each keeps its client id and its key, and is
+        known here. `app` is its WSGI or ASGI application, or Starlette's TestClient; without it
         the payment routes are called by themselves. Raises ConfigurationError if that cannot be.
         """
         self.close()
-        accounts = list(pay.config.accounts.values())
-        if len(accounts) != 1:
-            raise ConfigurationError(
-                f"testing kit: found a shop with {len(accounts)} accounts, expected one; create "
-                "AplusPay with one account for this test"
-            )
-        account = self._keys.account(self.account.notify_url, like=accounts[0])
+        accounts = self._accounts_here(list(pay.config.accounts.values()))
+        account = accounts[0]
         application = ShopApplication(payment_routes(pay, account) if app is None else app)
         library = preferred_library()
         network = {"transport": self.transport(library), "trust_env": False}
@@ -110,13 +107,19 @@ class Simulator:
             async_client=library.AsyncClient(**network),
             clock=self.clock,
         )
-        config = PaymentConfig(accounts={account.client_id: account}, timing=pay.config.timing)
+        by_id = {one.client_id: one for one in accounts}
+        config = PaymentConfig(accounts=by_id, timing=pay.config.timing)
         self._connection.callback(application.close)
         self._connection.enter_context(pay.rewired(config, runner))
         if not application.has_lifespan:
             pay.note_lifespan()  # nobody runs one here: what is opened is closed by `close`
         self._pay, self._application, self.account = pay, application, account
         self.steps.is_reachable = True
+
+    def _accounts_here(self, accounts: list[protocol.Account]) -> list[protocol.Account]:
+        if len(accounts) == 1:
+            return [self._keys.account(self.account.notify_url, like=accounts[0])]
+        return [self._keys.known(account, self.alipayplus.identity) for account in accounts]
 
     @property
     def pay(self) -> AplusPay:

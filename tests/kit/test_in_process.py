@@ -464,12 +464,32 @@ class TestMistakes:
         with pytest.raises(ConfigurationError, match="expected the shop's WSGI or ASGI"):
             aplus_simulator.connect(pay, app)
 
-    def test_a_shop_with_two_accounts_is_refused(
-        self, account, aplus_account, shop, aplus_simulator
-    ):
-        pay = AplusPay(account=[account, aplus_account], store=MemoryStore(), hooks=shop)
-        with pytest.raises(ConfigurationError, match="2 accounts"):
-            aplus_simulator.connect(pay)
+
+class TwoMerchants(Shop):
+    """Sells orders whose name begins with B by its second account."""
+
+    def load_order(self, details):
+        client_id = "CLIENT-1" if details.order_ref.startswith("B") else None
+        return evolve(super().load_order(details), client_id=client_id)
+
+
+@pytest.mark.parametrize("make", [flask_of, starlette_of])
+def test_each_account_of_a_shop_pays_with_its_own_client_id_and_key(
+    make, account, aplus_account, aplus_simulator, aplus_buyer
+):
+    shop = TwoMerchants()
+    pay = AplusPay(account=[aplus_account, account], store=MemoryStore(), hooks=shop)
+    aplus_simulator.connect(pay, make(pay))
+    for order_ref in ("A-1", "B-1"):
+        aplus_buyer.press(order_ref)
+        aplus_buyer.pay()
+    assert shop.changes == [("A-1", "succeeded"), ("B-1", "succeeded")]
+    assert [order.client_id for order in aplus_simulator.orders] == [
+        aplus_account.client_id,
+        "CLIENT-1",
+    ]
+    aplus_simulator.close()
+    assert pay.config.accounts["CLIENT-1"] == account
 
 
 def test_the_shop_has_its_own_account_clients_and_clock_again_afterwards(account, shop):
