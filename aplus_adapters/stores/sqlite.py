@@ -110,6 +110,11 @@ def begin(connection: Connection, *, writes: bool, alone: bool) -> bool:
     time_limit = min(before["busy_timeout"] / 1000, LOCK)
     _take_write_lock(connection, time_limit)
     driver.execute(f"PRAGMA busy_timeout={int(time_limit * 1000)}")
+    # What is as it was needs no statement at the end.
+    if before["busy_timeout"] == int(time_limit * 1000):
+        del before["busy_timeout"]
+    if before["synchronous"] >= 2:
+        del before["synchronous"]
     return True
 
 
