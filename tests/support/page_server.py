@@ -10,7 +10,7 @@ from threading import Thread
 
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.results import Reason
-from aplus_adapters.web.page import PageDesign, asset, draw_code, render_page
+from aplus_adapters.web.page import PageDesign, asset, draw_code, render_error, render_page
 from aplus_adapters.web.view import PageState, PageView
 
 CODE = "https://codes.example/281000000000000000000000000000000000"
@@ -38,7 +38,7 @@ class Shop(ThreadingHTTPServer):
 
     def reset(self, state=PageState.WAITING, seconds=600.0):
         self.state = self.told = PageState(state)
-        self.broken = False
+        self.broken = self.hangs = False
         self.design = PageDesign(return_after=None)
         self.poll_seconds = 2.0
         self.events_url = ""
@@ -100,7 +100,21 @@ class Answer(BaseHTTPRequestHandler):
             self.send_header("Content-Type", "text/event-stream")
             self.end_headers()
             time.sleep(60)
+        elif self.path.startswith("/error/"):
+            language = self.headers.get("Accept-Language")
+            design, repeats = self.server.design, "post" if name == "shop" else None
+            page = render_error(
+                f"error_{name}",
+                "400: no",
+                language,
+                design,
+                assets_url="../assets",
+                repeats=repeats,
+            )
+            self.reply(200, dict(design.headers), page)
         elif name == "status":
+            if self.server.hangs:
+                time.sleep(30)
             status = {
                 "state": self.server.told,
                 "expiresAt": self.server.expires_at.isoformat(),
