@@ -107,6 +107,8 @@ def page_state(attempt: Attempt, now: datetime) -> PageState:
     match attempt.state:
         case State.SUCCEEDED:
             return PageState.REFUNDED if attempt.is_refunded else PageState.PAID
+        case State.CANCELLED if attempt.refunded:  # the money of a conflict went back by our refund
+            return PageState.REFUNDED
         case State.CANCELLED | State.FAILED if attempt.success_reported:
             return PageState.RETURNED
         case State.CLOSING:
@@ -158,12 +160,13 @@ def view_of(attempt: Attempt, now: datetime, shop_name: str | None) -> PageView:
 
 def _receipt(attempt: Attempt) -> dict[str, Any]:
     """Return the view's values that only a receipt has."""
-    paid = attempt.payment_time
+    at, paid = attempt.payment_time, attempt.paid_amount
+    learned_at = attempt.changed_at if attempt.state is State.SUCCEEDED else None
     return {
-        "paid_at": paid.moment if paid else attempt.changed_at,
+        "paid_at": at.moment if at else learned_at,
         "payment_id": attempt.payment_id,
         "wallet": attempt.wallet,
-        "refunded": evolve(attempt.amount, value=attempt.refunded) if attempt.refunded else None,
+        "refunded": evolve(paid, value=attempt.refunded) if paid and attempt.refunded else None,
     }
 
 

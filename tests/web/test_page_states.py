@@ -3,11 +3,12 @@
 from datetime import timedelta
 
 import pytest
+from attrs import evolve
 
 from aplus_adapters import Amount, State
 from aplus_adapters.messages import Result
 from aplus_adapters.testing.store_values import NOON, an_attempt
-from aplus_adapters.web.view import page_state
+from aplus_adapters.web.view import page_state, view_of
 
 EXPIRY = NOON + timedelta(minutes=3)
 TICK = timedelta(microseconds=1)
@@ -36,6 +37,10 @@ ROWS = [
     (State.FAILED, {"result": failed("RISK_REJECT")}, EXPIRY, "failed"),
     (State.FAILED, {"result": None}, EXPIRY, "failed"),
     (State.SUCCEEDED, {}, EXPIRY, "paid"),
+    (State.SUCCEEDED, {"refunded": 1}, EXPIRY, "paid"),
+    (State.SUCCEEDED, {"refunded": an_attempt().amount.value}, EXPIRY, "refunded"),
+    (State.CANCELLED, {"refunded": 1}, EXPIRY, "refunded"),  # money of a conflict
+    (State.PENDING, {"disputed": Amount("JPY", 1), "refunded": 1}, NOON, "refunded"),
     (State.PENDING, {"disputed": Amount("JPY", 1)}, NOON, "conflict"),
     (State.SUCCEEDED, {"disputed": Amount("JPY", 1)}, EXPIRY, "conflict"),
 ]
@@ -53,3 +58,13 @@ def test_only_the_three_open_states_are_asked_about_again():
         "retrying",
         "checking",
     }
+
+
+def test_a_receipt_says_what_went_back_only_in_a_currency_that_is_known():
+    paid = view_of(an_attempt(state=State.SUCCEEDED, refunded=500), EXPIRY, None)
+    assert paid.refunded == evolve(an_attempt().amount, value=500)
+    assert paid.paid_at == an_attempt().changed_at
+    disputed = an_attempt(state=State.FAILED, disputed=Amount("JPY", 7), refunded=7)
+    assert view_of(disputed, EXPIRY, None).refunded == Amount("JPY", 7)
+    conflict = view_of(an_attempt(state=State.CANCELLED, refunded=7), EXPIRY, None)
+    assert (conflict.refunded, conflict.paid_at) == (None, None)
