@@ -195,6 +195,37 @@ def test_a_receipt_is_printed_by_a_button_and_then_not_left(visit, shop):
             expect(page.locator("dl")).to_contain_text(text)
 
 
+def test_the_documents_have_pictures_of_each_state_and_screen(visit, shop):
+    """APLUS_SCREENSHOTS=docs/images makes them anew."""
+    pictures = 0
+    for state in PageState:
+        shop.reset(state)
+        shop.design = PageDesign(return_after=None, brand=BRAND)
+        with visit(width=360, height=10, reduced_motion="reduce") as page:
+            expect(page.locator(f"main[data-state={state}]")).to_be_visible()
+            picture(page, state)
+            pictures += 1
+    shop.becomes(PageState.WAITING)
+    shop.reset()
+    shop.design = PageDesign(return_after=None, brand=BRAND)
+    with visit(width=800, height=480, reduced_motion="reduce") as page:
+        picture(page, "till")
+    with visit(
+        width=360, height=640, language="zh", color_scheme="dark", reduced_motion="reduce"
+    ) as page:
+        picture(page, "dark")
+    with visit(width=360, height=660, has_touch=True, is_mobile=True) as page:
+        keep(page, "phone")  # a picture of more than the screen is taken without the finger
+    with visit(width=360, height=10, path="/error/payment") as page:
+        picture(page, "error")
+    assert pictures == len(PageState)
+
+
+def picture(page, name):
+    page.wait_for_timeout(100)
+    keep(page, name, whole=True)
+
+
 @pytest.fixture(scope="module")
 def axe():
     import axe_playwright_python

@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from attrs import evolve
 
 from aplus_adapters import Amount, State
 from aplus_adapters.messages import Result
@@ -60,11 +59,22 @@ def test_only_the_three_open_states_are_asked_about_again():
     }
 
 
+def viewed(**changes):
+    body = (
+        b'{"order":{"referenceOrderId":"A-1","orderDescription":"Ticket","orderAmount":{"currency":"JPY",'
+        b'"value":"4200"},"env":{"terminalType":"WEB","userAgent":"X"}},"paymentRequestId":"pay1","paymentAmount":'
+        b'{"currency":"JPY","value":"4200"},"paymentMethod":{"paymentMethodType":"CONNECT_WALLET"},'
+        b'"paymentFactor":{"isInStorePayment":"true","isCashierPayment":"true",'
+        b'"inStorePaymentScenario":"OrderCode"},"paymentNotifyUrl":"https://shop.example/notify"}'
+    )
+    return view_of(an_attempt(request_body=body, **changes), EXPIRY, None)
+
+
 def test_a_receipt_says_what_went_back_only_in_a_currency_that_is_known():
-    paid = view_of(an_attempt(state=State.SUCCEEDED, refunded=500), EXPIRY, None)
-    assert paid.refunded == evolve(an_attempt().amount, value=500)
-    assert paid.paid_at == an_attempt().changed_at
-    disputed = an_attempt(state=State.FAILED, disputed=Amount("JPY", 7), refunded=7)
-    assert view_of(disputed, EXPIRY, None).refunded == Amount("JPY", 7)
-    conflict = view_of(an_attempt(state=State.CANCELLED, refunded=7), EXPIRY, None)
+    paid = viewed(state=State.SUCCEEDED, refunded=500)
+    assert paid.refunded == Amount("JPY", 500)
+    assert paid.paid_at == NOON
+    disputed = viewed(state=State.FAILED, disputed=Amount("USD", 7), refunded=7)
+    assert disputed.refunded == Amount("USD", 7)
+    conflict = viewed(state=State.CANCELLED, refunded=7)
     assert (conflict.refunded, conflict.paid_at) == (None, None)

@@ -61,6 +61,7 @@ def test_a_phone_opens_the_simulators_wallet_beside_the_code(address, chromium, 
     )
     page = context.new_page()
     page.goto(f"{url}/buy")
+    page.evaluate("document.querySelector('button').value = 'PHONE-1'")
     page.get_by_role("button").click()
     code = page.locator("svg.qr").bounding_box()
     assert code["y"] + code["height"] <= 568
