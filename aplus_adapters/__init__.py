@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         ConflictDetails,
         Hooks,
         LoadOrderDetails,
+        LogIn,
         OrderToPay,
         PaymentDetails,
         RefundDetails,
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from aplus_adapters.stores.django_store import DjangoStore
     from aplus_adapters.stores.memory import MemoryStore
     from aplus_adapters.stores.sql import SQLStore
+    from aplus_adapters.web.brand import Brand
     from aplus_adapters.web.page import PageDesign
 
 __version__ = "0.1.0"
@@ -88,6 +90,7 @@ __all__ = [
     "AsyncSQLStore",
     "Attempt",
     "AuthorizeDetails",
+    "Brand",
     "Buyer",
     "Client",
     "ConfigurationError",
@@ -104,6 +107,7 @@ __all__ = [
     "InvalidValue",
     "KeyRing",
     "LoadOrderDetails",
+    "LogIn",
     "MemoryStore",
     "Merchant",
     "MessageError",
@@ -162,7 +166,7 @@ if not TYPE_CHECKING:  # so that a misspelt name is an error of every type check
         "payments.flows.prune": ("PruneReport"),
         "payments.flows.reconcile": ("ReconcileReport"),
         "payments.hooks": (
-            "AsyncHooks AuthorizeDetails ConflictDetails Hooks LoadOrderDetails OrderToPay "
+            "AsyncHooks AuthorizeDetails ConflictDetails Hooks LoadOrderDetails LogIn OrderToPay "
             "PaymentDetails RefundDetails RenderDetails Rendering Visitor"
         ),
         "payments.model": (
@@ -185,6 +189,7 @@ if not TYPE_CHECKING:  # so that a misspelt name is an error of every type check
         "stores.django_store": ("DjangoStore"),
         "stores.memory": ("MemoryStore"),
         "stores.sql": ("SQLStore"),
+        "web.brand": ("Brand"),
         "web.page": ("PageDesign"),
     }
     _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

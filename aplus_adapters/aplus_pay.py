@@ -28,15 +28,15 @@ from aplus_adapters.runtime.argument_checks import (
 from aplus_adapters.runtime.clock import Clock, SystemClock
 from aplus_adapters.runtime.open_hooks import refuse_inside
 from aplus_adapters.runtime.runner import Runner
+from aplus_adapters.web.button import pay_path, payment_button
 from aplus_adapters.web.context import WebContext
 from aplus_adapters.web.endpoints import respond
 from aplus_adapters.web.origins import check_origins
 from aplus_adapters.web.page import PageDesign
 from aplus_adapters.web.routing import ROUTES, Route, notify_path
-from aplus_adapters.web.template import missing_packages
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
     from aplus_adapters.payments.effects import Flow
     from aplus_adapters.payments.flows.reconcile import ReconcileReport
@@ -117,13 +117,7 @@ class AplusPay(Operations):
             trusted_origins=frozenset(trusted_origins),
             optional_hooks=find_optional_hooks(hooks),
         )
-        missing = missing_packages()
-        if missing and "render_order_code" not in self.context.optional_hooks:
-            log.warning(
-                "order-code page: %s not installed, so that only JSON can be answered; run pip "
-                "install 'aplus_adapters[page]', or implement the hook render_order_code",
-                " and ".join(missing),
-            )
+        self.context.warn_of_page()
 
     # Methods for the shop.
 
@@ -138,6 +132,30 @@ class AplusPay(Operations):
     async def start_async(self, order_ref: str, visitor: Visitor = NOBODY) -> Attempt:
         """Do what `start` does, awaiting."""
         return await self._write_async("start", initiate(self.config, order_ref, visitor))
+
+    def payment_button(
+        self,
+        order_ref: str,
+        *,
+        accept_language: str | None = None,
+        action: str | None = None,
+        fields: Mapping[str, str] | None = None,
+    ) -> str:
+        """Return the form that pays an order, as HTML for the shop's own page.
+
+        A template that escapes HTML inserts it as it is. `accept_language` is the buyer's header.
+        `action` is the address of our route `/pay`; by default the path next to the notify URL's.
+        `fields` are further hidden fields, such as a token. Link `/assets/button.css`, below the
+        same mount, for its look. Raises InvalidValue for an `order_ref` that cannot be paid, and
+        without an `action` if the notify URL does not end with `/notify`.
+        """
+        return payment_button(
+            order_ref,
+            action=action or pay_path(self.config.default_account.notify_url),
+            accept_language=accept_language,
+            design=self.context.design,
+            fields=fields or {},
+        )
 
     def find(self, payment_request_id: str) -> Attempt | None:
         """Return the attempt with this paymentRequestId, None if there is none."""

@@ -14,9 +14,9 @@ from aplus_adapters.flask import create_blueprint
 
 PRICES = {"Ticket": Amount.parse("42.00", "USD"), "Poster": Amount.parse("1200", "JPY")}
 PAGE = """<!doctype html><title>Harbour Cinema</title><link rel="icon" href="data:,">
+<link rel="stylesheet" href="/aplus/assets/button.css">
 {% if order %}<p>Order {{ order.ref }}: {{ order.item }}, {{ order.status }}
-<form method="post" action="/aplus/pay"><button name="order_ref" value="{{ order.ref }}">Pay
-</button></form><a href="/">More</a>
+{{ pay.payment_button(order.ref) }} <a href="/">More</a>
 {% else %}<form method="post" action="/orders">{% for item, price in prices.items() %}
 <button name="item" value="{{ item }}">{{ item }} for {{ price }}</button>{% endfor %}{% endif %}"""
 
@@ -73,7 +73,7 @@ def create_order():
 
 @app.get("/orders/<ref>")
 def show_order(ref):
-    return render_template_string(PAGE, order=find_order(ref) or abort(404))
+    return render_template_string(PAGE, order=find_order(ref) or abort(404), pay=pay)
 
 
 if __name__ == "__main__":

@@ -67,12 +67,18 @@ def test_the_apscheduler_recipe_reconciles(pay):
 PAGE = (DOCS / "page.md").read_text()
 
 
+def test_every_picture_of_the_page_is_there():
+    names = re.findall(r"\((images/[\w-]+\.png)\)", PAGE)
+    assert len(names) >= 14
+    assert [name for name in names if not (DOCS / name).is_file()] == []
+
+
 def test_the_design_of_the_page_recipe_is_one(tmp_path):
     from aplus_adapters.web.page import asset, render_page
     from support.pages import VIEW
 
     names = {}
-    (snippet,) = snippets_of(DOCS / "page.md")
+    (snippet,) = [found for found in snippets_of(DOCS / "page.md") if "design = " in found.code]
     exec(compile(snippet.code, "page.md", "exec"), names)
     shown = render_page(VIEW, "fr", names["design"]).decode()
     assert "Scannez pour payer" in shown
@@ -99,6 +105,7 @@ def test_the_page_recipe_knows_every_variable_block_state_and_field(
         assert f"`{key}`" in PAGE
     for state in PageState:
         assert f"`{state}`" in PAGE
+        assert f"(images/{state}.png)" in PAGE
     pay = make_pay(tmp_path / "shop.db", simulated_account)
     with reach(flask_application(pay), pay) as client:
         told = client.post("/aplus/pay", json={"order_ref": "A-1"}, headers=JSON).json()

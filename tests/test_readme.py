@@ -10,6 +10,7 @@ from support.snippets import snippets_of
 
 PATH = Path(__file__).parent.parent / "README.md"
 README = PATH.read_text()
+PAGE_DOCUMENT = (Path(__file__).parent.parent / "docs" / "page.md").read_text()
 BLOCKS = [snippet.code for snippet in snippets_of(PATH) if "import" in snippet.code]
 JSON = {"Accept": "application/json"}
 
@@ -89,12 +90,12 @@ def test_the_example_shops_have_80_lines_at_most(name):
     assert len(path.read_text().splitlines()) <= 80
 
 
-def test_every_error_and_hook_is_in_the_readme():
+def test_every_error_and_hook_is_in_the_readme_or_the_document_of_the_page():
     from aplus_adapters import errors
     from aplus_adapters.payments.hooks import OPTIONAL_HOOKS, REQUIRED_HOOKS
 
     for name in (*errors.__all__, *REQUIRED_HOOKS, *OPTIONAL_HOOKS):
-        assert f"`{name}" in README
+        assert f"`{name}" in README + PAGE_DOCUMENT
 
 
 def test_the_client_asks_about_a_payment(run, capsys):

@@ -42,6 +42,7 @@ __all__ = [
     "ConflictDetails",
     "Hooks",
     "LoadOrderDetails",
+    "LogIn",
     "OrderToPay",
     "PaymentDetails",
     "RefundDetails",
@@ -52,7 +53,7 @@ __all__ = [
 
 # A conflict may mean that money has to go back, so its hook is not optional.
 REQUIRED_HOOKS = ("load_order", "payment_changed", "payment_conflict")
-OPTIONAL_HOOKS = ("render_order_code", "authorize", "refund_changed")
+OPTIONAL_HOOKS = ("render_order_code", "render_receipt", "authorize", "refund_changed")
 
 
 @frozen(kw_only=True)
@@ -178,7 +179,11 @@ class ConflictDetails:
 
 @frozen(kw_only=True)
 class RenderDetails:
-    """The argument of `render_order_code`: the attempt and the default page's view of it."""
+    """The argument of `render_order_code` and `render_receipt`: the attempt and the page's view.
+
+    `view` is what the default page is made from: `state`, `amount`, `code_text` (None once the code
+    must not be scanned), `paid_at`, `payment_id`, `wallet`, `refunded` and the addresses.
+    """
 
     attempt: Attempt
     view: Any
@@ -187,7 +192,7 @@ class RenderDetails:
 
 @frozen(kw_only=True)
 class Rendering:
-    """The result of `render_order_code`: a whole response of the shop's own."""
+    """The result of `render_order_code` or `render_receipt`: a whole response of the shop's own."""
 
     body: bytes
     content_type: str = "text/html; charset=utf-8"
@@ -201,6 +206,22 @@ class AuthorizeDetails:
     order_ref: str
     attempt: Attempt | None
     visitor: Visitor
+
+
+@frozen
+class LogIn:
+    """A result of `authorize`, next to true and false: the visitor has to log in first, at `url`.
+
+    `url` is a path on the shop's host or a whole address; put into it where the shop should lead
+    the visitor afterwards. A browser is redirected there; JSON is answered with the status 401.
+    Raises InvalidValue for what a browser may read as something else.
+    """
+
+    url: str
+
+    def __attrs_post_init__(self) -> None:
+        """Raise InvalidValue here, in the line of the shop that writes the address."""
+        order_checks.check_return_url(self.url, "url", "LogIn ")
 
 
 class Hooks(Protocol[C_contra]):

@@ -61,13 +61,11 @@ def check_currency(name: str, currency: object) -> None:
         )
 
 
-def check_text(name: str, text: object, most: int) -> None:
+def check_text(name: str, text: object, most: int, of: str = "OrderToPay ") -> None:
     """Raise InvalidValue unless it is text of 1 to `most` characters."""
     if not isinstance(text, str) or not 1 <= len(text) <= most:
         found = f"{len(text)} characters" if isinstance(text, str) else type(text).__name__
-        raise InvalidValue(
-            f"OrderToPay {name}: found {found}, expected text of 1 to {most} characters"
-        )
+        raise InvalidValue(f"{of}{name}: found {found}, expected text of 1 to {most} characters")
 
 
 def check_kind(name: str, value: object, kind: type) -> None:
@@ -98,16 +96,16 @@ def check_expires_in(expires_in: object) -> None:
         )
 
 
-def check_return_url(url: object) -> None:
+def check_return_url(url: object, name: str = "return_url", of: str = "OrderToPay ") -> None:
     """Raise InvalidValue unless it is a path on the shop's host or a whole http(s) address.
 
     Browsers would read control characters, backslashes or a second slash as another host. Other
     schemes could run a script.
     """
-    check_text("return_url", url, 2048)
+    check_text(name, url, 2048, of)
     if not (_PATH.fullmatch(str(url)) or _ADDRESS.fullmatch(str(url))):
         raise InvalidValue(
-            f"OrderToPay return_url: found {_seen(str(url))}, expected a path of the shop's own "
+            f"{of}{name}: found {_seen(str(url))}, expected a path of the shop's own "
             "such as '/orders/17', or an address that begins with https://; percent-encode what is "
             "not plain ASCII (urllib.parse.quote), and write foreign hosts as xn--..."
         )

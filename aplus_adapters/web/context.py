@@ -1,4 +1,4 @@
-"""What the endpoints of one shop share: its set-up, and the warnings that are logged once."""
+"""What the endpoints of one shop share: its set-up, who may see what, and warnings said once."""
 
 from __future__ import annotations
 
@@ -7,19 +7,29 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from aplus_adapters.payments.hooks import Visitor
+from aplus_adapters.payments.effects import call_hook, get
+from aplus_adapters.payments.hooks import AuthorizeDetails, LogIn, Visitor
+from aplus_adapters.protocol.account import Environment
+from aplus_adapters.web.http import HttpResponse, json_response, problem
 from aplus_adapters.web.origins import is_foreign
-from aplus_adapters.web.page import PageDesign
+from aplus_adapters.web.page import PageDesign, explain_failure
+from aplus_adapters.web.template import missing_packages
+from aplus_adapters.web.view import status_json
 
 if TYPE_CHECKING:
+    from typing import Any
+
+    from aplus_adapters.payments.effects import Flow
+    from aplus_adapters.payments.model import Attempt
     from aplus_adapters.payments.policy import PaymentConfig
     from aplus_adapters.web.http import HttpRequest
+    from aplus_adapters.web.view import PageView
 
 log = logging.getLogger("aplus_adapters")
 
 _MAX_MOUNTS = 8  # strangers choose the paths of requests, so the set of paths must not grow
 
-__all__ = ["WebContext", "visitor_of"]
+__all__ = ["WebContext", "describe", "find_payment", "refuse_visitor", "visitor_of"]
 
 
 @frozen(kw_only=True)
@@ -58,6 +68,27 @@ class WebContext:
                 ", ".join(signed),
             )
 
+    def warn_of_page(self) -> None:
+        """Log what the page lacks at start, unless the shop renders all of it itself."""
+        if "render_order_code" in self.optional_hooks:
+            return
+        if missing := missing_packages():
+            log.warning(
+                "order-code page: %s not installed, so that only JSON can be answered; run pip "
+                "install 'aplus_adapters[page]', or implement the hook render_order_code",
+                " and ".join(missing),
+            )
+        is_live = any(
+            account.environment is Environment.PRODUCTION
+            for account in self.config.accounts.values()
+        )
+        if is_live and self.design.brand.mark is None:
+            log.warning(
+                "order-code page: found no Alipay+ mark for an account in production, expected the "
+                "licensed plus icon in the middle of the code; write "
+                "page=PageDesign(brand=Brand(mark=...))"
+            )
+
     def note_lifespan(self) -> None:
         """Note that the application will call `aclose` when it ends."""
         self._lifespan.add("noted")
@@ -88,3 +119,54 @@ def visitor_of(request: HttpRequest) -> Visitor:
         accept_language=request.header("accept-language"),
         native=request.native,
     )
+
+
+def find_payment(
+    context: WebContext, request: HttpRequest, payment_request_id: str
+) -> Flow[Attempt | HttpResponse]:
+    """Return the payment if it exists and this visitor may see it, otherwise a refusal."""
+    attempt = None
+    if 1 <= len(payment_request_id) <= 64 and payment_request_id.isalnum():
+        attempt = yield from get(payment_request_id)
+    if attempt is None:
+        return problem(request, 404, "there is no such payment")
+    refusal = yield from refuse_visitor(context, request, attempt.order_ref, attempt)
+    if refusal is None:
+        return attempt
+    if refusal.status != 403:  # the shop sends the visitor to its log-in
+        return refusal
+    # Not 403, which would show a stranger that the payment exists.
+    return problem(request, 404, "there is no such payment")
+
+
+def refuse_visitor(
+    context: WebContext, request: HttpRequest, order_ref: str, attempt: Attempt | None
+) -> Flow[HttpResponse | None]:
+    """Return a refusal if the hook `authorize` does not allow this visitor, otherwise None."""
+    if "authorize" not in context.optional_hooks:
+        return None
+    details = AuthorizeDetails(order_ref=order_ref, attempt=attempt, visitor=visitor_of(request))
+    allowed = yield from call_hook("authorize", details)
+    if isinstance(allowed, LogIn):
+        return _to_log_in(request, allowed)
+    return None if allowed else problem(request, 403, "this order is not yours to pay")
+
+
+def _to_log_in(request: HttpRequest, log_in: LogIn) -> HttpResponse:
+    """Return a redirect to the shop's log-in; for a program a 401 that has its address."""
+    if request.wants_json:
+        content = {"type": "about:blank", "title": "log in first", "status": 401}
+        return json_response(401, content | {"logIn": log_in.url}, "application/problem+json")
+    headers = (("Location", log_in.url), ("Cache-Control", "no-store"))
+    return HttpResponse(status=303, headers=headers)
+
+
+def describe(
+    context: WebContext, request: HttpRequest, view: PageView, attempt: Attempt
+) -> dict[str, Any]:
+    """Return a payment's status; its `message` is in the language that the client asks for."""
+    message = None
+    if view.reason is not None:
+        accepted = request.header("accept-language")
+        message = explain_failure(view.reason, accepted, context.design)
+    return status_json(view, attempt, message, context.design.brand.words)

@@ -53,6 +53,10 @@ _STATUS: dict[str, Any] = {
             "description": "The reason as a sentence in a language of Accept-Language",
         },
         "paidAt": _TEXT_OR_NULL,
+        "paymentId": {**_TEXT_OR_NULL, "description": "Alipay+'s number, once it is paid"},
+        "wallet": {**_TEXT_OR_NULL, "description": "The wallet's name, for people to read"},
+        "refunded": {"anyOf": [_AMOUNT, {"type": "null"}], "description": "What went back"},
+        "brand": {"type": "string", "description": "Words to show on the receipt"},
     },
 }
 _STARTED: dict[str, Any] = {
@@ -86,6 +90,7 @@ def _problem(description: str) -> dict[str, Any]:
         "content": {
             "application/problem+json": {"schema": _PROBLEM},
             "text/plain": {"schema": {"type": "string"}},
+            "text/html": {"schema": {"type": "string"}},
         },
     }
 
@@ -99,6 +104,7 @@ def _file(media_type: str) -> dict[str, Any]:
 
 
 _NOT_FOUND = _problem("There is no such payment, or this visitor may not see it")
+_LOG_IN = _problem("The visitor has to log in first, at the address in `logIn`")
 _AGAIN = _problem("The payment store cannot be reached at the moment; try again")
 _CHANGED = _problem("The order was paid with another amount than it has now")
 _TOO_OFTEN = _problem("The order was tried too often within an hour; wait for Retry-After")
@@ -130,6 +136,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
             200: _json("The payment, for clients that ask for JSON", _STARTED),
             303: _PAGE,
             400: _problem("The body cannot be read"),
+            401: _LOG_IN,
             403: _problem("This visitor may not pay the order"),
             404: _problem("There is no such order to pay"),
             409: _CHANGED,
@@ -169,6 +176,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
         "parameters": [_ID],
         "responses": {
             200: _json("The payment", _STATUS, "text/html"),
+            401: _LOG_IN,
             404: _NOT_FOUND,
             500: _BROKEN,
             503: _AGAIN,
@@ -179,6 +187,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
         "parameters": [_ID],
         "responses": {
             200: _json("The payment", _STATUS),
+            401: _LOG_IN,
             404: _NOT_FOUND,
             500: _BROKEN,
             503: _AGAIN,
@@ -192,6 +201,21 @@ OPERATIONS: dict[str, dict[str, Any]] = {
                 "description": "Server-Sent Events, each with the payment's status as JSON",
                 "content": {"text/event-stream": {"schema": {"type": "string"}}},
             },
+            401: _LOG_IN,
+            404: _NOT_FOUND,
+            500: _BROKEN,
+            503: _AGAIN,
+        },
+    },
+    "code": {
+        "summary": "The code as a picture to save, while it may be scanned",
+        "parameters": [_ID],
+        "responses": {
+            200: {
+                "description": "The picture",
+                "content": {"image/svg+xml": {"schema": {"type": "string"}}},
+            },
+            401: _LOG_IN,
             404: _NOT_FOUND,
             500: _BROKEN,
             503: _AGAIN,
@@ -203,6 +227,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
         "responses": {
             200: _json("The payment, for clients that ask for JSON", _STARTED),
             303: _PAGE,
+            401: _LOG_IN,
             404: _NOT_FOUND,
             409: _CHANGED,
             429: _TOO_OFTEN,
@@ -212,5 +237,6 @@ OPERATIONS: dict[str, dict[str, Any]] = {
     },
     "style": _file("text/css"),
     "script": _file("text/javascript"),
+    "button_style": _file("text/css"),
 }
 """Route name to OpenAPI operation; its responses are keyed by status."""

@@ -99,9 +99,11 @@ ROUTES = (
     Route(name="payment", path=_PAYMENT, method="GET"),
     Route(name="status", path=f"{_PAYMENT}/status", method="GET"),
     Route(name="events", path=f"{_PAYMENT}/events", method="GET"),
+    Route(name="code", path=f"{_PAYMENT}/code.svg", method="GET"),
     Route(name="new_code", path=f"{_PAYMENT}/new", method="POST"),
     Route(name="style", path="/assets/page.css", method="GET", is_private=False),
     Route(name="script", path="/assets/page.js", method="GET", is_private=False),
+    Route(name="button_style", path="/assets/button.css", method="GET", is_private=False),
 )
 """Every route of a shop that takes payments."""
 

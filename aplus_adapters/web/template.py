@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 
 __all__ = ["missing_packages", "read", "render"]
 
+_OURS = ("page.html", "error.html")
 
-def render(own: str | None, values: Mapping[str, object]) -> str:
-    """Return the page as HTML: by `own`, the shop's template, or by ours if `own` is None.
+
+def render(own: str | None, values: Mapping[str, object], name: str = "page.html") -> str:
+    """Return the page as HTML: by `own`, the shop's template, or by ours of that name.
 
     Raises ConfigurationError if Jinja2 is missing or the template cannot be rendered.
     """
-    template = _compile(own)
+    template = _compile(own, name)
     try:
         return template.render(values)
     except Exception as error:  # a template is the shop's code and may raise anything
@@ -41,7 +43,7 @@ def missing_packages() -> list[str]:
 
 
 @lru_cache(maxsize=16)
-def _compile(own: str | None) -> Template:
+def _compile(own: str | None, name: str) -> Template:
     try:
         from jinja2 import DictLoader, Environment, StrictUndefined  # noqa: PLC0415  # an extra
     except ImportError:
@@ -50,14 +52,14 @@ def _compile(own: str | None) -> Template:
             "implement the hook render_order_code"
         ) from None
     environment = Environment(
-        loader=DictLoader({"page.html": read("page.html"), "own.html": own or ""}),
+        loader=DictLoader({**{ours: read(ours) for ours in _OURS}, "own.html": own or ""}),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,  # a misspelt variable fails at start-up, not on the page
     )
     if own is None:
-        return environment.get_template("page.html")
+        return environment.get_template(name)
     try:
         _check_blocks(environment, own)
         return environment.get_template("own.html")

@@ -1,7 +1,7 @@
 """Load what the page says, choose the buyer's language, and write amounts the way buyers read them.
 
-The folder `languages` has one file per language. A file is named by its language's tag and holds
-every key that `en.json` holds.
+The folder `languages` has one file per language, named by the language's tag. It says whether a
+native reader has read it, and its `texts` have every key that those of `en.json` have.
 """
 
 from __future__ import annotations
@@ -17,10 +17,19 @@ from typing import TYPE_CHECKING, Any
 from aplus_adapters.errors import InvalidValue
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from aplus_adapters.protocol.amounts import Amount
     from aplus_adapters.protocol.results import Reason
 
-__all__ = ["TEXTS", "choose_language", "format_amount", "merge_texts", "translate_reason"]
+__all__ = [
+    "TEXTS",
+    "choose_language",
+    "format_amount",
+    "format_time",
+    "merge_texts",
+    "translate_reason",
+]
 
 # RFC 9110, 12.5.4: a language range, and a weight from 0 to 1 with at most three decimals.
 _ITEM = re.compile(
@@ -32,6 +41,9 @@ _MAX_HEADER = 1000
 _TAG = re.compile(r"([A-Za-z]{2,3})(?:-([A-Za-z]{4}))?(?:-([A-Za-z]{2}|[0-9]{3}))?")
 # Where Chinese is written in traditional characters unless the tag says otherwise.
 _TRADITIONAL = ("TW", "HK", "MO")
+# Older names by which some browsers still ask for a language.
+_OLDER_NAMES = {"tl": "fil", "in": "id"}
+_DATE_PARTS = ("{year}", "{month}", "{day}", "{clock}")
 
 
 @cache
@@ -47,7 +59,7 @@ def _load(language: str) -> Mapping[str, str]:
     if language not in _languages():
         return MappingProxyType({})
     file = files("aplus_adapters.web").joinpath("languages", f"{language}.json")
-    return MappingProxyType(json.loads(file.read_text(encoding="utf-8")))
+    return MappingProxyType(json.loads(file.read_text(encoding="utf-8"))["texts"])
 
 
 class _Texts(Mapping[str, Mapping[str, str]]):
@@ -132,11 +144,23 @@ def _check_texts(language: object, texts: object) -> None:
             f"texts: found the {language!r} amount {amount!r}, expected both {{currency}} and "
             "{number} in it"
         )
+    date = texts.get("date", known["date"])
+    if not all(part in date for part in _DATE_PARTS):
+        raise InvalidValue(
+            f"texts: found the {language!r} date {date!r}, expected {', '.join(_DATE_PARTS)} in it"
+        )
+    digits = texts.get("grouped_from", known["grouped_from"])
+    if not (digits.isascii() and digits.isdigit()):
+        raise InvalidValue(
+            f"texts: found {digits!r:.40} for {language!r} grouped_from, expected a number of "
+            "digits such as '4'"
+        )
 
 
 def _spelled(language: str) -> str:
     """Return a language tag in the letters that BCP 47 recommends: zh-Hant-TW."""
     first, *others = language.split("-")
+    first = _OLDER_NAMES.get(first.lower(), first)
     cased = (part.title() if len(part) == 4 else part.upper() for part in others)
     return "-".join((first.lower(), *cased))
 
@@ -195,8 +219,9 @@ def format_amount(amount: Amount, texts: Mapping[str, str]) -> str:
     """Write an amount for a buyer: grouped digits and the currency's ISO code, never ambiguous.
 
     `texts` are those of the buyer's language: its `amount` says where the code stands, `thousands`
-    and `decimal` how the number is written. Western digits are kept in every language: they are
-    what the wallet shows. Raises InvalidValue if ISO 4217 has no such currency.
+    and `decimal` how the number is written, `grouped_from` how many digits a number needs to be
+    grouped. Western digits are kept in every language: they are what the wallet shows. Raises
+    InvalidValue if ISO 4217 has no such currency.
 
     >>> from aplus_adapters.protocol.amounts import Amount
     >>> format_amount(Amount("USD", 123456), TEXTS["en"])
@@ -205,6 +230,23 @@ def format_amount(amount: Amount, texts: Mapping[str, str]) -> str:
     '4,200 JPY'
     """
     whole, point, decimals = amount.format().partition(".")
-    number = f"{int(whole):,}".replace(",", texts["thousands"])
+    grouped = len(whole) >= int(texts["grouped_from"])
+    number = f"{int(whole):,}".replace(",", texts["thousands"]) if grouped else whole
     number += texts["decimal"] * bool(point) + decimals
     return texts["amount"].replace("{currency}", amount.currency).replace("{number}", number)
+
+
+def format_time(moment: datetime, texts: Mapping[str, str]) -> str:
+    """Write an aware time for a buyer, by the clock of its own zone, with its distance from UTC.
+
+    >>> from datetime import datetime, timedelta, timezone
+    >>> tokyo = timezone(timedelta(hours=9))
+    >>> format_time(datetime(2026, 11, 3, 9, 5, tzinfo=tokyo), TEXTS["en"])
+    '2026-11-03 09:05 (UTC+09:00)'
+    """
+    values = (f"{moment:%Y}", f"{moment:%m}", f"{moment:%d}", f"{moment:%H:%M}")
+    text = texts["date"]
+    for part, value in zip(_DATE_PARTS, values, strict=True):
+        text = text.replace(part, value)
+    offset = moment.isoformat()[-6:]  # whole minutes: no zone of today has seconds
+    return f"{text} (UTC{offset})"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from aplus_adapters.payments.model import Attempt, State
 from aplus_adapters.payments.observations import ORDER_NOT_EXIST
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from aplus_adapters.protocol.amounts import Amount
 
-__all__ = ["PageState", "PageView", "page_state", "status_json", "view_of"]
+__all__ = ["PageState", "PageView", "opens_wallet", "page_state", "status_json", "view_of"]
 
 
 class PageState(StrEnum):
@@ -39,6 +40,11 @@ class PageState(StrEnum):
         """Return whether the page may stop asking for the status."""
         return self not in (PageState.WAITING, PageState.RETRYING, PageState.CHECKING)
 
+    @property
+    def has_receipt(self) -> bool:
+        """Return whether money was paid and our records agree, so that a receipt is true."""
+        return self in (PageState.PAID, PageState.REFUNDED)
+
 
 @frozen(kw_only=True)
 class PageView:
@@ -48,8 +54,10 @@ class PageView:
     server's time. `expires_at` is the end of the code, None if it never expires. `assets_url` has
     no trailing slash. `new_code_url` is the address to which the form for another code is posted,
     None if there may be no other code. `wallet_url` opens the wallet on a phone; the page offers it
-    only if it is https. `reason` is the reason of a failure that a buyer may know. `poll_seconds`
-    is the first pause between two requests for the status.
+    only if it is https (or the simulator's). `save_url` is a picture of the code, to be saved.
+    `reason` is the reason of a failure that a buyer may know. `poll_seconds` is the first pause
+    between two requests for the status. `paid_at`, `payment_id` (Alipay+'s number), `wallet` and
+    `refunded` (what went back, None if nothing) are for the receipt, None before it is paid.
     """
 
     state: PageState
@@ -68,6 +76,11 @@ class PageView:
     wallet_url: str | None = field(repr=False)
     reason: Reason | None
     poll_seconds: float = 2.0
+    save_url: str | None = None
+    paid_at: datetime | None = None
+    payment_id: str | None = None
+    wallet: str | None = None
+    refunded: Amount | None = None
 
 
 _ALLOWS_NEW_CODE = (
@@ -78,6 +91,7 @@ _ALLOWS_NEW_CODE = (
     PageState.REFUNDED,
 )
 _CLOCK_TOLERANCE = timedelta(seconds=5)  # the clocks of several machines differ
+_SIMULATED = re.compile(r"http://(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?/")
 _CLOSED_BY_TIME = ("ORDER_IS_CLOSED", ORDER_NOT_EXIST)
 
 
@@ -93,6 +107,8 @@ def page_state(attempt: Attempt, now: datetime) -> PageState:
     match attempt.state:
         case State.SUCCEEDED:
             return PageState.REFUNDED if attempt.is_refunded else PageState.PAID
+        case State.CANCELLED if attempt.refunded:  # the money of a conflict went back by our refund
+            return PageState.REFUNDED
         case State.CANCELLED | State.FAILED if attempt.success_reported:
             return PageState.RETURNED
         case State.CLOSING:
@@ -133,17 +149,42 @@ def view_of(attempt: Attempt, now: datetime, shop_name: str | None) -> PageView:
         assets_url="../assets",
         new_code_url=f"{request_id}/new" if state in _ALLOWS_NEW_CODE else None,
         return_url=_return_url(attempt, request.payment_redirect_url),
-        wallet_url=code if code and code.startswith("https://") else None,
+        wallet_url=code if code and opens_wallet(code) else None,
         reason=look_up(attempt.result).reason
         if state is PageState.FAILED and attempt.result
         else None,
+        save_url=f"{request_id}/code.svg" if code else None,
+        **(_receipt(attempt) if state.has_receipt else {}),
     )
 
 
-def status_json(view: PageView, attempt: Attempt, message: str | None) -> dict[str, Any]:
+def _receipt(attempt: Attempt) -> dict[str, Any]:
+    """Return the view's values that only a receipt has."""
+    at, paid = attempt.payment_time, attempt.paid_amount
+    learned_at = attempt.changed_at if attempt.state is State.SUCCEEDED else None
+    return {
+        "paid_at": at.moment if at else learned_at,
+        "payment_id": attempt.payment_id,
+        "wallet": attempt.wallet,
+        "refunded": evolve(paid, value=attempt.refunded) if paid and attempt.refunded else None,
+    }
+
+
+def opens_wallet(address: str) -> bool:
+    """Return whether an address may open a wallet: https, or http to the simulator on this machine.
+
+    Source: protocol, "The page with the code": codes of Alipay+ are https addresses.
+    """
+    return address.startswith("https://") or bool(_SIMULATED.match(address))
+
+
+def status_json(
+    view: PageView, attempt: Attempt, message: str | None, brand: str
+) -> dict[str, Any]:
     """Return the status for a till or a single-page app; an absent value is null.
 
-    `message` is the sentence for the view's `reason`, in the buyer's language.
+    `message` is the sentence for the view's `reason`, in the buyer's language. `brand` are the
+    words of the brand, for the receipt.
     """
     return {
         "paymentRequestId": view.payment_request_id,
@@ -160,6 +201,10 @@ def status_json(view: PageView, attempt: Attempt, message: str | None) -> dict[s
         "reason": view.reason,
         "message": message,
         "paidAt": attempt.payment_time.text if attempt.payment_time else None,
+        "paymentId": view.payment_id,
+        "wallet": view.wallet,
+        "refunded": view.refunded.to_wire() if view.refunded else None,
+        "brand": brand,
     }
 
 

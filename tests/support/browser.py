@@ -49,7 +49,8 @@ def read_codes(eye, page, shades=bytes(range(256))):
     return [found.text for found in zxingcpp.read_barcodes(pixels)]
 
 
-def keep(page, *names):
+def keep(page, *names, whole=False):
     """Keep a picture of a page where APLUS_SCREENSHOTS says, for people to look at."""
     if folder := os.environ.get("APLUS_SCREENSHOTS"):
-        page.screenshot(path=Path(folder) / ("-".join(map(str, names)).replace(" ", "-") + ".png"))
+        path = Path(folder) / ("-".join(map(str, names)).replace(" ", "-") + ".png")
+        page.screenshot(path=path, full_page=whole)

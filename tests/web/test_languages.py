@@ -4,25 +4,48 @@ import json
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 import aplus_adapters
+from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.messages.result import Result
 from aplus_adapters.protocol.results import CODES, Reason, look_up
-from aplus_adapters.web.texts import TEXTS, choose_language
+from aplus_adapters.web.texts import TEXTS, choose_language, format_amount, format_time
 from aplus_adapters.web.view import PageState
 
 WEB = Path(aplus_adapters.__file__).parent / "web"
 FILES = {path.stem: path for path in sorted((WEB / "languages").iterdir())}
-TEMPLATE = (WEB / "assets" / "page.html").read_text()
-ENGLISH = json.loads(FILES["en"].read_text())
+TEMPLATE = "".join((WEB / "assets" / name).read_text() for name in ("page.html", "error.html"))
+ENGLISH = json.loads(FILES["en"].read_text())["texts"]
+# Those of the wallets' people, and those of shops elsewhere.
+WANTED = [
+    "en",
+    "zh",
+    "zh-Hant",
+    "ja",
+    "ko",
+    "th",
+    "vi",
+    "ms",
+    "id",
+    "fil",
+    "mn",
+    "ar",
+    "de",
+    "fr",
+    "it",
+    "es",
+    "pt",
+]
 
 
 def read(language):
     """Return the pairs of a language's file, those that come twice too."""
-    return json.loads(FILES[language].read_text(), object_pairs_hook=list)
+    file = dict(json.loads(FILES[language].read_text(), object_pairs_hook=list))
+    return file["texts"]
 
 
 def placeholders(text):
@@ -32,6 +55,53 @@ def placeholders(text):
 @pytest.mark.parametrize("language", FILES)
 def test_a_language_has_the_keys_of_english_in_its_order_and_each_once(language):
     assert [key for key, _ in read(language)] == list(ENGLISH)
+
+
+def test_the_languages_are_those_of_the_wallets_people_and_of_shops():
+    assert set(FILES) == set(WANTED)
+
+
+@pytest.mark.parametrize("language", FILES)
+def test_a_file_says_its_name_and_whether_a_native_reader_has_read_it(language):
+    file = json.loads(FILES[language].read_text())
+    assert list(file) == ["language", "read_by_a_native_reader", "texts"]
+    assert file["read_by_a_native_reader"] in (True, False)
+    assert file["language"]
+
+
+@pytest.mark.parametrize(
+    ("language", "usd", "small", "date"),
+    [
+        ("en", "USD 1,234.50", "USD 0.05", "2026-03-01 12:00"),
+        ("zh", "USD 1,234.50", "USD 0.05", "2026年03月01日 12:00"),
+        ("zh-Hant", "USD 1,234.50", "USD 0.05", "2026年03月01日 12:00"),
+        ("ja", "USD 1,234.50", "USD 0.05", "2026年03月01日 12:00"),
+        ("ko", "USD 1,234.50", "USD 0.05", "2026. 03. 01. 12:00"),
+        ("th", "USD 1,234.50", "USD 0.05", "01/03/2026 12:00"),
+        ("vi", "1.234,50 USD", "0,05 USD", "01/03/2026 12:00"),
+        ("ms", "USD 1,234.50", "USD 0.05", "01/03/2026 12:00"),
+        ("id", "USD 1.234,50", "USD 0,05", "01/03/2026 12:00"),
+        ("fil", "USD 1,234.50", "USD 0.05", "03/01/2026 12:00"),
+        ("mn", "USD 1,234.50", "USD 0.05", "2026.03.01 12:00"),
+        ("ar", "1,234.50 USD", "0.05 USD", "01/03/2026 12:00"),
+        ("de", "1.234,50 USD", "0,05 USD", "01.03.2026 12:00"),
+        ("fr", "1\u202f234,50 USD", "0,05 USD", "01/03/2026 12:00"),
+        ("it", "1.234,50 USD", "0,05 USD", "01/03/2026 12:00"),
+        ("es", "1234,50 USD", "0,05 USD", "01/03/2026 12:00"),
+        ("pt", "USD 1.234,50", "USD 0,05", "01/03/2026 12:00"),
+    ],
+)
+def test_a_language_writes_money_and_time_by_its_own_habits(language, usd, small, date):
+    texts = TEXTS[language]
+    assert format_amount(Amount("USD", 123450), texts) == usd
+    assert format_amount(Amount("USD", 5), texts) == small
+    assert format_time(datetime(2026, 3, 1, 12, tzinfo=UTC), texts) == f"{date} (UTC+00:00)"
+
+
+def test_spanish_groups_from_five_digits_on():
+    texts = TEXTS["es"]
+    assert format_amount(Amount("JPY", 12345), texts) == "12.345 JPY"
+    assert format_amount(Amount("JPY", 1234), texts) == "1234 JPY"
 
 
 @pytest.mark.parametrize("language", FILES)
@@ -57,7 +127,11 @@ def test_every_reason_that_a_result_may_give_has_a_text(language):
 
 
 def test_english_has_every_key_that_a_page_asks_for_and_no_other():
-    asked = set(re.findall(r"\btexts\.(\w+)", TEMPLATE)) | {"amount", "thousands", "decimal", "qr"}
+    asked = set(re.findall(r"\btexts\.(\w+)", TEMPLATE)) | {"qr", "pay"}
+    asked |= {"amount", "thousands", "decimal", "grouped_from", "date"}
+    asked |= {"time", "payment_number", "wallet", "refunded_amount"}  # the lines of a receipt
+    for kind in ("payment", "order", "changed", "often", "shop", "request"):
+        asked |= {f"error_{kind}", f"error_{kind}_more"}
     asked |= {state.value for state in PageState}
     asked |= {f"because_{reason}" for reason in Reason}
     asked |= {f"{state}_more" for state in PageState} & set(ENGLISH)
@@ -85,7 +159,7 @@ from aplus_adapters.aplus_pay import AplusPay
 from aplus_adapters.web.texts import choose_language
 PageDesign()
 print([path for path in opened if path.endswith(".json")])
-design = PageDesign(texts={"fr": {"paid": "Merci"}})
+design = PageDesign(texts={"sv": {"paid": "Tack"}})
 design.all_texts[choose_language("ja", design.all_texts)]
 design.all_texts["ja"], PageDesign().all_texts["ja"]
 print([path.rpartition("languages")[2][1:] for path in opened if path.endswith(".json")])

@@ -40,7 +40,9 @@ def test_the_description_is_valid_and_has_every_route(app):
         ("GET", "/aplus/payments/{payment_request_id}/events"),
         ("POST", "/aplus/payments/{payment_request_id}/new"),
         ("GET", "/aplus/assets/page.css"),
+        ("GET", "/aplus/payments/{payment_request_id}/code.svg"),
         ("GET", "/aplus/assets/page.js"),
+        ("GET", "/aplus/assets/button.css"),
     }
     assert all(operation["summary"] for operation in operations.values())
     assert operations["POST", "/aplus/notify"]["requestBody"]["required"]
@@ -73,5 +75,5 @@ def test_nothing_that_is_described_is_answered_by_a_500(app):
     operations = [found.ok() for found in schema.get_all_operations()]
     cases = {operation.label: try_cases(operation) for operation in operations}
     print(f"{sum(cases.values())} cases, no 500: {cases}")
-    assert len(cases) == 8
+    assert len(cases) == 10
     assert sum(cases.values()) >= (1000 if LONG else 120)

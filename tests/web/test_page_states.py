@@ -7,7 +7,7 @@ import pytest
 from aplus_adapters import Amount, State
 from aplus_adapters.messages import Result
 from aplus_adapters.testing.store_values import NOON, an_attempt
-from aplus_adapters.web.view import page_state
+from aplus_adapters.web.view import page_state, view_of
 
 EXPIRY = NOON + timedelta(minutes=3)
 TICK = timedelta(microseconds=1)
@@ -36,6 +36,10 @@ ROWS = [
     (State.FAILED, {"result": failed("RISK_REJECT")}, EXPIRY, "failed"),
     (State.FAILED, {"result": None}, EXPIRY, "failed"),
     (State.SUCCEEDED, {}, EXPIRY, "paid"),
+    (State.SUCCEEDED, {"refunded": 1}, EXPIRY, "paid"),
+    (State.SUCCEEDED, {"refunded": an_attempt().amount.value}, EXPIRY, "refunded"),
+    (State.CANCELLED, {"refunded": 1}, EXPIRY, "refunded"),  # money of a conflict
+    (State.PENDING, {"disputed": Amount("JPY", 1), "refunded": 1}, NOON, "refunded"),
     (State.PENDING, {"disputed": Amount("JPY", 1)}, NOON, "conflict"),
     (State.SUCCEEDED, {"disputed": Amount("JPY", 1)}, EXPIRY, "conflict"),
 ]
@@ -53,3 +57,24 @@ def test_only_the_three_open_states_are_asked_about_again():
         "retrying",
         "checking",
     }
+
+
+def viewed(**changes):
+    body = (
+        b'{"order":{"referenceOrderId":"A-1","orderDescription":"Ticket","orderAmount":{"currency":"JPY",'
+        b'"value":"4200"},"env":{"terminalType":"WEB","userAgent":"X"}},"paymentRequestId":"pay1","paymentAmount":'
+        b'{"currency":"JPY","value":"4200"},"paymentMethod":{"paymentMethodType":"CONNECT_WALLET"},'
+        b'"paymentFactor":{"isInStorePayment":"true","isCashierPayment":"true",'
+        b'"inStorePaymentScenario":"OrderCode"},"paymentNotifyUrl":"https://shop.example/notify"}'
+    )
+    return view_of(an_attempt(request_body=body, **changes), EXPIRY, None)
+
+
+def test_a_receipt_says_what_went_back_only_in_a_currency_that_is_known():
+    paid = viewed(state=State.SUCCEEDED, refunded=500)
+    assert paid.refunded == Amount("JPY", 500)
+    assert paid.paid_at == NOON
+    disputed = viewed(state=State.FAILED, disputed=Amount("USD", 7), refunded=7)
+    assert disputed.refunded == Amount("USD", 7)
+    conflict = viewed(state=State.CANCELLED, refunded=7)
+    assert (conflict.refunded, conflict.paid_at) == (None, None)

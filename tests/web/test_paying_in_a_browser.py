@@ -54,6 +54,22 @@ def test_a_buyer_sees_that_it_is_paid_within_four_seconds(address, chromium, sim
     page.close()
 
 
+def test_a_phone_opens_the_simulators_wallet_beside_the_code(address, chromium, simulator):
+    _, url, _ = address
+    context = chromium.new_context(
+        viewport={"width": 320, "height": 568}, has_touch=True, is_mobile=True
+    )
+    page = context.new_page()
+    page.goto(f"{url}/buy")
+    page.evaluate("document.querySelector('button').value = 'PHONE-1'")
+    page.get_by_role("button").click()
+    code = page.locator("svg.qr").bounding_box()
+    assert code["y"] + code["height"] <= 568
+    page.get_by_role("link", name="Open in wallet").click()
+    page.wait_for_url(f"{simulator.address}/codes/*")
+    context.close()
+
+
 def test_a_page_of_another_site_cannot_make_the_buyers_browser_post(address, chromium):
     _, url, _ = address
     page = chromium.new_page()

@@ -1,4 +1,4 @@
-"""The QR picture says exactly the code, whatever the text, with a logo or without."""
+"""The QR picture says exactly the code, whatever the text, with a mark or without."""
 
 import re
 import sys
@@ -9,15 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aplus_adapters.errors import ConfigurationError, InvalidValue
+from aplus_adapters.web.pictures import picture_address
 from aplus_adapters.web.qr import render_qr_svg
 
 CODE = "https://codes.example/281000000000000000000000000000000000"
-LOGO = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 0h9v9z"/></svg>'
+MARK = picture_address(
+    "mark", '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 0h9v9z"/></svg>'
+)
 SCALE = 4
 
 
 def rasterise(svg: str) -> memoryview:
-    """Draw the modules and the logo's plate of the picture, dark as 0, light as 255."""
+    """Draw the modules and the mark's plate of the picture, dark as 0, light as 255."""
     size = int(re.search(r'viewBox="0 0 (\d+) \1"', svg)[1])
     rows = [bytearray(b"\xff" * size) for _ in range(size)]
     path = re.search(r'stroke="#000" d="([^"]+)"', svg)[1]
@@ -34,7 +37,7 @@ def rasterise(svg: str) -> memoryview:
     if plate:
         left, top, side = map(int, plate.groups())
         for row in rows[top : top + side]:
-            row[left : left + side] = b"\x7f" * side  # a logo of one grey
+            row[left : left + side] = b"\x7f" * side  # a mark of one grey
     big = b"".join(
         bytes(value for value in row for _ in range(SCALE)) * SCALE for row in map(bytes, rows)
     )
@@ -49,8 +52,8 @@ def test_the_picture_says_the_code():
     assert decoded(render_qr_svg(CODE)) == [CODE]
 
 
-def test_a_logo_does_not_hide_the_code():
-    assert decoded(render_qr_svg(CODE, logo=LOGO)) == [CODE]
+def test_a_mark_does_not_hide_the_code():
+    assert decoded(render_qr_svg(CODE, mark=MARK)) == [CODE]
 
 
 @settings(deadline=None, max_examples=60)
@@ -65,9 +68,9 @@ def test_it_is_never_a_micro_qr(text):
     assert found.format == zxingcpp.BarcodeFormat.QRCode
 
 
-@pytest.mark.parametrize(("logo", "levels"), [(None, "QH"), (LOGO, "H")])
-def test_error_correction_is_high_enough(logo, levels):
-    (found,) = zxingcpp.read_barcodes(rasterise(render_qr_svg(CODE, logo=logo)))
+@pytest.mark.parametrize(("mark", "levels"), [(None, "QH"), (MARK, "H")])
+def test_error_correction_is_high_enough(mark, levels):
+    (found,) = zxingcpp.read_barcodes(rasterise(render_qr_svg(CODE, mark=mark)))
     assert found.ec_level in levels
 
 
@@ -88,21 +91,43 @@ def test_the_picture_is_an_image_with_a_name_and_no_size_of_its_own():
     assert "style" not in svg
 
 
-def test_nothing_in_a_logo_becomes_part_of_the_page():
-    svg = render_qr_svg(CODE, logo='<svg onload="alert(1)"><script>alert(2)</script></svg>')
+@settings(deadline=None, max_examples=40)
+@given(
+    st.text(st.characters(codec="ascii", exclude_categories=["C"]), min_size=20, max_size=120),
+    st.sampled_from([0.15, 0.1, 0.05]),
+)
+def test_a_mark_hides_at_most_its_share_of_the_code_and_the_code_still_scans(text, area):
+    svg = render_qr_svg(text, mark=MARK, area=area)
+    size = int(re.search(r'viewBox="0 0 (\d+) \1"', svg)[1]) - 8  # without the quiet zone
+    plate = int(
+        re.search(r'd="M\d+ \d+h(\d+)v', svg.rpartition("<image")[0].rpartition("<path")[2])[1]
+    )
+    assert area * 0.5 < plate**2 / size**2 <= area
+    assert decoded(svg) == [text]
+
+
+def test_nothing_in_a_mark_becomes_part_of_the_page():
+    hostile = '<svg onload="alert(1)"><script>alert(2)</script></svg>'
+    svg = render_qr_svg(CODE, mark=picture_address("mark", hostile))
     assert "onload" not in svg
     assert "script" not in svg
     assert 'href="data:image/svg+xml;base64,' in svg
 
 
-def test_a_data_address_of_a_logo_is_escaped():
-    svg = render_qr_svg(CODE, logo='data:image/png;base64,AA"><script>')
+def test_a_data_address_of_a_mark_is_escaped():
+    svg = render_qr_svg(CODE, mark='data:image/png;base64,AA"><script>')
     assert 'href="data:image/png;base64,AA&quot;&gt;&lt;script&gt;"' in svg
 
 
-def test_a_logo_from_elsewhere_is_refused():
-    with pytest.raises(InvalidValue, match="SVG markup"):
-        render_qr_svg(CODE, logo="https://elsewhere.example/logo.png")
+@pytest.mark.parametrize("picture", ["https://elsewhere.example/mark.png", "", None, b"<svg/>"])
+def test_a_picture_that_is_none_is_refused(picture):
+    with pytest.raises(InvalidValue, match=r"mark: found .*expected SVG markup"):
+        picture_address("mark", picture)
+
+
+def test_a_picture_that_would_make_the_page_slow_is_refused():
+    with pytest.raises(InvalidValue, match="at most 12000"):
+        picture_address("mark", "<svg>" + "x" * 12_000)
 
 
 @pytest.mark.parametrize("text", ["x" * 3000, "\ud800"])

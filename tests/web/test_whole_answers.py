@@ -36,6 +36,10 @@ STATUS = {
     "reason": None,
     "message": None,
     "paidAt": None,
+    "paymentId": None,
+    "wallet": None,
+    "refunded": None,
+    "brand": "Alipay+ Partner",
 }
 
 
@@ -141,6 +145,7 @@ def test_the_status_of_what_is_paid_has_its_time_and_no_code(ask, pay, gateway, 
         "codeImages": {},
         "serverTime": "2026-11-23T12:00:20+00:00",
         "paidAt": paid,
+        "paymentId": "P-0001",
     }
 
 
