@@ -123,6 +123,7 @@ class AplusPay(Operations):
                 "order-code page: %s not installed, so that only JSON can be answered; run pip "
                 "install 'aplus_adapters[page]', or implement the hook render_order_code",
                 " and ".join(missing),
+                extra={"event": "page_packages_missing"},
             )
 
     # Methods for the shop.

@@ -56,6 +56,7 @@ class WebContext:
                 "or mount the routes there",
                 mounted_path[:200],
                 ", ".join(signed),
+                extra={"event": "notify_path_differs"},
             )
 
     def note_lifespan(self) -> None:
@@ -71,7 +72,8 @@ class WebContext:
             "found no lifespan at the first request, expected lifespan=pay.lifespan given to the "
             "outermost Starlette or FastAPI (that of a mounted one is not run), or `async with "
             "pay.lifespan():` in your own; without it connections to Alipay+ and threads stay open "
-            "when the server ends"
+            "when the server ends",
+            extra={"event": "lifespan_missing"},
         )
 
     def is_foreign(self, request: HttpRequest) -> bool:

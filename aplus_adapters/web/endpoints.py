@@ -67,21 +67,32 @@ def respond(
     except NotificationError as error:
         claimed = claimed_payment(request.body)
         ids = {"payment_request_id": claimed}
-        log.warning("notification refused: %s; it claims payment %s", error, claimed, extra=ids)
+        log.warning(
+            "notification refused: %s; it claims payment %s",
+            error,
+            claimed,
+            extra={"event": "notification_refused", **ids},
+        )
         response = problem(request, error.status, "notification refused")
     except UnknownOrder as error:
         response = problem(request, 404, str(error))
     except OrderChanged:  # the flow has logged it with the amounts, which the buyer need not see
         response = problem(request, 409, "this order has changed since it was paid; ask the shop")
     except TooManyAttempts as error:
-        log.warning("%s: %s", route.name, error)
+        log.warning(
+            "%s: %s", route.name, error, extra={"event": "too_many_attempts", "route": route.name}
+        )
         retry = ("Retry-After", "600")
         response = problem(request, 429, "this order was tried too often; try again later", retry)
     except StoreError as error:
-        log.exception("%s: %s", route.name, error)
+        log.exception(
+            "%s: %s", route.name, error, extra={"event": "store_failed", "route": route.name}
+        )
         response = problem(request, 503, "please try again in a moment", ("Retry-After", "2"))
     except AplusError as error:
-        log.exception("%s: %s", route.name, error)
+        log.exception(
+            "%s: %s", route.name, error, extra={"event": "request_failed", "route": route.name}
+        )
         response = problem(request, 500, "this shop cannot take the payment at the moment")
     return response
 
@@ -120,6 +131,7 @@ def _refuse_body(request: HttpRequest) -> HttpResponse | None:
             "sender broke off; if it happens each time, exclude the route from what reads bodies",
             request.path[:200],
             "chunks" if is_chunked else f"the {length[:20]} of Content-Length",
+            extra={"event": "body_missing"},
         )
     return problem(request, 400, "the body was consumed or cut off before it could be read")
 
@@ -178,13 +190,14 @@ def _render_by_shop(details: RenderDetails) -> Flow[Rendering | None]:
     try:
         rendering = yield from call_hook("render_order_code", details)
     except HookError as error:
-        log.exception("%s; the default page is shown", error)
+        log.exception("%s; the default page is shown", error, extra={"event": "render_hook_failed"})
         return None
     if rendering is not None and not isinstance(rendering, Rendering):
         log.error(
             "hook render_order_code: found %s, expected a Rendering or None; the default page is "
             "shown",
             type(rendering).__name__,
+            extra={"event": "render_hook_answer"},
         )
         return None
     return rendering
@@ -241,7 +254,12 @@ class _EventStream:
                     break
                 attempt = yield from follow_up(self._context.config, attempt)
             except AplusError as error:
-                log.warning("events of payment %s: %s; the stream tries again", self._id, error)
+                log.warning(
+                    "events of payment %s: %s; the stream tries again",
+                    self._id,
+                    error,
+                    extra={"event": "stream_failed", "payment_request_id": self._id},
+                )
                 continue
             moment = yield from now()
             view = view_of(attempt, moment, self._context.name)

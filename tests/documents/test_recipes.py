@@ -3,13 +3,12 @@
 import re
 import sys
 import types
-from pathlib import Path
 
 import pytest
 
-from support.snippets import snippets_of
+from support.snippets import ROOT, snippets_of
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = ROOT / "docs"
 RECIPES = {
     snippet.heading: snippet.code
     for snippet in snippets_of(DOCS / "reconcile.md")
@@ -138,9 +137,8 @@ def test_the_commands_of_operations_md_do_what_stands_there(
     assert set(codes.values()) == {0, 1}
 
 
-ROOT = DOCS.parent
 PAGES = [
-    *sorted(DOCS.glob("*.md")),
+    *sorted(DOCS.rglob("*.md")),
     *(ROOT / f"{n}.md" for n in ("README", "CONTRIBUTING", "SECURITY")),
 ]
 
