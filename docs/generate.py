@@ -128,7 +128,9 @@ def llms():
     """Return an index of the pages for programs that read text, after llmstxt.org."""
     lines = ["# aplus_adapters", "", "> " + intro(DOCS / "index.md").replace("\n", " ")]
     index = (DOCS / "index.md").read_text()
-    for caption, pages in re.findall(r":caption: (.+)\n:maxdepth: 1\n\n(.*?)```", index, re.DOTALL):
+    for caption, pages in re.findall(
+        r":caption: ([^\n]+)\n:maxdepth: 1\n\n(.*?)```", index, re.DOTALL
+    ):
         lines += ["", f"## {caption}", ""]
         for page in pages.split():
             path = DOCS / f"{page}.md"

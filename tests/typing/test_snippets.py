@@ -50,6 +50,8 @@ def source_of(snippet):
     """
     has_pay = re.search(r"^pay = |^from shop import .*\bpay\b", snippet.code, re.MULTILINE)
     preamble = "from shop import pay" if "pay." in snippet.code and not has_pay else ""
+    if "INSTALLED_APPS +=" in snippet.code:
+        preamble = "INSTALLED_APPS: list[str] = []"  # as `startproject` writes it
     return preamble + "\n" * (snippet.line - 1) + snippet.code
 
 
