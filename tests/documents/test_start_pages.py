@@ -79,7 +79,9 @@ def test_there_is_a_start_page_for_each_way_to_begin():
     assert [page.stem for page in PAGES] == names
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.stem != "django"], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.stem != "django"], ids=lambda page: page.stem
+)
 def test_every_snippet_of_a_start_page_has_a_name_or_is_a_contract(page):
     unnamed = len(snippets_of(page)) - len(named(page))
     assert unnamed == (page.stem == "any")
