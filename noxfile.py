@@ -101,6 +101,50 @@ def tests_httpx2(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documents without a warning, follow every link, and run or parse every block."""
+    session.install(".[all]", *group("test"), *group("docs"))
+    site = Path("build/docs").resolve()
+    shutil.rmtree(site, ignore_errors=True)
+    strict = ["-q", "-n", "-W", "--keep-going"]
+    session.run("sphinx-build", *strict, "-b", "html", "docs", str(site))
+    session.run("python", "docs/check_links.py", str(site))
+    test(session, *FIGURES, "--no-header", "tests/documents")
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Build wheel and sdist as they are published, and check what is in them (needs an index)."""
+    session.install(*group("release"), "pytest>=9")
+    dist = Path("dist").resolve()
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(dist))
+    session.run("twine", "check", "--strict", *map(str, sorted(dist.iterdir())))
+    built = {"APLUS_DIST": str(dist)}
+    test(session, "--noconftest", "-o", "addopts=", "tests/test_release.py", **built)
+
+
+EXTRAS = nox.project.load_toml("pyproject.toml")["project"]["optional-dependencies"]
+
+
+@nox.session
+@nox.parametrize("extra", list(EXTRAS), ids=list(EXTRAS))
+def extras(session: nox.Session, extra: str) -> None:
+    """Use each extra alone in an empty environment, for what the documents say that it is for."""
+    session.install(f".[{extra}]")
+    session.run(
+        "python", str(Path("tests/extras.py").resolve()), extra, env={"PYTHONSAFEPATH": "1"}
+    )
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Ask the Python advisory database about the newest of everything (needs the internet)."""
+    session.install(".[all,httpx2]", "pip-audit")
+    session.run("pip-audit", "--skip-editable", "--progress-spinner", "off")
+
+
+@nox.session
 def bare(session: nox.Session) -> None:
     """Run the core with nothing installed but what it declares: no framework, no SQLAlchemy."""
     session.install(".", "pytest>=9", "hypothesis")

@@ -220,7 +220,11 @@ def _expiry(form: OrderCodeForm, said_at: datetime) -> datetime:
     expires_at = form.expire_time.moment if form.expire_time else said_at + DEFAULT_EXPIRY
     if abs(expires_at - said_at) <= _FARTHEST:
         return expires_at
-    log.warning("orderCodeForm.expireTime: found %s, expected 3 minutes at most", form.expire_time)
+    log.warning(
+        "orderCodeForm.expireTime: found %s, expected 3 minutes at most",
+        form.expire_time,
+        extra={"event": "expiry_implausible"},
+    )
     return said_at + DEFAULT_EXPIRY
 
 

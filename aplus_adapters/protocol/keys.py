@@ -246,6 +246,7 @@ def _warn_of_version(key_version: str, fingerprint: str) -> None:
         "set APLUS_ALIPAYPLUS_KEY_VERSION (or the key ring's version) to it",
         key_version,
         fingerprint,
+        extra={"event": "key_version_differs"},
     )
 
 

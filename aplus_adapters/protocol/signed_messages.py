@@ -137,6 +137,7 @@ def verify_answer(
             "this machine's clock is %+.0f s away from Alipay+'s; synchronize it, as codes expire "
             "by Alipay+'s clock",
             (now - said_at).total_seconds(),
+            extra={"event": "clock_differs"},
         )
     return said_at
 

@@ -103,7 +103,10 @@ def read(body: bytes) -> dict[str, Any]:
         cleaned = _cleaned(message)
         repaired, message = repaired or cleaned != message, cleaned
     if repaired:
-        log.warning("message: found text that is not UTF-8 or cannot be stored; it was replaced")
+        log.warning(
+            "message: found text that is not UTF-8 or cannot be stored; it was replaced",
+            extra={"event": "text_replaced"},
+        )
     return message
 
 

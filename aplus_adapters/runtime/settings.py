@@ -195,8 +195,8 @@ class Account(account.Account):
         Optional: APLUS_ENVIRONMENT (production, sandbox, simulator), APLUS_KEY_VERSION (of our
         key), APLUS_ALIPAYPLUS_KEY_VERSION (of the unnumbered APLUS_PUBLIC_KEY; 1 by default),
         APLUS_SETTLEMENT_CURRENCY, APLUS_AGENT_TOKEN, APLUS_SIGNED_PATH, APLUS_URLSAFE_SIGNATURES
-        (true or false). `environ` is os.environ by default; `prefix` replaces APLUS_ for a second
-        account.
+        (true or false). `environ` is os.environ by default; `prefix` replaces `APLUS_` for a
+        second account.
         """
         settings = read_settings(os.environ if environ is None else environ, prefix)
         try:

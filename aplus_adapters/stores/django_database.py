@@ -292,6 +292,7 @@ def _commit(block: Any, commits: list[bool]) -> None:
             "have done, and register it with robust=True",
             type(error).__name__,
             f": {reason}" if (reason := cause_of(error)) else "",
+            extra={"event": "on_commit_failed"},
         )
 
 

@@ -255,6 +255,7 @@ def check_server(connection: Connection) -> None:
             "found a database server with innodb_flush_log_at_trx_commit=%s, expected 1: payments "
             "that were acknowledged may be lost in a power cut; set it to 1 on the server",
             flush,
+            extra={"event": "flush_not_durable"},
         )
 
 

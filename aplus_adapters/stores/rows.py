@@ -263,7 +263,7 @@ def readable(rows: Iterable[Mapping[Any, Any]], item_of: Callable[[Any], T]) -> 
                 "the payment waits: update this worker if a newer one wrote it, or repair the row",
                 row["payment_request_id"],
                 type(error).__name__,
-                extra={"payment_request_id": row["payment_request_id"]},
+                extra={"event": "row_unreadable", "payment_request_id": row["payment_request_id"]},
             )
 
 

@@ -66,6 +66,7 @@ class WebContext:
                 "or mount the routes there",
                 mounted_path[:200],
                 ", ".join(signed),
+                extra={"event": "notify_path_differs"},
             )
 
     def warn_of_page(self) -> None:
@@ -77,6 +78,7 @@ class WebContext:
                 "order-code page: %s not installed, so that only JSON can be answered; run pip "
                 "install 'aplus_adapters[page]', or implement the hook render_order_code",
                 " and ".join(missing),
+                extra={"event": "page_packages_missing"},
             )
         is_live = any(
             account.environment is Environment.PRODUCTION
@@ -86,7 +88,8 @@ class WebContext:
             log.warning(
                 "order-code page: found no Alipay+ mark for an account in production, expected the "
                 "licensed plus icon in the middle of the code; write "
-                "page=PageDesign(brand=Brand(mark=...))"
+                "page=PageDesign(brand=Brand(mark=...))",
+                extra={"event": "brand_mark_missing"},
             )
 
     def note_lifespan(self) -> None:
@@ -102,7 +105,8 @@ class WebContext:
             "found no lifespan at the first request, expected lifespan=pay.lifespan given to the "
             "outermost Starlette or FastAPI (that of a mounted one is not run), or `async with "
             "pay.lifespan():` in your own; without it connections to Alipay+ and threads stay open "
-            "when the server ends"
+            "when the server ends",
+            extra={"event": "lifespan_missing"},
         )
 
     def is_foreign(self, request: HttpRequest) -> bool:

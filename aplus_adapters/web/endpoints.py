@@ -73,21 +73,32 @@ def _respond(
     except NotificationError as error:
         claimed = claimed_payment(request.body)
         ids = {"payment_request_id": claimed}
-        log.warning("notification refused: %s; it claims payment %s", error, claimed, extra=ids)
+        log.warning(
+            "notification refused: %s; it claims payment %s",
+            error,
+            claimed,
+            extra={"event": "notification_refused", **ids},
+        )
         response = problem(request, error.status, "notification refused")
     except UnknownOrder as error:
         response = problem(request, 404, str(error))
     except OrderChanged:  # the flow has logged it with the amounts, which the buyer need not see
         response = problem(request, 409, "this order has changed since it was paid; ask the shop")
     except TooManyAttempts as error:
-        log.warning("%s: %s", route.name, error)
+        log.warning(
+            "%s: %s", route.name, error, extra={"event": "too_many_attempts", "route": route.name}
+        )
         retry = ("Retry-After", "600")
         response = problem(request, 429, "this order was tried too often; try again later", retry)
     except StoreError as error:
-        log.exception("%s: %s", route.name, error)
+        log.exception(
+            "%s: %s", route.name, error, extra={"event": "store_failed", "route": route.name}
+        )
         response = problem(request, 503, "please try again in a moment", ("Retry-After", "2"))
     except AplusError as error:
-        log.exception("%s: %s", route.name, error)
+        log.exception(
+            "%s: %s", route.name, error, extra={"event": "request_failed", "route": route.name}
+        )
         response = problem(request, 500, "this shop cannot take the payment at the moment")
     return response
 
@@ -126,6 +137,7 @@ def _refuse_body(request: HttpRequest) -> HttpResponse | None:
             "sender broke off; if it happens each time, exclude the route from what reads bodies",
             request.path[:200],
             "chunks" if is_chunked else f"the {length[:20]} of Content-Length",
+            extra={"event": "body_missing"},
         )
     return problem(request, 400, "the body was consumed or cut off before it could be read")
 

@@ -41,6 +41,7 @@ def is_foreign(
         "origin; if it is the shop's, name it in AplusPay(trusted_origins=...); if it is 'null', "
         "the page's Referrer-Policy is no-referrer: use same-origin",
         (origin or "null")[:200],
+        extra={"event": "foreign_post_refused"},
     )
     return True
 

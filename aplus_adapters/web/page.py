@@ -182,7 +182,9 @@ def render_page(
     except ConfigurationError as error:
         if design.template is None:
             raise
-        log.exception("%s; the buyer is shown the default page", error)
+        log.exception(
+            "%s; the buyer is shown the default page", error, extra={"event": "template_failed"}
+        )
         html = render(None, values)
     # A shop's text may hold a lone surrogate, which UTF-8 cannot encode: the page must not fail.
     return html.encode("utf-8", "replace")

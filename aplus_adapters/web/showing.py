@@ -67,13 +67,14 @@ def _render_by_shop(hook: str, details: RenderDetails) -> Flow[Rendering | None]
     try:
         rendering = yield from call_hook(hook, details)
     except HookError as error:
-        log.exception("%s; the default page is shown", error)
+        log.exception("%s; the default page is shown", error, extra={"event": "render_hook_failed"})
         return None
     if rendering is not None and not isinstance(rendering, Rendering):
         log.error(
             "hook %s: found %s, expected a Rendering or None; the default page is shown",
             hook,
             type(rendering).__name__,
+            extra={"event": "render_hook_answer"},
         )
         return None
     return rendering
@@ -152,7 +153,12 @@ class _EventStream:
                     break
                 attempt = yield from follow_up(self._context.config, attempt)
             except AplusError as error:
-                log.warning("events of payment %s: %s; the stream tries again", self._id, error)
+                log.warning(
+                    "events of payment %s: %s; the stream tries again",
+                    self._id,
+                    error,
+                    extra={"event": "stream_failed", "payment_request_id": self._id},
+                )
                 continue
             moment = yield from now()
             view = view_of(attempt, moment, self._context.name)

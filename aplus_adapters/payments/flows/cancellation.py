@@ -46,7 +46,10 @@ def close_claimed(holder: ClaimHolder, *, wanted: bool) -> Flow[Attempt]:
         if not wanted and moment < expires_at + timing.grace:
             return (yield from holder.give_back(timing.inquiry, error))
         log.warning(
-            "payment %s: %s; it is cancelled", holder.request_id, error, extra=holder.log_ids
+            "payment %s: %s; it is cancelled",
+            holder.request_id,
+            error,
+            extra={"event": "inquiry_unanswered", **holder.log_ids},
         )
     else:
         if observation.outcome in _ENDS:
@@ -88,7 +91,9 @@ def cancel(holder: ClaimHolder) -> Flow[Attempt]:
         return (yield from holder.give_back(pause, error))
     if cancelled is not None and is_doubtful:
         log.info(
-            "payment %s: cancelPayment does not know it", holder.request_id, extra=holder.log_ids
+            "payment %s: cancelPayment does not know it",
+            holder.request_id,
+            extra={"event": "cancel_unknown", **holder.log_ids},
         )
         if observation.outcome is Outcome.ABSENT:
             observation = cancelled
@@ -113,7 +118,10 @@ def _cancelled(holder: ClaimHolder) -> Flow[Observation | None]:
     # It may have been cancelled although no answer came; the inquiry that follows tells.
     except (NotSent, OutcomeUnknown) as error:
         log.warning(
-            "payment %s: %s; it is asked about", holder.request_id, error, extra=holder.log_ids
+            "payment %s: %s; it is asked about",
+            holder.request_id,
+            error,
+            extra={"event": "cancel_unanswered", **holder.log_ids},
         )
         return None
     return observation
@@ -126,7 +134,7 @@ def _intend(holder: ClaimHolder, *, wanted: bool) -> Flow[Attempt]:
         "payment %s: is closed, %s",
         holder.request_id,
         "as it is not wanted any more" if wanted else "as it has expired",
-        extra=holder.log_ids,
+        extra={"event": "closing", **holder.log_ids},
     )
     # Stored before cancelPayment is sent: a success that comes meanwhile is not told as paid.
     decision = Observation(
@@ -153,7 +161,7 @@ def _next_pause(holder: ClaimHolder, moment: datetime) -> timedelta:
         holder.request_id,
         holder.attempt.changed_at.isoformat(),
         holder.timing.after_refusal,
-        extra=holder.log_ids,
+        extra={"event": "cannot_close", **holder.log_ids},
     )
     return holder.timing.after_refusal
 

@@ -116,7 +116,10 @@ class ClaimHolder:
     def give_back(self, pause: timedelta, error: NotSent | OutcomeUnknown) -> Flow[Attempt]:
         """Release the claim after an error; the next call is due `pause` from now."""
         log.warning(
-            "payment %s: %s; will be tried again", self.request_id, error, extra=self.log_ids
+            "payment %s: %s; will be tried again",
+            self.request_id,
+            error,
+            extra={"event": "call_unanswered", **self.log_ids},
         )
         moment = yield from now()
         yield from release(self.request_id, self.attempt.claim, moment + pause)

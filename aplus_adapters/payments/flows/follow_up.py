@@ -85,7 +85,7 @@ def step_or_stored(config: PaymentConfig, mine: Attempt, *, closing: bool = Fals
             "be, see to the hook or the store",
             mine.payment_request_id,
             error,
-            extra={"payment_request_id": mine.payment_request_id},
+            extra={"event": "answer_not_stored", "payment_request_id": mine.payment_request_id},
         )
     try:
         return (yield from reread(mine))

@@ -109,7 +109,13 @@ def exchange(
             return Answered(message, said_at, repetition + 1)
         except (NotSent, OutcomeUnknown) as error:
             nothing_arrived = nothing_arrived and isinstance(error, NotSent)
-            log.warning("%s: send %d brought no result: %s", path, repetition + 1, error)
+            log.warning(
+                "%s: send %d brought no result: %s",
+                path,
+                repetition + 1,
+                error,
+                extra={"event": "send_failed"},
+            )
             pause = yield from _pause(retry, repetition, error, started)
             if pause is None and (nothing_arrived or isinstance(error, OutcomeUnknown)):
                 raise
@@ -156,7 +162,12 @@ def _read(
             hint=hint,
         ) from error
     action = look_up(message.result).action
-    log.info("%s: %s", request.path, message.result, extra=_trace(answer))
+    log.info(
+        "%s: %s",
+        request.path,
+        message.result,
+        extra={"event": "gateway_answered", **_trace(answer)},
+    )
     if action is Action.SLOW_DOWN and retry_after is None:
         retry_after = _SLOW_DOWN
     if action in (Action.RETRY, Action.SLOW_DOWN):

@@ -114,7 +114,9 @@ def _changed(paid: Attempt, wanted: Attempt) -> OrderChanged:
         f"{paid.payment_request_id}, but load_order says {wanted.amount}; correct the order, or "
         "refund the payment in full, then it can be paid anew"
     )
-    log.error("%s", error, extra={"payment_request_id": paid.payment_request_id})
+    log.error(
+        "%s", error, extra={"event": "order_changed", "payment_request_id": paid.payment_request_id}
+    )
     return error
 
 

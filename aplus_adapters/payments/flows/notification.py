@@ -71,7 +71,11 @@ def receive(
     except UnknownPayment as error:
         # Without S it is sent again; what we never asked for gets no row in the store.
         status, answer = 404, NOT_ACKNOWLEDGED
-        log.warning("notification not acknowledged: %s", error, extra=_ids(read, request_id))
+        log.warning(
+            "notification not acknowledged: %s",
+            error,
+            extra={"event": "notification_unknown", **_ids(read, request_id)},
+        )
     except (StoreError, HookError) as error:
         status, answer = 503, NOT_ACKNOWLEDGED
         log.exception(
@@ -79,7 +83,7 @@ def receive(
             "the store until then",
             request_id,
             error,
-            extra=_ids(read, request_id),
+            extra={"event": "notification_failed", **_ids(read, request_id)},
         )
     # The hook may have taken seconds since the first time was read.
     moment = yield from now()

@@ -107,7 +107,7 @@ def prune(
                 number = yield from effects.forget_buyers(ids, rule)
             done = evolve(done, forgotten=done.forgotten + number)
             progress(done)
-    log.info("prune%s: %s", " (dry run)" if dry_run else "", done)
+    log.info("prune%s: %s", " (dry run)" if dry_run else "", done, extra={"event": "prune_done"})
     return done
 
 

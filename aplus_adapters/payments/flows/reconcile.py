@@ -98,7 +98,11 @@ def _note_end(done: ReconcileReport) -> Flow[ReconcileReport]:
     try:
         yield from note(LAST_ROUND, (yield from now()))
     except AplusError as error:
-        log.exception("reconcile: its round is done, but that could not be stored: %s", error)
+        log.exception(
+            "reconcile: its round is done, but that could not be stored: %s",
+            error,
+            extra={"event": "round_not_stored"},
+        )
         return evolve(done, failed=done.failed + 1)
     return done
 
@@ -177,7 +181,7 @@ def _count(
             "payment %s: reconcile could not go on with it: %s; the next round tries again",
             about.payment_request_id,
             error,
-            extra={"payment_request_id": about.payment_request_id},
+            extra={"event": "reconcile_failed", "payment_request_id": about.payment_request_id},
         )
         return evolve(done, failed=done.failed + 1)
 

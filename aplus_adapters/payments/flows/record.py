@@ -59,8 +59,10 @@ def _record(
         transition.before.state,
         transition.after.state,
         extra={
+            "event": "payment_observed",
             "payment_request_id": payment_request_id,
             "order_ref": transition.after.order_ref,
+            "state": str(transition.after.state),
         },
     )
     _advise(payment_request_id, observation)
@@ -89,7 +91,7 @@ def _advise(payment_request_id: str, observation: Observation | RefundObservatio
         result,
         known.meaning,
         known.advice,
-        extra={"payment_request_id": payment_request_id},
+        extra={"event": "call_refused", "payment_request_id": payment_request_id},
     )
 
 
@@ -100,7 +102,7 @@ def report_conflict(conflict: Conflict) -> Flow[None]:
         "(docs/conflicts.md)",
         conflict.attempt.payment_request_id,
         conflict.reason,
-        extra={"payment_request_id": conflict.attempt.payment_request_id},
+        extra={"event": "conflict", "payment_request_id": conflict.attempt.payment_request_id},
     )
     # The mark comes last: a crash in between makes the shop hear it twice, not never.
     yield from call_hook("payment_conflict", ConflictDetails(conflict=conflict))

@@ -99,7 +99,7 @@ def refund(
             refund_request_id,
             payment_request_id,
             error,
-            extra={"payment_request_id": payment_request_id},
+            extra={"event": "refund_not_stored", "payment_request_id": payment_request_id},
         )
     return stored
 
@@ -145,7 +145,7 @@ def follow_up_refund(config: PaymentConfig, stored: Refund) -> Flow[Refund]:
             request_id,
             mine.payment_request_id,
             error,
-            extra={"payment_request_id": mine.payment_request_id},
+            extra={"event": "refund_unanswered", "payment_request_id": mine.payment_request_id},
         )
         moment = yield from now()
         next_call_at = moment + config.timing.after_refusal

@@ -152,7 +152,13 @@ class Message:
             except (InvalidValue, MessageError) as error:
                 if strict or codec.insisted:
                     raise MessageError(f"{cls.__name__}.{codec.key}: {error}") from None
-                log.warning("%s.%s is kept unread: %s", cls.__name__, codec.key, error)
+                log.warning(
+                    "%s.%s is kept unread: %s",
+                    cls.__name__,
+                    codec.key,
+                    error,
+                    extra={"event": "field_unread"},
+                )
                 continue
             values[codec.name] = value
             del extra[codec.key]
@@ -287,7 +293,7 @@ def _items(kind: type[Any], raw: list[Any], strict: bool) -> Iterator[Any]:
             if strict:
                 raise
             # One odd detail must not cost the whole code, for which a buyer waits.
-            log.warning("an entry is left out: %s", error)
+            log.warning("an entry is left out: %s", error, extra={"event": "entry_left_out"})
 
 
 def _array(raw: object) -> list[Any]:

@@ -1,15 +1,16 @@
 """The recipes of docs/ run as they stand there."""
 
+import base64
+import json
 import re
 import sys
 import types
-from pathlib import Path
 
 import pytest
 
-from support.snippets import snippets_of
+from support.snippets import ROOT, snippets_of
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = ROOT / "docs"
 RECIPES = {
     snippet.heading: snippet.code
     for snippet in snippets_of(DOCS / "reconcile.md")
@@ -64,6 +65,44 @@ def test_the_apscheduler_recipe_reconciles(pay):
         scheduler.shutdown()
 
 
+FORM = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
+
+
+def gateway_event():
+    """Return what Amazon's gateway passes on for `POST /aplus/pay` (payload version 2.0)."""
+    where = {"method": "POST", "path": "/aplus/pay", "protocol": "HTTP/1.1"}
+    where |= {"sourceIp": "203.0.113.9", "userAgent": "test"}
+    context = {"http": where, "domainName": "shop.example", "stage": "$default"}
+    body = base64.b64encode(b"order_ref=A-1").decode()
+    return {
+        "version": "2.0", "routeKey": "$default", "rawPath": "/aplus/pay", "rawQueryString": "",
+        "headers": {**FORM, "host": "shop.example"}, "requestContext": context,
+        "body": body, "isBase64Encoded": True,
+    }  # fmt: skip
+
+
+@pytest.mark.filterwarnings("default")  # Mangum asks for an event loop as older Pythons did
+@pytest.mark.parametrize("name", ["mangum", "apig_wsgi"])
+def test_a_serverless_recipe_starts_a_payment(name, tmp_path, simulated_account):
+    from aplus_adapters.testing.served_shop import make_pay
+    from support.served import fastapi_application, flask_application
+
+    pytest.importorskip(name)
+    (recipe,) = [one for one in snippets_of(DOCS / "serving.md") if f"from {name} " in one.code]
+    names = {}
+    exec(compile(recipe.code, "serving.md", "exec"), names)
+    pay = make_pay(tmp_path / "shop.db", simulated_account)
+    application = fastapi_application if name == "mangum" else flask_application
+    try:
+        answer = names["create_handler"](application(pay))(gateway_event(), None)
+    finally:
+        pay.close()
+        pay.store.close()
+    body = answer["body"]
+    text = base64.b64decode(body).decode() if answer.get("isBase64Encoded") else body
+    assert (answer["statusCode"], json.loads(text)["state"]) == (200, "waiting")
+
+
 PAGE = (DOCS / "page.md").read_text()
 
 
@@ -89,8 +128,6 @@ def test_the_design_of_the_page_recipe_is_one(tmp_path):
 def test_the_page_recipe_knows_every_variable_block_state_and_field(
     tmp_path, simulated_account, simulator
 ):
-    import json
-
     from aplus_adapters.testing.served_shop import JSON, make_pay, reach
     from aplus_adapters.web.page import asset
     from aplus_adapters.web.texts import TEXTS
@@ -145,9 +182,8 @@ def test_the_commands_of_operations_md_do_what_stands_there(
     assert set(codes.values()) == {0, 1}
 
 
-ROOT = DOCS.parent
 PAGES = [
-    *sorted(DOCS.glob("*.md")),
+    *sorted(DOCS.rglob("*.md")),
     *(ROOT / f"{n}.md" for n in ("README", "CONTRIBUTING", "SECURITY")),
 ]
 
