@@ -43,7 +43,7 @@ def missing_packages() -> list[str]:
 
 
 @lru_cache(maxsize=16)
-def _compile(own: str | None, name: str) -> Template:
+def _compile(own: str | None, name: str = "page.html") -> Template:
     try:
         from jinja2 import DictLoader, Environment, StrictUndefined  # noqa: PLC0415  # an extra
     except ImportError:

@@ -81,6 +81,8 @@ def shop_with(**methods):
         ("Authorize", "authorize"),
         ("render_ordercode", "render_order_code"),
         ("renderOrderCode", "render_order_code"),
+        ("render_receipts", "render_receipt"),
+        ("renderReceipt", "render_receipt"),
         ("refund_change", "refund_changed"),
         ("refunds_changed", "refund_changed"),
         ("on_refund_changed", "refund_changed"),
@@ -162,7 +164,7 @@ def test_hooks_of_every_making_are_taken(account, hooks):
 
 
 @pytest.mark.parametrize("hook", ["load_order", "payment_changed", "payment_conflict", "authorize", "refund_changed",
-                                  "render_order_code"])  # fmt: skip
+                                  "render_order_code", "render_receipt"])  # fmt: skip
 @pytest.mark.parametrize(
     "plain", [lambda self: None, lambda self, a, b: None, lambda self, *, details: None]
 )

@@ -114,7 +114,7 @@ class Answer(BaseHTTPRequestHandler):
             self.reply(200, dict(design.headers), page)
         elif name == "status":
             if self.server.hangs:
-                time.sleep(30)
+                time.sleep(8)
             status = {
                 "state": self.server.told,
                 "expiresAt": self.server.expires_at.isoformat(),

@@ -10,12 +10,18 @@ from aplus_adapters import (
     Amount,
     AplusPay,
     Attempt,
+    AuthorizeDetails,
+    Brand,
     ConflictDetails,
     LoadOrderDetails,
+    LogIn,
     OrderToPay,
+    PageDesign,
     PaymentDetails,
     Refund,
     RefundDetails,
+    RenderDetails,
+    Rendering,
     SQLStore,
     State,
 )
@@ -38,8 +44,19 @@ class Shop:
     def refund_changed(self, details: RefundDetails[Connection]) -> None:
         print(details.refund.amount)
 
+    def render_receipt(self, details: RenderDetails) -> Rendering | None:
+        return Rendering(body=details.attempt.order_ref.encode())
 
-pay = AplusPay(account=Account.from_env(), store=SQLStore("sqlite:///shop.db"), hooks=Shop())
+    def authorize(self, details: AuthorizeDetails) -> bool | LogIn:
+        return LogIn("/login") if details.attempt is None else True
+
+
+design = PageDesign(
+    brand=Brand(mark="<svg>", wallets=["AlipayHK"]), frame_ancestors=["https://shop.example"]
+)
+pay = AplusPay(
+    account=Account.from_env(), store=SQLStore("sqlite:///shop.db"), hooks=Shop(), page=design
+)
 app = Flask(__name__)
 app.register_blueprint(create_blueprint(pay), url_prefix="/aplus")
 
@@ -47,4 +64,5 @@ attempt = pay.start("A-1001")
 assert_type(attempt, Attempt)
 assert_type(pay.find(attempt.payment_request_id), Attempt | None)
 assert_type(pay.close_order("A-1001"), Attempt | None)
+assert_type(pay.payment_button("A-1001", accept_language="de"), str)
 assert_type(pay.refund(attempt.payment_request_id, refund_request_id="credit-note-77"), Refund)

@@ -10,6 +10,7 @@ import pytest
 from aplus_adapters import Account, ConfigurationError, PageDesign, PrivateKey
 from aplus_adapters.testing.served_shop import JSON, RecordingShop, make_pay, reach
 from aplus_adapters.testing.signer import AlipayPlus
+from aplus_adapters.web.routing import ROUTES
 from support import served as shops
 from support.forms import FORMS
 
@@ -455,7 +456,7 @@ def test_two_shops_live_in_one_asgi_application(tmp_path, simulated_account, kin
             app.include_router(ours_for_fastapi.create_router(pay, name), prefix=f"/{name}")
         described = app.openapi()["paths"].values()
         ids = [one["operationId"] for operations in described for one in operations.values()]
-        assert len(ids) == len(set(ids)) == 16
+        assert len(ids) == len(set(ids)) == 2 * len(ROUTES)
     with reach(app, pays["one"]) as client:
         for name, pay in pays.items():
             assert app.url_path_for(f"{name}_notify") == f"/{name}/notify"
