@@ -48,7 +48,11 @@ def style_problem(
             repeats=repeats,
         )
     except ConfigurationError as error:
-        log.warning("%s; the buyer is shown one line of text", error)
+        log.warning(
+            "%s; the buyer is shown one line of text",
+            error,
+            extra={"event": "error_page_failed"},
+        )
         return response
     kept = tuple(pair for pair in response.headers if pair[0].lower() not in _OURS)
     return HttpResponse(status=response.status, headers=(*design.headers, *kept), body=body)
