@@ -70,6 +70,7 @@ def test_every_route_is_in_the_table_of_routes():
 
     table = re.sub(r"{\w+}", "{}", (DOCS / "routes.md").read_text())
     rows = [
-        f"| `{route.method} {re.sub(r'{.+?}|(page|button)[.].+', '{}', route.path)}` |" for route in ROUTES
+        f"| `{route.method} {re.sub(r'{.+?}|(page|button)[.].+', '{}', route.path)}` |"
+        for route in ROUTES
     ]
     assert [row for row in rows if row not in table] == []
