@@ -49,9 +49,7 @@ def style_problem(
         )
     except ConfigurationError as error:
         log.warning(
-            "%s; the buyer is shown one line of text",
-            error,
-            extra={"event": "error_page_failed"},
+            "%s; the buyer is shown one line of text", error, extra={"event": "error_page_failed"}
         )
         return response
     kept = tuple(pair for pair in response.headers if pair[0].lower() not in _OURS)
