@@ -79,6 +79,7 @@ def tests(session: nox.Session) -> None:
     # process of theirs, which costs a third more time.
     by_hand = ["tests/test_cli.py", "tests/scenarios"]
     by_hand += ["tests/web/test_page_browser.py", "tests/web/test_paying_in_a_browser.py"]
+    by_hand += ["tests/web/test_page_everywhere.py"]
     by_hand += ["tests/simulator/test_pages.py", "tests/simulator/test_pages_in_a_browser.py"]
     rest = [*core, *(f"--ignore={name}" for name in by_hand)]
     pictures = Path("screenshots")  # of every page in every form, for people to look at
