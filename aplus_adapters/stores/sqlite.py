@@ -7,18 +7,19 @@ those that have waited longer ask more often.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import threading
 import time
 import weakref
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import OperationalError
 
 from aplus_adapters.stores.connection_info import INFO_RESTORE
-from aplus_adapters.stores.waiting import pause
+from aplus_adapters.stores.waiting import pause, turn_of_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,11 +166,17 @@ def check_server(connection: Connection) -> None:
 
 
 class _Queue:
-    """The threads that want to write by one pool of connections, in the order they came."""
+    """The threads or tasks that want to write by one pool of connections, in their order."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._waiting: list[object] = []
+        # By event loop. A lock lives as long as a task holds it or waits for it.
+        self._locks: weakref.WeakValueDictionary[int, asyncio.Lock] = weakref.WeakValueDictionary()
+
+    def lock_of_loop(self) -> asyncio.Lock:
+        """Return the lock that tasks of this event loop take in turn."""
+        return self._locks.setdefault(id(asyncio.get_running_loop()), asyncio.Lock())
 
     @contextmanager
     def turn(self, timeout: float) -> Iterator[bool]:
@@ -202,7 +209,7 @@ def _take_write_lock(connection: Connection, time_limit: float) -> None:
     is_async = connection.dialect.is_async
     queue = _queues.setdefault(connection.engine.pool, _Queue())
     # Tasks of one thread cannot stand in a queue of threads.
-    turn = nullcontext(enter_result=True) if is_async else queue.turn(time_limit)
+    turn = turn_of_task(queue.lock_of_loop(), time_limit) if is_async else queue.turn(time_limit)
     with turn as is_first:
         while True:
             try:

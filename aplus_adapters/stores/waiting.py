@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.util import await_only
 
-__all__ = ["native", "pause"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["native", "pause", "turn_of_task"]
 
 
 def pause(seconds: float, *, is_async: bool) -> None:
@@ -21,6 +25,25 @@ def pause(seconds: float, *, is_async: bool) -> None:
         await_only(asyncio.sleep(seconds))
     else:
         time.sleep(seconds)
+
+
+@contextmanager
+def turn_of_task(lock: asyncio.Lock, seconds: float) -> Iterator[bool]:
+    """Hold the lock for the block, which gets False if it was not free within `seconds`."""
+    is_held = await_only(_acquired(lock, seconds))
+    try:
+        yield is_held
+    finally:
+        if is_held:
+            lock.release()
+
+
+async def _acquired(lock: asyncio.Lock, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            return await lock.acquire()
+    except TimeoutError:
+        return False
 
 
 def native(driver: Any) -> Any:

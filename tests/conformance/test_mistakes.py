@@ -76,6 +76,11 @@ FOUND = {
 }  # fmt: skip
 """What each mistake has to be found by: these cases, and no others."""
 
+CONSEQUENCES = {
+    # Found there as well if the shop asks before the case looks.
+    "takes the answer for the payment": {"strangers-pay-nothing"},
+}
+
 ADVISED = {
     "verifies nothing": {"strangers-get-little", "stale"},
     "takes what is unsigned": {"strangers-get-little"},
@@ -137,7 +142,8 @@ def test_a_shop_by_hand_with_none_of_our_code_is_all_right(runs):
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_found_by_its_cases_and_by_no_others(runs, mistake):
     run = runs[mistake]
-    assert set(describe(run, Verdict.WRONG)) == FOUND[mistake], describe(run, Verdict.WRONG)
+    found = set(describe(run, Verdict.WRONG)) - CONSEQUENCES.get(mistake, set())
+    assert found == FOUND[mistake], describe(run, Verdict.WRONG)
     assert names(run, Verdict.ADVICE) == ADVISED.get(mistake, set())
     assert not run.results.is_right
 
