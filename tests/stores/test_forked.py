@@ -47,20 +47,27 @@ GIVEN = {
 
 @pytest.mark.parametrize("given", GIVEN)
 def test_a_fork_at_any_moment_of_other_threads_leaves_a_child_that_sells(server_database, given):
-    """SQLite is not asked for this: its own locks do not survive a fork of a busy process."""
+    """SQLite is not asked for this: its own locks do not survive a fork of a busy process.
+
+    Nor do those of OpenSSL, where a driver makes a TLS context for each connection (PyMySQL): so
+    each thread has its connection before the first fork.
+    """
     address = server_database
     engine = create_engine(address)
     store = SQLStore(GIVEN[given](address, engine))
     store.add(attempt())
-    over = threading.Event()
+    over, connected = threading.Event(), threading.Barrier(4)
 
     def look():
+        with store.engine.connect() if given != "sessions" else engine.connect():
+            connected.wait(timeout=60)
         while not over.is_set():
             store.get("pay1")
 
     threads = [threading.Thread(target=look) for _ in range(3)]
     for thread in threads:
         thread.start()
+    connected.wait(timeout=60)
 
     def sell():
         for number in range(2, 5):
