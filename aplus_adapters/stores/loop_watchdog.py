@@ -11,6 +11,7 @@ from aplus_adapters.stores.watchdog import Watchdog, cut
 __all__ = ["LoopWatchdog"]
 
 _TO_READ = 0.1  # seconds for an answer that has arrived
+_MOST_CHECKS = 10  # then a connection is cut however busy the event loop is
 
 
 class LoopWatchdog(Watchdog):
@@ -22,15 +23,21 @@ class LoopWatchdog(Watchdog):
 
     def watch(self, driver: Any, seconds: float) -> None:
         """Cut a driver's connection after `seconds`, unless `leave` is called before."""
-        self.leave(driver)
-        self._timers[driver] = asyncio.get_running_loop().call_later(
-            seconds, self._cut_soon, driver
-        )
+        self._check_after(driver, seconds, _MOST_CHECKS)
 
-    def _cut_soon(self, driver: Any) -> None:
-        # Timers come before the sockets. If the loop was busy, the answer is there, but not read.
-        later = asyncio.get_running_loop().call_later(_TO_READ, cut, native(driver))
-        self._timers[driver] = later
+    def _check_after(self, driver: Any, seconds: float, checks: int) -> None:
+        self.leave(driver)
+        loop = asyncio.get_running_loop()
+        due = loop.time() + seconds
+        self._timers[driver] = loop.call_later(seconds, self._check, driver, due, checks)
+
+    def _check(self, driver: Any, due: float, checks: int) -> None:
+        # If the loop was busy, the answer may be there, and its task has not had its turn yet.
+        was_busy = asyncio.get_running_loop().time() - due > _TO_READ
+        if checks == _MOST_CHECKS or (was_busy and checks > 0):
+            self._check_after(driver, _TO_READ, checks - 1)
+        else:
+            cut(native(driver))
 
     def leave(self, driver: Any) -> None:
         """Stop watching a connection."""

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 from sqlalchemy.orm import Session, sessionmaker
 
 from aplus_adapters import AplusPay, AsyncSQLStore, ConfigurationError, SQLStore, State, StoreError
+from aplus_adapters.stores.loop_watchdog import LoopWatchdog
 from aplus_adapters.testing.store_values import an_attempt, an_observation
 from aplus_adapters.web.http import HttpRequest
 from aplus_adapters.web.routing import ROUTES
@@ -447,3 +448,28 @@ def test_the_blocking_store_does_not_need_greenlet(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.split("\n")[:3] == ["A-0", "A-1", "A-2"], done.stderr
     assert "its greenlet is not installed; run pip install 'aplus_adapters[asyncpg]'" in done.stdout
+
+
+class Answering:
+    """A driver's connection whose server has answered; it notes whether it was cut."""
+
+    was_cut = False
+
+    def terminate(self):
+        self.was_cut = True
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_a_busy_event_loop_is_no_reason_to_cut_and_silence_is(is_answered):
+    async def block():
+        driver, watchdog = Answering(), LoopWatchdog()
+        watchdog.watch(driver, 0.05)
+        for _ in range(4):  # turns of other tasks, each longer than the time to read
+            time.sleep(0.25)  # noqa: ASYNC251
+            await asyncio.sleep(0)
+        if is_answered:
+            watchdog.leave(driver)
+        await asyncio.sleep(0.5)
+        return driver.was_cut
+
+    assert asyncio.run(block()) is not is_answered
