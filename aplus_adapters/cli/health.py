@@ -114,7 +114,7 @@ def health_command(find_pay: FindPay, context_of: ContextOf = no_context) -> cli
         refused: float,
         conflicts: int | None,
     ) -> None:
-        """Say whether payments go on by themselves; the exit code is 0 only if they do.
+        """Check whether payments go on by themselves; the exit code is 0 only if they do.
 
         It asks the store alone and costs the same however many payments are stored, so that a probe
         may run it often. If the store cannot be read, that is said the same way.

@@ -96,7 +96,7 @@ class Results:
         self._settle(case, Verdict.RIGHT if ok else failed, found, exchanges)
 
     def leave_out(self, name: str, reason: str) -> None:
-        """Say why a case of this scenario cannot be tried."""
+        """Record why a case of this scenario cannot be tried."""
         self._settle(self._cases[name], Verdict.NOT_TRIED, reason, ())
 
     def close(self, reason: str = "the scenario before it did not get that far") -> None:

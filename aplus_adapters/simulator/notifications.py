@@ -245,7 +245,7 @@ class Notifier:
                 self._books.save(order)
 
     def release(self, order: Order) -> None:
-        """Give back an order that was taken and not sent."""
+        """Release an order that was taken and not sent."""
         self._sending.discard(order.payment_request_id)
 
 

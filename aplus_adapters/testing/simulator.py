@@ -132,7 +132,7 @@ class Simulator:
         return self._pay
 
     def close(self) -> None:
-        """Give the connected shop its own account, clients and clock back."""
+        """Restore the connected shop's own account, clients and clock."""
         self._pay = self._application = None
         self.steps.is_reachable = False
         self._connection.close()

@@ -33,14 +33,14 @@ _EVENT_POLLS = 8  # a second apart; then the browser reconnects, so that no stre
 
 def _show_payment(context: WebContext, request: HttpRequest, parameter: str) -> Flow[HttpResponse]:
     """Return the page of a payment, or its status as JSON."""
+    if request.wants_json:
+        return (yield from _show_status(context, request, parameter))
     attempt = yield from find_payment(context, request, parameter)
     if isinstance(attempt, HttpResponse):
         return attempt
     attempt = yield from follow_up(context.config, attempt)
     moment = yield from now()
     view = view_of(attempt, moment, context.name)
-    if request.wants_json:
-        return json_response(200, describe(context, request, view, attempt))
     hook = "render_receipt" if view.state.has_receipt else "render_order_code"
     if hook not in context.optional_hooks:
         hook = "render_order_code"  # it shows every state, if the shop has no receipt of its own

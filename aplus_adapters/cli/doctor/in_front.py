@@ -1,4 +1,4 @@
-"""Say what answered in place of this library's route, or why nothing did."""
+"""Find what answered in place of this library's route, or why nothing did."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def verify(
     show_body: bool,
     as_lines: bool,
 ) -> None:
-    """Say whether a captured message's signature matches, and if it does not, why.
+    """Check whether a captured message's signature matches, and explain why it does not.
 
     FILE holds a HAR, a curl command line or one raw HTTP message; - reads it from the input. Keys,
     client id and notify URL come from the APLUS_* variables unless an option replaces them. A
