@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
@@ -88,6 +88,7 @@ class Simulator:
                 Route("/{path:path}", self._call, methods=_METHODS),
             ],
             middleware=[Middleware(_SameSite)],
+            exception_handlers={ClientDisconnect: _hung_up},
             lifespan=self._lifespan,
         )
 
@@ -135,6 +136,11 @@ class Simulator:
             except StopIteration as end:
                 return _response(end.value)
             await asyncio.sleep(seconds)
+
+
+async def _hung_up(_request: Request, _error: Exception) -> Response:
+    """Answer a caller that has gone before its message was whole: a shop was killed, no fault."""
+    return Response("the request was not whole", 400)
 
 
 def _response(reply: Reply) -> Response:

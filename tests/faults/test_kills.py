@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from aplus_adapters.cli.demo import Demo
-from support.demo_shop import command, make_due
+from support.demo_shop import command, end_claims, make_due
 
 LONG = bool(os.environ.get("APLUS_LONG"))
 KILLS = 200 if LONG else 4
@@ -69,6 +69,7 @@ def test_kill_9_at_random_moments_doubles_and_loses_nothing(tmp_path):
         buyers.done.set()
         buyers.thread.join()
         demo.kill_shop()
+        end_claims(demo)
         for _ in range(5):
             for order in demo.simulator.orders():  # the first rounds may still create some
                 if order["state"] == "OPEN":

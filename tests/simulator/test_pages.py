@@ -1,5 +1,6 @@
 """The simulator's pages without a browser: what they show, what they refuse, and their controls."""
 
+import asyncio
 import json
 import re
 
@@ -161,3 +162,25 @@ def test_answers_on_a_kept_connection_wait_for_no_acknowledgement_of_the_client(
         accepted, _ = listener.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.parametrize(
+    "path", ["/aplus/api/v1/payments/pay", "/simulator/faults", "/wallet/open"]
+)
+def test_a_caller_that_hangs_up_in_the_middle_is_no_error_of_the_simulator(tmp_path, path):
+    from aplus_adapters.simulator.server import Simulator
+
+    async def gone():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    sent = []
+    simulator = Simulator(tmp_path, "http://127.0.0.1:1")
+    scope = {"type": "http", "method": "POST", "path": path, "headers": [], "query_string": b""}
+    try:
+        asyncio.run(simulator.application()(scope, gone, send))
+    finally:
+        simulator.books.close()
+    assert sent[0]["status"] in (400, 404)

@@ -43,11 +43,19 @@ def command(demo, *words, **options):
 
 
 def make_due(demo):
+    """Let the time pass until the next call of each open payment."""
+    _update(demo, "next_call_at = created_at WHERE next_call_at IS NOT NULL")
+
+
+def end_claims(demo):
+    """Let the time pass for which a worker that was killed keeps its claims (Timing.claim)."""
+    _update(demo, "claimed_until = created_at WHERE claimed_until IS NOT NULL")
+
+
+def _update(demo, change):
     import sqlite3
 
     connection = sqlite3.connect(demo.database)
     with connection:
-        connection.execute(
-            "UPDATE aplus_payments SET next_call_at = created_at WHERE next_call_at IS NOT NULL"
-        )
+        connection.execute(f"UPDATE aplus_payments SET {change}")
     connection.close()
