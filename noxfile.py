@@ -16,6 +16,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Workers of the tests, twice as many as the machines have cores: they often wait for processes.
 SIDE_BY_SIDE = ["-n", "4", "--dist", "loadgroup"]
 ON_TWO_CORES = ["-n", "2"]  # where load would make pages late, or is itself what is measured
+LIMIT = "--timeout=300"  # seconds; a test that hangs says where instead of holding up the others
 FIGURES = ["-rP", "--show-capture=stdout"]  # what the tests print
 COVERED = Path(".coverage-data").resolve()  # what the sessions below have run of the package
 nox.options.sessions = ["lint", "typing", "tests", "tests_httpx2", "bare", "coverage"]
@@ -85,9 +86,9 @@ def tests(session: nox.Session) -> None:
     pictures = Path("screenshots")  # of every page in every form, for people to look at
     pictures.mkdir(exist_ok=True)
     shown = {"APLUS_SCREENSHOTS": str(pictures.resolve())}
-    test(session, *SIDE_BY_SIDE, "--durations=25", *rest, *counted(session, "tests"))
+    test(session, *SIDE_BY_SIDE, LIMIT, "--durations=25", *rest, *counted(session, "tests"))
     config = "--cov-config=tests/processes.coveragerc"
-    test(session, *ON_TWO_CORES, *by_hand, config, *counted(session, "by_hand"), **shown)
+    test(session, *ON_TWO_CORES, LIMIT, *by_hand, config, *counted(session, "by_hand"), **shown)
 
 
 @nox.session
@@ -95,7 +96,7 @@ def tests_httpx2(session: nox.Session) -> None:
     """Run what sends HTTP with httpx2, the continuation of httpx; all branches of the core run."""
     session.install(".[all,httpx2]", *group("test"))
     core = ["tests/protocol", "tests/payments", "tests/runtime"]
-    test(session, *SIDE_BY_SIDE, *core, *counted(session, "httpx2"))
+    test(session, *SIDE_BY_SIDE, LIMIT, *core, *counted(session, "httpx2"))
     # The shops' outgoing calls: one form of serving for each kind of driver is enough.
     forms = "flask-gunicorn-gthread or starlette-nested"
     test(session, "tests/web/test_behaviour.py", "-k", forms)
