@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from aplus_adapters import Account, MemoryStore, PrivateKey
 from aplus_adapters.testing.signer import AlipayPlus
-from support.databases import DATABASES, SERVERS, STORES, new_database
+from support.databases import DATABASES, SERVERS, STORES, new_database, ready_database
 from support.leaks import LEAKS
 from support.shop import NOTIFY_URL, Clock, Shop
 
@@ -133,9 +133,10 @@ def store(request, tmp_path):
         return
     from aplus_adapters import SQLStore
 
-    made = SQLStore(new_database(request.param, tmp_path, request))
-    yield made
-    made.close()
+    with ready_database(request.param, tmp_path, request) as address:
+        made = SQLStore(address)
+        yield made
+        made.close()
 
 
 @pytest.fixture(scope="session")

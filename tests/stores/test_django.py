@@ -34,7 +34,7 @@ from aplus_adapters.stores import Tables
 from aplus_adapters.testing.store_contract import PaymentStoreContract
 from aplus_adapters.testing.store_values import an_attempt, an_observation
 from support import django_databases
-from support.databases import DATABASES, end_connections, new_database
+from support.databases import DATABASES, end_connections, new_database, ready_database
 
 
 @pytest.fixture(params=DATABASES)
@@ -45,10 +45,16 @@ def empty(request, tmp_path):
         yield address
 
 
-@pytest.fixture
-def migrated(empty):
-    django_databases.migrate()
-    return empty
+@pytest.fixture(params=DATABASES)
+def migrated(request, tmp_path):
+    """Let Django use a database with its tables, ours and those of the orders; return its address."""
+    with (
+        ready_database(
+            request.param, tmp_path, request, make=django_databases.migrate_at
+        ) as address,
+        django_databases.database(address),
+    ):
+        yield address
 
 
 @pytest.fixture

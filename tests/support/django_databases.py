@@ -67,3 +67,9 @@ def forget():
 
 def migrate():
     call_command("migrate", run_syncdb=True, verbosity=0)
+
+
+def migrate_at(address):
+    """Make every table of the applications in a database without tables."""
+    with database(address):
+        migrate()
