@@ -8,11 +8,13 @@ import json
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from support import killed_shop
+from support.databases import DATABASES, new_database
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = {
@@ -20,6 +22,9 @@ EXAMPLES = {
     "flask_sqlalchemy_shop": "flask_migrate",
     "sqlmodel_shop": "sqlmodel",
 }
+ROWS = list(product(EXAMPLES, DATABASES))
+if not os.environ.get("APLUS_LONG"):
+    ROWS = list(zip(EXAMPLES, ["postgresql", "mysql", "sqlite"], strict=True))
 pytestmark = pytest.mark.process
 
 
@@ -40,15 +45,16 @@ def deaths_of(example, database, simulator):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize(("example", "kind"), ROWS)
 def test_paid_and_the_orders_row_are_one_commit_wherever_the_process_dies(
-    example, database, simulator
+    example, kind, simulator, tmp_path, request
 ):
     pytest.importorskip(EXAMPLES[example])
+    database = new_database(kind, tmp_path, request)
     deaths = deaths_of(example, database, simulator)
     neither, both = ["pending", "new"], ["succeeded", "paid"]
     stored = [death["after_death"] for death in deaths]
-    print(f"{example}, {database.partition(':')[0]}: {len(deaths) - 1} deaths,",
+    print(f"{example}, {kind}: {len(deaths) - 1} deaths,",
           f"{stored.count(neither)} before the commit")  # fmt: skip
     assert len(deaths) > 10
     assert stored.count(neither) + stored.count(both) == len(deaths)

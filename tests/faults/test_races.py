@@ -230,7 +230,7 @@ def attempt_due(pay, request_id):
 def test_four_reconcilers_ask_about_each_open_payment_once(
     server_database, simulator, simulated_account
 ):
-    count = 1000 if LONG else 200
+    count = 1000 if LONG else 80
     database = server_database
     pay = make_pay(simulated_account, database)
     with ThreadPoolExecutor(4) as threads:
