@@ -124,6 +124,19 @@ def test_a_conflict_waits_for_a_person_who_says_what_was_done(calls, disputed, c
     assert calls.find(disputed.payment_request_id).state is State.PENDING
 
 
+def test_conflicts_are_listed_page_by_page_the_oldest_first(calls, start, gateway, clock):
+    for ref in ("A-1", "A-2", "A-3"):
+        attempt = start(ref)
+        clock.moment = attempt.next_call_at
+        gateway.script["inquiryPayment"] = [{**inquired(attempt, PAID), **OTHER}]
+        asked(calls.pay, attempt)
+    keys = [record.key for record in calls.conflicts()]
+    assert len(keys) == 3
+    assert [record.key for record in calls.conflicts(limit=2)] == keys[:2]
+    assert [record.key for record in calls.conflicts(limit=2, after=keys[1])] == keys[2:]
+    assert calls.conflicts(after=keys[2]) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -146,6 +159,14 @@ def test_of_a_shop_without_payments_there_is_nothing_to_say(calls, clock):
     health = calls.health()
     assert health == Health(at=clock.moment)
     assert (health.overdue, health.refused_share) == (timedelta(0), 0.0)
+
+
+def test_the_wallet_that_an_inquiry_names_is_found(calls, start, gateway, clock):
+    attempt = start("A-1")
+    clock.moment = attempt.next_call_at
+    gateway.script["inquiryPayment"] = [inquired(attempt, PAID, walletBrandName="KAKAOPAY")]
+    assert asked(calls.pay, attempt).wallet == "KAKAOPAY"
+    assert refs(calls.list(wallet="KAKAOPAY")) == ["A-1"]
 
 
 def test_health_says_which_payment_was_forgotten_and_that_reconcile_runs(

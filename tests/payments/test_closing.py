@@ -7,12 +7,15 @@ import os
 from datetime import timedelta
 
 import pytest
+from attrs import evolve
 
 from aplus_adapters import Amount, HookError, OrderChanged, RefundState, State, StoreError, Visitor
 from aplus_adapters.payments.effects import Send
+from aplus_adapters.payments.flows.cancellation import _time_left
 from aplus_adapters.payments.flows.follow_up import follow_up
 from aplus_adapters.payments.flows.initiate import initiate
 from aplus_adapters.payments.flows.notification import receive
+from aplus_adapters.testing.store_values import an_observation
 from aplus_adapters.web.view import view_of
 from support.gateway import CLOSED, DOWN, FORGED, GONE, LOST, OPEN, PAID, Gateway, done, inquired
 from support.shop import Skewed
@@ -130,6 +133,37 @@ def test_before_expiry_and_without_a_reason_nothing_is_closed(pay, run, gateway,
     run(follow_up(pay.config, attempt))
     assert pay.store.get(attempt.payment_request_id).state is State.PENDING
     assert gateway.calls() == ["pay", "inquiryPayment"]
+
+
+def test_time_is_left_only_if_alipayplus_said_both_the_end_and_the_time(pay, run, gateway, clock):
+    attempt = run(initiate(pay.config, "A-1", visitor()))
+    code, end = attempt.order_code, attempt.order_code.expires_at
+    said = an_observation(said_at=end - timedelta(seconds=9))
+    endless = evolve(attempt, order_code=evolve(code, expires_at=None))
+    assert _time_left(attempt, said) == timedelta(seconds=9)
+    for one, observation in (
+        (evolve(attempt, order_code=None), said),
+        (endless, said),
+        (attempt, evolve(said, said_at=None)),
+        (endless, evolve(said, said_at=None)),
+    ):
+        assert _time_left(one, observation) == timedelta(0)
+
+
+@pytest.mark.parametrize("occasion", [gets_a_new_code, changes_its_price])
+def test_a_payment_of_another_amount_is_not_closed_and_asked_about_again_much_later(
+    pay, run, gateway, clock, occasion
+):
+    attempt = run(initiate(pay.config, "A-1", visitor()))
+    other = {"paymentAmount": {"currency": "EUR", "value": "1"}}
+    gateway.script["inquiryPayment"] = [inquired(attempt, PAID, **other)]
+    with contextlib.suppress(OrderChanged):
+        occasion(run, pay, clock, attempt)
+    after = pay.store.get(attempt.payment_request_id)
+    assert (after.state, after.disputed) == (State.PENDING, Amount("EUR", 1))
+    assert after.next_call_at == clock.moment + pay.config.timing.after_conflict
+    assert after.claimed_until is None  # whoever asks next need not wait for the end of a claim
+    assert "cancelPayment" not in gateway.calls()
 
 
 class TestErrorsAfterAlipayPlusActed:

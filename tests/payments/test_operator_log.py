@@ -189,3 +189,13 @@ def test_a_default_logger_prints_which_payment_and_what_to_do(world, caplog, hap
     assert printed, "nothing names the payment"
     lines = "\n".join(record.getMessage() for record in printed)
     assert re.search(advice, lines, re.DOTALL), lines
+    # What a program that reads the log looks for.
+    ours = [record for record in caplog.records if record.name == "aplus_adapters"]
+    for record in ours:
+        if record.msg.startswith("payment %s"):
+            assert record.event
+            assert record.payment_request_id == record.args[0]
+
+
+def test_a_message_that_names_no_payment_is_called_unknown(store):
+    assert claimed_payment(b'{"result": {}}') == "unknown"

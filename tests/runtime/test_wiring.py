@@ -346,3 +346,16 @@ def test_a_forked_worker_has_threads_and_connections_of_its_own():
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_clients_of_another_process_are_forgotten_and_the_own_ones_kept(account):
+    pay = AplusPay(account=account, store=MemoryStore(), hooks=Shop())
+    blocking, awaiting = pay.performer, pay.async_performer
+    assert (pay.performer, pay.async_performer) == (blocking, awaiting)
+    pay._runner._process = -1  # as in a worker that was forked from another process
+    renewed = pay.performer
+    assert renewed is not blocking
+    assert pay.async_performer is not awaiting
+    assert pay.performer is renewed
+    pay.close()
+    assert pay.performer is not renewed

@@ -346,6 +346,16 @@ def test_hooks_that_cannot_await_are_refused_when_it_is_mounted(account, address
         pay.prepare(awaiting=True)
 
 
+def test_so_is_a_hook_for_refunds_that_cannot_await(account, address):
+    class Half(AsyncShop):
+        def refund_changed(self, details):
+            """Block."""
+
+    pay = AplusPay(account=account, store=AsyncSQLStore(address), hooks=Half())
+    with pytest.raises(ConfigurationError, match=r"refund_changed: found a plain function.*async"):
+        pay.prepare(awaiting=True)
+
+
 def test_a_blocking_program_cannot_use_it(account, address):
     pay = AplusPay(account=account, store=AsyncSQLStore(address), hooks=Shop())
     with pytest.raises(ConfigurationError, match=r"store AsyncSQLStore\.add: found an async func"):

@@ -9,13 +9,17 @@ from sqlalchemy import create_engine, text
 
 from aplus_adapters import (
     ConfigurationError,
+    MemoryStore,
     Outcome,
     SQLStore,
+    State,
     StoreError,
     UnknownPayment,
 )
+from aplus_adapters.payments.model import OrderCode
 from aplus_adapters.testing.store_contract import (
     LATER,
+    NOON,
     PaymentStoreContract,
     a_refund,
     nothing,
@@ -179,3 +183,22 @@ def test_a_useless_address_is_refused_with_what_to_do(address, found):
 def test_a_database_that_cannot_be_opened_is_our_error(tmp_path):
     with pytest.raises(StoreError, match="OperationalError"):
         SQLStore(f"sqlite:///{tmp_path}/no/such/folder/x.db").get("pay1")
+
+
+def test_in_memory_a_claim_that_is_taken_while_an_answer_is_recorded_is_kept(monkeypatch):
+    store = MemoryStore()
+    store.add(attempt())
+    advance = store._advance
+
+    def advance_and_claim(*arguments):
+        transition = advance(*arguments)
+        assert store.claim("pay1", 0, LATER)
+        return transition
+
+    monkeypatch.setattr(store, "_advance", advance_and_claim)
+    code = OrderCode(text="https://codes.example/1", images=(), expires_at=LATER)
+    answer = said(Outcome.CODE_ISSUED, amount=None, order_code=code, next_call_at=NOON)
+    store.record("pay1", answer, nothing)
+    after = store.get("pay1")
+    assert (after.state, after.order_code) == (State.PENDING, code)
+    assert (after.claim, after.claimed_until, after.next_call_at) == (1, LATER, LATER)

@@ -460,6 +460,17 @@ def test_threads_that_pay_at_once_give_one_attempt(store):
     assert len(set(answers)) == 1
 
 
+def test_a_project_without_our_application_is_told_to_install_it(migrated, monkeypatch):
+    from django.apps import apps
+
+    others = [one for one in apps.get_app_configs() if one.name != "aplus_adapters.django"]
+    monkeypatch.setattr(apps, "get_app_configs", lambda: others)
+    with pytest.raises(
+        ConfigurationError, match=r"INSTALLED_APPS: found no 'aplus_adapters\.django'"
+    ):
+        DjangoStore().set_up()
+
+
 PROJECT = """
 import os
 

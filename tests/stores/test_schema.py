@@ -82,6 +82,24 @@ def test_tables_of_a_migration_that_are_not_complete_are_refused_by_name(
     assert versions(engine) == []
 
 
+def test_everything_that_a_table_lacks_is_named_at_once(engine):
+    metadata.create_all(engine)
+    is_mysql = engine.dialect.name == "mysql"
+    run(
+        engine,
+        "DROP TABLE aplus_refunds",
+        "ALTER TABLE aplus_payments DROP COLUMN wallet",
+        "DROP INDEX ix_aplus_payments_due" + (" ON aplus_payments" if is_mysql else ""),
+        "ALTER TABLE aplus_observations DROP COLUMN count",
+    )
+    assert sorted(SQLStore(engine).missing()) == [
+        "column aplus_observations.count",
+        "column aplus_payments.wallet",
+        "index ix_aplus_payments_due",
+        "table aplus_refunds",
+    ]
+
+
 def test_tables_without_the_key_that_keeps_an_order_from_two_codes_are_refused(postgres):
     engine = create_engine(postgres.database())
     metadata.create_all(engine)

@@ -87,6 +87,9 @@ def test_without_a_host_that_can_be_read_only_the_notify_urls_is_ours(context, h
     headers = {} if host is None else {"host": host}
     assert is_foreign(context, origin="https://evil.example", **headers)
     assert not is_foreign(context, origin="https://shop.example", **headers)
+    assert is_foreign(
+        context, origin="https://[", **headers
+    )  # two that cannot be read are not equal
 
 
 def test_the_pages_own_form_says_where_it_comes_from():
