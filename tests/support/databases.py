@@ -52,8 +52,8 @@ def ready_database(kind, tmp_path, request, make=None):
         make(address)
         emptier = _Emptier(address)
     yield emptier.address
-    emptier.empty()
-    _READY[kind, make] = emptier
+    if emptier.empty():
+        _READY[kind, make] = emptier
 
 
 @contextlib.contextmanager
@@ -90,9 +90,17 @@ class _Emptier:
             ]
 
     def empty(self):
-        with self._engine.begin() as connection:
-            for table in self._tables:
-                connection.execute(table.delete())
+        """Return whether the database may be used again: a test may have left a lock in it."""
+        from sqlalchemy.exc import DBAPIError
+
+        try:
+            with self._engine.begin() as connection:
+                for table in self._tables:
+                    connection.execute(table.delete())
+        except DBAPIError:
+            self._engine.dispose()
+            return False
+        return True
 
     def _limit(self, connection, _record):
         """Wait for the lock of a transaction that a test has left open for five seconds at most."""
