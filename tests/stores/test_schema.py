@@ -1,5 +1,6 @@
 """Who makes the tables: the first use, an operator, or a shop's own migration."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -98,6 +99,16 @@ def test_everything_that_a_table_lacks_is_named_at_once(engine):
         "index ix_aplus_payments_due",
         "table aplus_refunds",
     ]
+
+
+def test_mariadb_is_asked_for_microseconds_exact_texts_and_texts_without_a_limit():
+    printed = TABLES.ddl("mariadb")
+    assert "DATETIME(6)" in printed
+    assert not re.search(r"DATETIME(?!\(6\))", printed)
+    assert not re.search(r"\bTEXT\b|\bBLOB\b", printed)  # these end at 64 KiB
+    texts = re.findall(r"(?:VARCHAR\(\d+\)|LONGTEXT)(.*)", printed)
+    assert len(texts) > 20
+    assert {" COLLATE utf8mb4_nopad_bin" in text for text in texts} == {True}
 
 
 def test_tables_without_the_key_that_keeps_an_order_from_two_codes_are_refused(postgres):
