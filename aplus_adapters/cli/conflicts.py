@@ -93,8 +93,8 @@ def conflicts_command(find_pay: FindPay, context_of: ContextOf = no_context) -> 
         when = show_time(record.resolved_at) if record.resolved_at else "-"
         is_ours = (record.note, record.resolved_by) == (note, by)
         words = "resolved" if is_ours else "was resolved before"
-        said = plain(f"by {record.resolved_by}: {record.note}")
-        click.echo(f"conflict {record.key}: {words} at {when} {said}")
+        resolution = plain(f"by {record.resolved_by}: {record.note}")
+        click.echo(f"conflict {record.key}: {words} at {when} {resolution}")
         raise SystemExit(0 if is_ours else 1)
 
     return group
@@ -164,8 +164,8 @@ def _print(record: ConflictRecord, *, is_first: bool) -> None:
     click.echo(f"order     {plain(attempt.order_ref)}")
     click.echo(f"what      {plain(conflict.reason)}")
     if record.resolved_at is not None:
-        said = plain(f"by {record.resolved_by}: {record.note}")
-        click.echo(f"resolved  {show_time(record.resolved_at)} {said}")
+        resolution = plain(f"by {record.resolved_by}: {record.note}")
+        click.echo(f"resolved  {show_time(record.resolved_at)} {resolution}")
         return
     if not record.is_reported:
         click.echo("reported  not yet: the hook payment_conflict fails, or reconcile does not run")

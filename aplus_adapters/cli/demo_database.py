@@ -50,8 +50,8 @@ def check_database(url: URL, framework: str) -> None:
                 f"+{url.get_driver_name()} out"
             )
         with engine.connect() as connection:
-            found = inspect(connection)
-            names = found.get_columns("orders") if found.has_table("orders") else None
+            inspector = inspect(connection)
+            names = inspector.get_columns("orders") if inspector.has_table("orders") else None
     except ImportError as error:
         raise ConfigurationError(
             f"database: {error.name} is not installed; run pip install "

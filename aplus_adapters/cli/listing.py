@@ -143,10 +143,10 @@ def list_command(find_pay: FindPay, context_of: ContextOf = no_context) -> click
                 after=after,
             )
             named = states or (_OPEN if overdue is not None else ())
-            found = _of_states(run_flow, wanted, [State(name) for name in dict.fromkeys(named)])
+            attempts = _of_states(run_flow, wanted, [State(name) for name in dict.fromkeys(named)])
             if overdue is not None:
-                found = _overdue(found, at - timedelta(seconds=overdue))
-            _print_all(found, most, _printer(as_json=as_json, as_csv=as_csv))
+                attempts = _overdue(attempts, at - timedelta(seconds=overdue))
+            _print_all(attempts, most, _printer(as_json=as_json, as_csv=as_csv))
 
     return command
 
@@ -167,8 +167,8 @@ def _of_states(
     """Yield the payments of several states (none: of all) in one order."""
     if not states:
         return attempts_of(run_flow, wanted)
-    found = [attempts_of(run_flow, evolve(wanted, state=state)) for state in states]
-    return heapq.merge(*found, key=_position, reverse=not wanted.oldest_first)
+    by_state = [attempts_of(run_flow, evolve(wanted, state=state)) for state in states]
+    return heapq.merge(*by_state, key=_position, reverse=not wanted.oldest_first)
 
 
 def _position(attempt: Attempt) -> tuple[datetime, str]:

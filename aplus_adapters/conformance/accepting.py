@@ -131,14 +131,14 @@ def _play_slow_store(play: Play) -> None:
 
 def _play_whole(play: Play) -> None:
     results = play.results.all
-    told = any(
+    is_known_wrong = any(
         results[name].verdict is Verdict.WRONG for name in ("pay-signature", "pay-well-formed")
     )
     bad = [
         call
         for call in play.gateway.calls()
         # What is wrong with each pay request has been said once.
-        if not (told and call.name == "pay")
+        if not (is_known_wrong and call.name == "pay")
         and (call.request.signature != "right" or _breaks_a_rule(call))
     ]
     found = f"{bad[0].name}: {bad[0].refusal or bad[0].request.signature}" if bad else "all legal"

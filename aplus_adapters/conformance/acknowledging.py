@@ -146,8 +146,8 @@ def describe(exchange: Exchange) -> str:
     if exchange.answer is None or exchange.failure:
         return exchange.failure
     signature = exchange.answer.signature or "unsigned"
-    said = "says S" if says_s(exchange) else "no S"
-    return f"HTTP {exchange.status}, {said}, signature: {signature[:80]}"
+    result = "says S" if says_s(exchange) else "no S"
+    return f"HTTP {exchange.status}, {result}, signature: {signature[:80]}"
 
 
 def _case(name: str, rule: str, expected: str, source: str = _ACK) -> Case:

@@ -98,9 +98,9 @@ class Notifier:
             "as Alipay+ signs" if exchange.name == "true" else exchange.name
         )
         if exchange.answer is not None and "signature" in exchange.answer.headers:
-            told = exchange.answer.headers.get("response-time")
+            response_time = exchange.answer.headers.get("response-time")
             explain_signature(
-                self._gateway.client_keys, CLIENT_ID, self.path, told, exchange.answer
+                self._gateway.client_keys, CLIENT_ID, self.path, response_time, exchange.answer
             )
 
     def explain_answer(self, exchange: Exchange) -> str:
@@ -117,7 +117,7 @@ class Notifier:
         answer = exchange.answer
         if answer is None:
             return ""
-        told = answer.headers.get("response-time", "")
+        answered = answer.headers.get("response-time", "")
         asked = exchange.request.headers["request-time"]
         try:
             compact = json.dumps(answer.json(), separators=(",", ":")).encode()
@@ -128,14 +128,14 @@ class Notifier:
                 self.path, asked, answer.body,
             ),
             "the notification's body was signed in place of the answer's": (
-                self.path, told, exchange.request.body,
+                self.path, answered, exchange.request.body,
             ),
-            "another spelling of the JSON was signed than was sent": (self.path, told, compact),
-            "no body was signed": (self.path, told, b""),
+            "another spelling of the JSON was signed than was sent": (self.path, answered, compact),
+            "no body was signed": (self.path, answered, b""),
             "the whole URL was signed, expected its path": (
-                self._shop.ways.notify_url, told, answer.body,
+                self._shop.ways.notify_url, answered, answer.body,
             ),
-            "a path without its slash was signed": (self.path.lstrip("/"), told, answer.body),
+            "a path without its slash was signed": (self.path.lstrip("/"), answered, answer.body),
         }  # fmt: skip
         for cause, (path, time, body) in causes.items():
             content = signing.signed_content(path, CLIENT_ID, time, body)

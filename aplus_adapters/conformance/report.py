@@ -87,9 +87,9 @@ def _acceptance(run: Run) -> dict[str, str]:
     """Return the worst verdict of each acceptance case."""
     verdicts = {}
     for chapter, names in ACCEPTANCE.items():
-        found = {run.results.all[name].verdict for name in names if name in run.results.all}
+        reached = {run.results.all[name].verdict for name in names if name in run.results.all}
         worst = (Verdict.WRONG, Verdict.NOT_TRIED, Verdict.ADVICE, Verdict.RIGHT)
-        verdicts[chapter] = next((v for v in worst if v in found), Verdict.NOT_TRIED).value
+        verdicts[chapter] = next((v for v in worst if v in reached), Verdict.NOT_TRIED).value
     return verdicts
 
 

@@ -131,8 +131,8 @@ def _answer(observation: Observation | RefundObservation) -> str | None:
     """Return a short name of an inquiry's answer, the same for each answer that says the same."""
     if observation.source is not Source.INQUIRY or isinstance(observation, RefundObservation):
         return None
-    said = evolve(observation, at=_NO_TIME, said_at=None, claim=None, next_call_at=None)
-    return hashlib.sha256(repr(said).encode()).hexdigest()[:32]
+    content = evolve(observation, at=_NO_TIME, said_at=None, claim=None, next_call_at=None)
+    return hashlib.sha256(repr(content).encode()).hexdigest()[:32]
 
 
 def _advance_payment(attempt: Attempt, observation: Observation) -> Transition:

@@ -68,14 +68,14 @@ def open_engine(address: str, *, is_async: bool) -> Engine:
         ) from None
     try:
         check_dialect(_dialect_by_name(url, is_async=is_async), is_async=is_async)
-        made: Any = (_create_async_engine() if is_async else create_engine)(
+        as_made: Any = (_create_async_engine() if is_async else create_engine)(
             url,
             pool_timeout=_POOL_TIMEOUT,
             **_sqlite_pool(is_async=is_async) if url.get_backend_name() == "sqlite" else {},
             connect_args=_connect_args(url),
             hide_parameters=True,
         )
-        engine: Engine = made.sync_engine if is_async else made
+        engine: Engine = as_made.sync_engine if is_async else as_made
         check_engine(engine)
     except (ArgumentError, ImportError, ValueError) as error:
         # Only the error about a missing module is sure not to hold the address and its password.

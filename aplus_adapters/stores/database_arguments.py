@@ -96,9 +96,9 @@ def session_factory(argument: Any, *, is_async: bool) -> Callable[[], Any]:
 
 def new_session(factory: Callable[[], Any]) -> Session:
     """Return a new session, in its blocking form; raise ConfigurationError if it has work in it."""
-    made = factory()
-    session: Session = made.sync_session if _awaits(made, "AsyncSession") else made
-    session.info[INFO_SHOWN] = made  # its blocking form alone would not keep an AsyncSession
+    as_made: Any = factory()
+    session: Session = as_made.sync_session if _awaits(as_made, "AsyncSession") else as_made
+    session.info[INFO_SHOWN] = as_made  # its blocking form alone would not keep an AsyncSession
     if session.in_transaction() or session.new or session.dirty or session.deleted:
         raise ConfigurationError(
             "SQLStore: the session factory returned a session with work in it, expected a new one "

@@ -301,8 +301,8 @@ class MemoryStore(MemoryRetention):
             if transition.repeats:
                 last = cast("Observation", history[-1])  # an inquiry, as this one is
                 first_at = last.first_at or last.at
-                said = cast("Observation", observation)
-                history[-1] = evolve(said, count=last.count + 1, first_at=first_at)
+                inquiry = cast("Observation", observation)
+                history[-1] = evolve(inquiry, count=last.count + 1, first_at=first_at)
             else:
                 history.append(observation)
             if isinstance(transition, RefundTransition) and transition.refund_became_final:

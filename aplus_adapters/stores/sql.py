@@ -139,8 +139,8 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
             # A transaction of its own: in one that failed, PostgreSQL answers nothing more.
             with self._transaction("add") as connection:
                 ids = {"payment": attempt.payment_request_id, "order": attempt.order_ref}
-                found = connection.execute(self._statements.in_the_way, ids).mappings()
-                rows = {one["payment_request_id"]: one for one in found}
+                in_the_way = connection.execute(self._statements.in_the_way, ids).mappings()
+                rows = {row["payment_request_id"]: row for row in in_the_way}
             stored = rows.get(attempt.payment_request_id)
             if stored is not None and stored["request_body"] != attempt.request_body:
                 raise InconsistentRetry(

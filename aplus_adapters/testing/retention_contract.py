@@ -89,8 +89,8 @@ class RetentionContract:
             (4, Outcome.FAILED),
             (6, Outcome.FAILED),
         ):
-            said = an_observation(outcome, at=LATER + timedelta(seconds=number % 4))
-            store.record(f"pay{number}", said, nothing)
+            observation = an_observation(outcome, at=LATER + timedelta(seconds=number % 4))
+            store.record(f"pay{number}", observation, nothing)
         store.record("pay6", an_observation(), nothing)  # paid after its end: disputed
         assert _ids(store, Stage.OVER, 9) == ["pay4", "pay1", "pay2"]
         assert _ids(store, Stage.OVER, 1) == _ids(store, Stage.OVER, 2) == ["pay4", "pay1", "pay2"]

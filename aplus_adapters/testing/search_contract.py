@@ -173,16 +173,16 @@ class SearchContract:
         self._five_payments(store)
         assert list(store.recent(Source.PAY, 9)) == []
         for seconds, number in enumerate((1, 5, 3)):
-            said = an_observation(
+            observation = an_observation(
                 Outcome.IN_PROCESS,
                 source=Source.INQUIRY,
                 at=LATER + seconds * _SECOND,
                 client_id=store.get(f"pay{number}").client_id,
             )
-            store.record(f"pay{number}", said, nothing)
-        moments = [said.at for said in store.recent(Source.INQUIRY, 9)]
+            store.record(f"pay{number}", observation, nothing)
+        moments = [inquiry.at for inquiry in store.recent(Source.INQUIRY, 9)]
         assert moments == [LATER + seconds * _SECOND for seconds in (2, 1, 0)]
-        assert [said.at for said in store.recent(Source.INQUIRY, 2)] == moments[:2]
+        assert [inquiry.at for inquiry in store.recent(Source.INQUIRY, 2)] == moments[:2]
         last = an_observation(Outcome.ABSENT, source=Source.CANCEL, at=LATER + 9 * _SECOND)
         store.record("pay1", last, nothing)
         assert list(store.recent(Source.CANCEL, 1)) == [last]
