@@ -205,21 +205,33 @@ def test_reconcile_runs_in_a_thread_that_gets_no_signals(aplus):
 
 
 def test_a_stop_ends_the_round_between_two_payments(aplus, monkeypatch):
+    import contextlib
     import os
     import signal
+
+    from aplus_adapters.cli import reconcile
 
     for number in range(5):
         last = aplus.start(f"A-{number}")
     aplus.clock.moment = last.next_call_at
-    answered = []
+    answered, stops = [], []
+    stop_event = reconcile._stop_event
+
+    @contextlib.contextmanager
+    def noted():
+        with stop_event() as stop:
+            stops.append(stop)
+            yield stop
 
     def answer(request, timeout):
         answered.append(request.path)
         os.kill(os.getpid(), signal.SIGTERM)
+        assert stops[0].wait(30)  # the main thread takes signals when it gets its turn
         attempt = json.loads(request.body)["paymentRequestId"]
         found = aplus.pay.store.get(attempt)
         return aplus.gateway.answer(request, inquired(found, PAID))
 
+    monkeypatch.setattr(reconcile, "_stop_event", noted)
     monkeypatch.setattr(aplus.gateway, "send", answer)
     stopped = aplus("reconcile")
     assert stopped.exit_code == 1
