@@ -427,10 +427,10 @@ def test_an_answer_in_two_hundred_thousand_chunks_costs_no_more_than_its_bytes()
 
     def add(number):
         whole = _Body(request_to(""), 60.0)
-        started = time.perf_counter()
+        started = time.thread_time()
         for _ in range(number):
             whole.add(b"x")
-        return time.perf_counter() - started
+        return time.thread_time() - started
 
     few, many = (min(add(number) for _ in range(3)) for number in (2_000, 200_000))
     assert many < 400 * few  # quadratic would be 10,000 times
