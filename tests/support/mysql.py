@@ -35,15 +35,20 @@ class Cluster:
         place = os.environ.get("PYTEST_DEBUG_TEMPROOT")
         self.folder = Path(tempfile.mkdtemp(prefix="aplus-mysql-", dir=place))
         self._as, self._options = [], options
+        # A server that starts deletes the temporary tables of every other one in the same folder.
+        temporary = self.folder / "tmp"
+        temporary.mkdir()
+        self._environ = {**os.environ, "TMPDIR": str(temporary)}
         if os.getuid() == 0:  # the server refuses to run as root
-            shutil.chown(self.folder, "mysql")
+            for folder in (self.folder, temporary):
+                shutil.chown(folder, "mysql")
             self._as = ["--user=mysql"]
         self._port = ReservedPort()
         self._made = 0
         done = subprocess.run(
             ["mariadb-install-db", "--no-defaults", *self._as, f"--datadir={self.folder}/data",
              "--auth-root-authentication-method=normal", "--skip-test-db"],
-            cwd="/tmp", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
+            cwd="/tmp", env=self._environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-500:]
         self.start()
@@ -62,7 +67,9 @@ class Cluster:
         ready = self.folder / "s"
         ready.unlink(missing_ok=True)  # a server that was killed leaves it
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, cwd="/tmp", stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                command, cwd="/tmp", env=self._environ, stdout=log, stderr=log
+            )
         deadline = time.monotonic() + 30
         while not ready.exists():
             if time.monotonic() > deadline or self._process.poll() is not None:
