@@ -15,7 +15,8 @@ from aplus_adapters.payments.flows.cancellation import _time_left
 from aplus_adapters.payments.flows.follow_up import follow_up
 from aplus_adapters.payments.flows.initiate import initiate
 from aplus_adapters.payments.flows.notification import receive
-from aplus_adapters.testing.store_values import an_observation
+from aplus_adapters.payments.model import Observation, Outcome, Source
+from aplus_adapters.testing.store_values import an_observation, nothing
 from aplus_adapters.web.view import view_of
 from support.gateway import CLOSED, DOWN, FORGED, GONE, LOST, OPEN, PAID, Gateway, done, inquired
 from support.shop import Skewed
@@ -164,6 +165,40 @@ def test_a_payment_of_another_amount_is_not_closed_and_asked_about_again_much_la
     assert after.next_call_at == clock.moment + pay.config.timing.after_conflict
     assert after.claimed_until is None  # whoever asks next need not wait for the end of a claim
     assert "cancelPayment" not in gateway.calls()
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_a_worker_that_has_lost_its_claim_leaves_the_cancellation_to_the_new_holder(
+    pay, run, gateway, clock, closes
+):
+    """It was away for longer than its claim: another worker asks and cancels by now."""
+    attempt = run(initiate(pay.config, "A-1", visitor()))
+    send = gateway.send
+
+    def while_another_takes_over(request, timeout):
+        if request.path.endswith("inquiryPayment"):
+            stored = pay.store.get(attempt.payment_request_id)
+            until = clock.now() + pay.config.timing.claim
+            assert pay.store.claim(attempt.payment_request_id, stored.claim, until)
+            if closes:
+                intent = Observation(
+                    source=Source.SHOP,
+                    outcome=Outcome.CLOSING,
+                    at=clock.now(),
+                    client_id=stored.client_id,
+                    claim=stored.claim + 1,
+                )
+                pay.store.record(attempt.payment_request_id, intent, nothing)
+                assert pay.store.get(attempt.payment_request_id).state is State.CLOSING
+        return send(request, timeout)
+
+    gateway.send = while_another_takes_over
+    gateway.script["inquiryPayment"] = [inquired(attempt, OPEN)]
+    gateway.script["cancelPayment"] = [{"result": PAID}]
+    changes_its_price(run, pay, clock, attempt)
+    assert gateway.calls().count("inquiryPayment") == 1
+    assert "cancelPayment" not in gateway.calls()
+    assert pay.store.get(attempt.payment_request_id).claimed_until is not None  # the other's
 
 
 class TestErrorsAfterAlipayPlusActed:
