@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from contextlib import contextmanager
 from functools import partial
@@ -79,7 +80,7 @@ def side_by_side(shop: str, simulator: str) -> Iterator[str]:
     ).encode()
     with httpx.Client(base_url=shop, trust_env=False, timeout=_TIMEOUT) as client:
         handler = partial(_Handler, client, page)
-        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        server = _Server(("127.0.0.1", 0), handler)
         thread = threading.Thread(target=server.serve_forever, daemon=True, name="aplus-demo-page")
         thread.start()
         try:
@@ -88,6 +89,13 @@ def side_by_side(shop: str, simulator: str) -> Iterator[str]:
             server.shutdown()
             server.server_close()
             thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Leave out that a browser has gone, as when a tab is closed."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -108,6 +116,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _relay(self) -> None:
         """Pass the request on as it came, Host and Origin included, and bring the answer back."""
+        if not self.path.startswith("/"):  # such as http://elsewhere.example/, for a proxy
+            self._write(400, [], b"this page passes requests on to the shop alone")
+            return
         length = self.headers.get("Content-Length", "0")
         if not length.isdigit() or int(length) > _LONGEST_BODY:
             self._write(413, [], b"this page passes on 1 MiB at most")

@@ -1,7 +1,9 @@
 """The page of `aplus demo`: the shop as it is, in a frame beside desk and wallet."""
 
 import socket
+import struct
 import threading
+import time
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import httpx
@@ -139,3 +141,26 @@ def test_a_database_with_other_orders_is_refused(tmp_path):
     for framework in ("flask", "django"):
         with pytest.raises(ConfigurationError, match="a table orders that this demo has not made"):
             check_database(url, framework)
+
+
+def place(page):
+    url = httpx.URL(page)
+    return url.host, url.port
+
+
+def test_a_tab_that_is_closed_in_the_middle_prints_nothing(page, capfd):
+    for _ in range(3):
+        with socket.create_connection(place(page)) as tab:
+            tab.sendall(b"GET /orders/1 HTTP/1.1\r\nHost")
+            # Reset, as a browser that is killed does.
+            tab.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert httpx.get(page, trust_env=False).status_code == 200  # it goes on
+    time.sleep(0.2)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_request_for_another_host_is_not_passed_on(page, seen):
+    with socket.create_connection(place(page)) as tab:
+        tab.sendall(b"GET http://elsewhere.example/ HTTP/1.1\r\nHost: elsewhere.example\r\n\r\n")
+        assert b" 400 " in tab.recv(100)
+    assert seen == []
