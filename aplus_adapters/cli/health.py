@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aplus_adapters.cli.commands import ContextOf, FindPay
     from aplus_adapters.payments.health import Health
 
-__all__ = ["Limits", "health_command", "problems"]
+__all__ = ["Limits", "find_problems", "health_command"]
 
 F = TypeVar("F", bound="Callable[..., Any] | click.Command")
 _FEW = 20  # calls: a share of fewer says little
@@ -38,45 +38,45 @@ class Limits:
     open_conflicts: int | None
 
 
-def problems(health: Health, limits: Limits) -> list[str]:
+def find_problems(health: Health, limits: Limits) -> list[str]:
     """Return what is wrong, a sentence each with what to do; an empty list if all is well."""
-    sentences = []
+    problems = []
     if health.last_reconcile is None:
-        sentences.append("reconcile has never ended a round: run `aplus reconcile --every 10s`")
+        problems.append("reconcile has never ended a round: run `aplus reconcile --every 10s`")
     elif health.at - health.last_reconcile > limits.reconcile:
-        sentences.append(
+        problems.append(
             f"reconcile last ended a round at {show_time(health.last_reconcile)}: see whether it "
             "runs"
         )
     if health.overdue > limits.overdue:
-        sentences.append(
+        problems.append(
             f"what should be asked about has waited for {health.overdue.total_seconds():.0f} s: "
             "reconcile does not run, or has too few --threads; `aplus list --overdue 0s` has it"
         )
     oldest = health.oldest_open
     if oldest and health.at - oldest.created_at > limits.oldest_open:
-        sentences.append(
+        problems.append(
             f"payment {oldest.payment_request_id} has been open since "
             f"{show_time(oldest.created_at)}: see `aplus show {oldest.payment_request_id}`"
         )
     if health.clock_ahead and abs(health.clock_ahead) > limits.clock:
-        sentences.append(
+        problems.append(
             f"our clock is {health.clock_ahead.total_seconds():+.0f} s from Alipay+'s: set it by "
             "NTP"
         )
     if health.unreported_conflicts:
-        sentences.append(
+        problems.append(
             f"{health.unreported_conflicts} conflicts could not be reported to the shop: the hook "
             "payment_conflict fails, see the log"
         )
     if limits.open_conflicts is not None and health.open_conflicts > limits.open_conflicts:
-        sentences.append(f"{health.open_conflicts} conflicts are open: see `aplus conflicts`")
+        problems.append(f"{health.open_conflicts} conflicts are open: see `aplus conflicts`")
     if health.calls >= _FEW and health.refused_share > limits.refused_share:
-        sentences.append(
+        problems.append(
             f"Alipay+ refused {health.refused} of the last {health.calls} calls: see `aplus list "
             "--state failed` and `aplus codes`"
         )
-    return sentences
+    return problems
 
 
 def health_command(find_pay: FindPay, context_of: ContextOf = no_context) -> click.Command:
@@ -132,18 +132,18 @@ def health_command(find_pay: FindPay, context_of: ContextOf = no_context) -> cli
             with open_shop(find_pay, context_of) as (pay, run_flow):
                 health = run_flow(read_health(pay.config))
         except StoreError as error:
-            sentences = [f"the store cannot be read: {error}"]
+            problems = [f"the store cannot be read: {error}"]
         else:
-            sentences, values = problems(health, limits), _row(health)
+            problems, values = find_problems(health, limits), _row(health)
         if as_json:
-            print_json({"healthy": not sentences, "problems": sentences, **values})
+            print_json({"healthy": not problems, "problems": problems, **values})
         else:
             for name, value in values.items():
                 click.echo(f"{name:<22} {'-' if value is None else value}")
-            for problem in sentences:
+            for problem in problems:
                 click.echo(f"BAD  {problem}")
-            click.echo("healthy" if not sentences else "not healthy")
-        raise SystemExit(1 if sentences else 0)
+            click.echo("healthy" if not problems else "not healthy")
+        raise SystemExit(1 if problems else 0)
 
     return command
 
