@@ -96,9 +96,8 @@ def tests_httpx2(session: nox.Session) -> None:
     """Run what sends HTTP with httpx2, the continuation of httpx; all branches of the core run."""
     session.install(".[all,httpx2]", *group("test"))
     core = ["tests/protocol", "tests/payments", "tests/runtime"]
-    core += [
-        "--ignore=tests/runtime/test_nothing_grows.py"
-    ]  # it has the client in it that `tests` has
+    # Leaks are looked for in `tests`, which is enough with one client.
+    core += ["--ignore=tests/runtime/test_nothing_grows.py"]
     test(session, *SIDE_BY_SIDE, LIMIT, *core, *counted(session, "httpx2"))
     # The shops' outgoing calls: one form of serving for each kind of driver is enough.
     forms = "flask-gunicorn-gthread or starlette-nested"

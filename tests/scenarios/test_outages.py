@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from aplus_adapters.cli.demo import FRAMEWORKS, pay_once
-from support.demo_shop import EACH_WORLD, HTML, press_pay, running, wait_until
+from support.demo_shop import EACH_WORLD, HTML, make_due, press_pay, running, wait_until
 
 pytestmark = pytest.mark.process
 
@@ -79,20 +79,10 @@ def test_without_any_notification_the_page_finds_out_by_inquiry(tmp_path):
         demo.simulator.wait_for("notification_answered")
         calls = len(demo.simulator.order(request_id)["notifications"])
         demo.start_shop()
-        _make_due(demo, request_id)
+        make_due(demo)
         assert state(buyer, request_id) == "paid"
         assert len(demo.simulator.order(request_id)["notifications"]) == calls
         assert len(demo.paid_attempts(order_ref)) == 1
-
-
-def _make_due(demo, request_id):
-    """Turn the clock: the first inquiry is due 20 s after the code, tests do not wait so long."""
-    import sqlite3
-
-    connection = sqlite3.connect(demo.database)
-    with connection:
-        connection.execute("UPDATE aplus_payments SET next_call_at = created_at")
-    connection.close()
 
 
 @pytest.mark.parametrize("framework", EACH_WORLD)
