@@ -30,11 +30,10 @@ def read_captured(
     A HAR entry gives request and response, everything else one message. Raise UsageError for a
     wrong choice of files and InvalidValue for a file that holds no message.
     """
-    if (headers is None) != (body is None) or (file is None) == (headers is None):
-        raise click.UsageError("expected FILE, or --headers and --body together")
-    if headers is not None and body is not None:
+    if headers is not None and body is not None and file is None:
         return [read_parts(headers.read_bytes(), body.read_bytes())]
-    assert file is not None  # noqa: S101  # checked above
+    if file is None or headers is not None or body is not None:
+        raise click.UsageError("expected FILE, or --headers and --body together")
     try:
         content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as error:

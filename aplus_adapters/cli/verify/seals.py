@@ -7,7 +7,7 @@ RSASSA-PKCS1-v1_5 hides nothing. Whoever has the public key recovers the hash th
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from attrs import frozen
 from cryptography.exceptions import InvalidSignature
@@ -79,9 +79,8 @@ def signed_with_pss(key: PublicKey, signature: bytes, content: bytes) -> Cause |
 
 
 def _rsa(key: PublicKey) -> rsa.RSAPublicKey:
-    loaded = serialization.load_pem_public_key(key.to_pem().encode())
-    assert isinstance(loaded, rsa.RSAPublicKey)  # noqa: S101  # PublicKey loads no other
-    return loaded
+    # A PublicKey is an RSA key: it loads no other.
+    return cast("rsa.RSAPublicKey", serialization.load_pem_public_key(key.to_pem().encode()))
 
 
 def _spelt(name: str) -> str:
