@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from datetime import datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import evolve
@@ -21,6 +22,7 @@ from aplus_adapters.payments.model import (
     RefundOutcome,
     RefundState,
     Source,
+    Stage,
     State,
 )
 from aplus_adapters.payments.search import ConflictRecord
@@ -65,28 +67,12 @@ def attempt_row(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def attempt_changes(attempt: Attempt) -> dict[str, Any]:
-    """Return the columns of an attempt that may change."""
+def attempt_changes(attempt: Attempt, before: Attempt | None = None) -> dict[str, Any]:
+    """Return the columns of an attempt that may change; with `before` only those that do."""
     return {
-        # The unique index ignores NULL, so closed attempts do not stand in a new one's way.
-        "occupied_order": attempt.order_ref if attempt.occupies_order else None,
-        "state": attempt.state.value,
-        "expires_at": attempt.expires_at,
-        "next_call_at": attempt.next_call_at,
-        "changed_at": attempt.changed_at,
-        "payment_id": attempt.payment_id,
-        "order_code": _dump_order_code(attempt.order_code),
-        "result": _dump_result(attempt.result),
-        "payment_time": attempt.payment_time.text if attempt.payment_time else None,
-        "wallet": attempt.wallet,
-        "claim": attempt.claim,
-        "claimed_until": attempt.claimed_until,
-        "success_reported": attempt.success_reported,
-        "disputed": _dump_amount(attempt.disputed),
-        "refunded": attempt.refunded,
-        "last_answer": attempt.last_answer,
-        "wallet_key": attempt.wallet_key,
-        "stage": attempt.stage and attempt.stage.value,
+        name: dump(value_of(attempt))
+        for name, (value_of, dump) in _CHANGING.items()
+        if before is None or value_of(before) != value_of(attempt)
     }
 
 
@@ -267,6 +253,11 @@ def readable(rows: Iterable[Mapping[Any, Any]], item_of: Callable[[Any], T]) -> 
             )
 
 
+def _occupied_order(attempt: Attempt) -> str | None:
+    # The unique index ignores NULL, so closed attempts do not stand in a new one's way.
+    return attempt.order_ref if attempt.occupies_order else None
+
+
 def _dump_order_code(code: OrderCode | None) -> str | None:
     if code is None:
         return None
@@ -300,3 +291,34 @@ def _dump_result(result: Result | None) -> str | None:
 
 def _load_result(text: str | None) -> Result | None:
     return None if text is None else Result.decode(text.encode())
+
+
+def _dump_word(word: State | Stage | None) -> str | None:
+    return None if word is None else word.value
+
+
+def _dump_timestamp(timestamp: Timestamp | None) -> str | None:
+    return None if timestamp is None else timestamp.text
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+# For each column what it keeps of an attempt, and how.
+_CHANGING: dict[str, tuple[Callable[[Attempt], Any], Callable[[Any], Any]]] = {
+    "occupied_order": (_occupied_order, _as_it_is),
+    "state": (attrgetter("state"), _dump_word),
+    "order_code": (attrgetter("order_code"), _dump_order_code),
+    "result": (attrgetter("result"), _dump_result),
+    "payment_time": (attrgetter("payment_time"), _dump_timestamp),
+    "disputed": (attrgetter("disputed"), _dump_amount),
+    "stage": (attrgetter("stage"), _dump_word),
+    **{
+        name: (attrgetter(name), _as_it_is)
+        for name in (
+            *("expires_at", "next_call_at", "changed_at", "payment_id", "wallet", "claim"),
+            *("claimed_until", "success_reported", "refunded", "last_answer", "wallet_key"),
+        )
+    },
+}

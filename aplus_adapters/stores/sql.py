@@ -295,8 +295,9 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
         attempt occupies it.
         """
         before, after = transition.before, transition.after
-        values = attempt_changes(after)
+        values = attempt_changes(after, before)
         if after.occupies_order and before.state.is_final:
+            values["occupied_order"] = after.order_ref
             payments = self._tables.payments
             others = select(payments.c.payment_request_id).where(
                 self._ours(payments),

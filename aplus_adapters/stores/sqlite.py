@@ -16,8 +16,6 @@ import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.exc import OperationalError
-
 from aplus_adapters.stores.connection_info import INFO_RESTORE
 from aplus_adapters.stores.waiting import pause, turn_of_task
 
@@ -109,7 +107,7 @@ def begin(connection: Connection, *, writes: bool, alone: bool) -> bool:
         driver.execute("PRAGMA synchronous=FULL")
     driver.execute("PRAGMA busy_timeout=0")
     time_limit = min(before["busy_timeout"] / 1000, LOCK)
-    _take_write_lock(connection, time_limit)
+    _take_write_lock(connection, driver, time_limit)
     driver.execute(f"PRAGMA busy_timeout={int(time_limit * 1000)}")
     # What is as it was needs no statement at the end.
     if before["busy_timeout"] == int(time_limit * 1000):
@@ -145,7 +143,11 @@ def long_statements(connection: Connection) -> Iterator[None]:
 
 def gave_up_waiting(error: DBAPIError) -> bool:
     """Return whether another connection kept SQLite's lock for too long."""
-    code = getattr(error.orig, "sqlite_errorcode", None)
+    return _is_busy(error.orig)
+
+
+def _is_busy(error: BaseException | None) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & 0xFF in _BUSY
 
 
@@ -199,26 +201,27 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_queues.clear)  # those who wait are not in the child
 
 
-def _take_write_lock(connection: Connection, time_limit: float) -> None:
+def _take_write_lock(connection: Connection, driver: Any, time_limit: float) -> None:
     """Begin a transaction that writes.
 
     The wait is here and not inside SQLite, which would block all greenlets of gevent. Raises
     OperationalError after `time_limit` seconds.
     """
-    started = time.monotonic()
+    deadline = time.monotonic() + time_limit
     is_async = connection.dialect.is_async
     queue = _queues.setdefault(connection.engine.pool, _Queue())
     # Tasks of one thread cannot stand in a queue of threads.
     turn = turn_of_task(queue.lock_of_loop(), time_limit) if is_async else queue.turn(time_limit)
     with turn as is_first:
-        while True:
+        while is_first and (left := deadline - time.monotonic()) > 0:
             try:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            except OperationalError as error:
-                waited = time.monotonic() - started
-                if not (is_first and gave_up_waiting(error) and waited < time_limit):
-                    raise
-                longest = max(_SHORTEST_PAUSE, _LONGEST_PAUSE * (1 - waited / time_limit) ** 6)
+                driver.execute("BEGIN IMMEDIATE")
+            except connection.dialect.loaded_dbapi.OperationalError as error:
+                if not _is_busy(error):
+                    break
+                longest = max(_SHORTEST_PAUSE, _LONGEST_PAUSE * (left / time_limit) ** 6)
                 pause(longest * random.uniform(0.1, 1.0), is_async=is_async)  # noqa: S311  # no secret
             else:
                 return
+        # The last time through SQLAlchemy, whose error is the one that callers know.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
