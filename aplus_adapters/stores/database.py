@@ -186,7 +186,10 @@ class Database:
 
     def before_hook(self, connection: Connection | Session) -> None:
         """Prepare a transaction for the shop's hook; call it just before."""
-        before_hook(connection if isinstance(connection, Connection) else connection.connection())
+        if isinstance(connection, Connection):
+            before_hook(connection)
+        else:
+            before_hook(_connection_of(connection, self._tables.payments))
 
     def set_up(self) -> None:
         """Make or migrate the tables; raise StoreError or ConfigurationError if it fails."""
@@ -294,7 +297,7 @@ def _on_engine(engine: Engine, method: str) -> Iterator[Connection]:
 @contextmanager
 def _on_session(session: Session, payments: Table, method: str) -> Iterator[None]:
     with session.begin() as transaction:
-        connection = session.connection(bind_arguments={"clause": payments})
+        connection = _connection_of(session, payments)
         is_open = begin(connection, writes=method not in _READS, alone=method in _ALONE)
         yield
         if session.get_transaction() is not transaction or not transaction.is_active:
@@ -302,6 +305,11 @@ def _on_session(session: Session, payments: Table, method: str) -> Iterator[None
         session.flush()  # objects that the hook has added, so that the check sees them
         if is_open:
             check_before_commit(connection)
+
+
+def _connection_of(session: Session, payments: Table) -> Connection:
+    """Return the connection of our tables; a session may have others for other tables."""
+    return session.connection(bind_arguments={"clause": payments})
 
 
 ENDED = (

@@ -25,6 +25,7 @@ from aplus_adapters import (
 from aplus_adapters.payments.model import Stage
 from aplus_adapters.payments.retention import Retention
 from aplus_adapters.payments.store import STORE_METHODS, STORE_READS
+from aplus_adapters.stores.schema import TABLES
 from aplus_adapters.testing.store_contract import LATER, a_refund, nothing
 from aplus_adapters.testing.store_contract import an_attempt as attempt
 from aplus_adapters.testing.store_contract import an_observation as said
@@ -541,6 +542,22 @@ def test_what_cannot_give_a_transaction_of_our_own_is_refused_with_what_to_do(tm
     with pytest.raises(ConfigurationError, match=message):
         SQLStore(make(engine)).get("pay1")
     engine.dispose()
+
+
+@pytest.mark.parametrize("has_default", [False, True])
+def test_sessions_with_an_engine_of_their_own_for_our_tables_are_taken(tmp_path, has_default):
+    ours, others = (create_engine(f"sqlite:///{tmp_path / name}.db") for name in "ab")
+    binds = dict.fromkeys(TABLES.metadata.tables.values(), ours)
+    store = SQLStore(sessionmaker(binds=binds, **{"bind": others} if has_default else {}))
+    store.add(attempt())
+    opened = []
+    event.listen(others, "checkout", lambda *_: opened.append("another database"))
+    transition = store.record("pay1", said(), lambda _, session: opened.append(session))
+    assert transition.after == store.get("pay1")
+    (session,) = opened
+    assert isinstance(session, Session)
+    ours.dispose()
+    others.dispose()
 
 
 def test_sessions_that_read_elsewhere_than_they_write_are_refused(tmp_path):
