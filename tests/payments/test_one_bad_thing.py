@@ -79,3 +79,15 @@ def test_rows_that_cannot_be_read_keep_no_other_from_being_asked_about(
     named = [one for one in caplog.records if "cannot be read" in one.getMessage()]
     assert len({one.payment_request_id for one in named}) == bad
     assert {one.levelname for one in named} == {"ERROR"}
+
+
+@pytest.mark.parametrize("store", DATABASES[:1], indirect=True)
+def test_many_rows_that_cannot_be_read_are_passed_over(pay):
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    for number in range(9):
+        pay.store.add(an_attempt(number, f"A-{number}"))
+    with pay.store.engine.begin() as connection:
+        broken = "UPDATE aplus_payments SET state = '?' WHERE payment_request_id < 'pay7'"
+        connection.execute(sqlalchemy.text(broken))
+    due = pay.store.due(NOON.replace(hour=13), 2, {"C"})
+    assert [attempt.payment_request_id for attempt in due] == ["pay7", "pay8"]

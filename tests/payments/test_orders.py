@@ -1,5 +1,6 @@
 """What a shop answers to load_order: what is wrong in it is refused where the shop writes it."""
 
+import re
 from datetime import timedelta
 from decimal import Decimal
 
@@ -122,3 +123,17 @@ def test_no_path_that_is_taken_leaves_the_shops_host(account, url):
                           visitor=Visitor(), moment=NOON)  # fmt: skip
     sent = attempt.request.payment_redirect_url
     assert sent.startswith("https://shop.example/")
+
+
+@pytest.mark.parametrize(
+    ("url", "seen"),
+    [
+        ("//x", "a path with characters that a browser may read as another host's address"),
+        ("javascript:alert(1)", "an address that begins with javascript:"),
+        ("http://a@x", "an address whose host or characters are not legal"),
+        ("orders/1", "8 characters that begin with neither a slash nor a scheme"),
+    ],
+)
+def test_the_message_says_what_is_wrong_with_an_address(url, seen):
+    with pytest.raises(InvalidValue, match=f"return_url: found {re.escape(seen)}, expected "):
+        order(return_url=url)

@@ -98,6 +98,13 @@ def test_a_misspelt_optional_hook_is_refused_at_start(account, written, meant, k
     assert f"did you mean {meant}?" in refuse(account, hooks=attached)
 
 
+def test_of_several_methods_the_likest_is_asked_about(account):
+    hooks = shop_with(
+        zorder_author=lambda *_: None, authorise=lambda *_: None, autor=lambda *_: None
+    )
+    assert "found authorise; did you mean authorize?" in refuse(account, hooks=hooks)
+
+
 @pytest.mark.parametrize(
     ("written", "meant"),
     [

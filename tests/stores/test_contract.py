@@ -171,6 +171,7 @@ def test_a_newer_database_is_refused_with_what_to_do(database):
     [
         ("sqlite://", "in-memory"),
         ("sqlite:///:memory:", "in-memory"),
+        ("sqlite:///file:shop?mode=memory&uri=true", "in-memory"),
         ("nonsense", "cannot use the database address"),
         ("nodb://x/y", "cannot use the database address"),
     ],
@@ -198,7 +199,8 @@ def test_in_memory_a_claim_that_is_taken_while_an_answer_is_recorded_is_kept(mon
     monkeypatch.setattr(store, "_advance", advance_and_claim)
     code = OrderCode(text="https://codes.example/1", images=(), expires_at=LATER)
     answer = said(Outcome.CODE_ISSUED, amount=None, order_code=code, next_call_at=NOON)
-    store.record("pay1", answer, nothing)
+    transition = store.record("pay1", answer, nothing)
     after = store.get("pay1")
+    assert transition.after == after
     assert (after.state, after.order_code) == (State.PENDING, code)
     assert (after.claim, after.claimed_until, after.next_call_at) == (1, LATER, LATER)

@@ -133,8 +133,16 @@ def test_a_log_in_that_a_browser_may_read_as_something_else_is_refused(url):
         LogIn(url)
 
 
+def test_a_payments_page_names_the_shop(served):
+    _, _, client = served
+    location = client.post("/aplus/pay", data={"order_ref": "A-1"}, headers=HTML).headers[
+        "location"
+    ]
+    assert "Cinema" in client.get(f"/aplus/{location}", headers=HTML).text
+
+
 def test_a_page_of_a_shop_in_trouble_tries_again_by_itself_and_a_form_by_a_button(
-    served, monkeypatch
+    served, monkeypatch, caplog
 ):
     pay, _, client = served
     broken = lambda *_, **__: 1 / 0  # noqa: E731
@@ -146,6 +154,8 @@ def test_a_page_of_a_shop_in_trouble_tries_again_by_itself_and_a_form_by_a_butto
     assert 'data-again="5"' in text
     assert '<meta http-equiv="refresh" content="5">' in text
     assert page.headers["retry-after"] == "2"
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert (record.event, record.route) == ("store_failed", "payment")
     order = {"order_ref": '"><b>'}
     posted = client.post("/aplus/pay", data=order, headers=HTML)
     check(posted, 503, "shop")

@@ -59,15 +59,17 @@ def test_only_the_three_open_states_are_asked_about_again():
     }
 
 
-def viewed(**changes):
+def viewed(more=b"", name=None, **changes):
     body = (
         b'{"order":{"referenceOrderId":"A-1","orderDescription":"Ticket","orderAmount":{"currency":"JPY",'
         b'"value":"4200"},"env":{"terminalType":"WEB","userAgent":"X"}},"paymentRequestId":"pay1","paymentAmount":'
         b'{"currency":"JPY","value":"4200"},"paymentMethod":{"paymentMethodType":"CONNECT_WALLET"},'
         b'"paymentFactor":{"isInStorePayment":"true","isCashierPayment":"true",'
-        b'"inStorePaymentScenario":"OrderCode"},"paymentNotifyUrl":"https://shop.example/notify"}'
+        b'"inStorePaymentScenario":"OrderCode"},'
+        + more
+        + b'"paymentNotifyUrl":"https://shop.example/notify"}'
     )
-    return view_of(an_attempt(request_body=body, **changes), EXPIRY, None)
+    return view_of(an_attempt(request_body=body, **changes), EXPIRY, name)
 
 
 def test_a_receipt_says_what_went_back_only_in_a_currency_that_is_known():
@@ -78,3 +80,16 @@ def test_a_receipt_says_what_went_back_only_in_a_currency_that_is_known():
     assert disputed.refunded == Amount("USD", 7)
     conflict = viewed(state=State.CANCELLED, refunded=7)
     assert (conflict.refunded, conflict.paid_at) == (None, None)
+
+
+def test_a_page_leads_back_to_where_the_order_says_and_never_to_itself():
+    back = b'"paymentRedirectUrl":"https://shop.example/orders/1",'
+    assert viewed(back).return_url == "https://shop.example/orders/1"
+    itself = b'"paymentRedirectUrl":"https://shop.example/aplus/payments/pay1",'
+    assert viewed(itself).return_url is None
+    assert viewed().return_url is None
+
+
+def test_the_shops_name_is_the_one_that_is_set():
+    assert viewed(name="Corner Shop").shop_name == "Corner Shop"
+    assert viewed().shop_name is None
