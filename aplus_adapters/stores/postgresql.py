@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from aplus_adapters.errors import ConfigurationError
-from aplus_adapters.stores.connection_info import INFO_RESTORE, INFO_TIME_LIMIT
+from aplus_adapters.stores.connection_info import INFO_RESTED, INFO_RESTORE, INFO_TIME_LIMIT
 from aplus_adapters.stores.waiting import native
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def has_failed(driver: Any) -> bool:
 
 
 def begins_quickly(dialect: Dialect) -> bool:
-    """Return whether `begin` sends BEGIN by itself, and not together with a statement."""
+    """Return whether `begin` can send BEGIN by itself: it proves that the server answers."""
     return dialect.driver == "psycopg"
 
 
@@ -127,11 +127,11 @@ def begin(connection: Connection, *, writes: bool, alone: bool) -> bool:
     _ = writes  # readers and writers begin alike
     driver: Any = connection.connection.dbapi_connection
     if INFO_TIME_LIMIT in connection.info:
-        is_psycopg = begins_quickly(connection.dialect)
-        if alone or is_psycopg:  # the driver sends no BEGIN of its own then
+        is_checked = not alone and INFO_RESTED in connection.info
+        if alone or is_checked:  # the driver sends no BEGIN of its own then
             driver.autocommit = True
             connection.info[INFO_RESTORE] = {"autocommit": False}
-        if is_psycopg and not alone:
+        if is_checked:
             connection.exec_driver_sql("BEGIN")
         return not alone
     if driver.autocommit:

@@ -30,6 +30,10 @@ def new_values(row: Mapping[str, Any]) -> dict[str, Any]:
     return {f"new_{name}": value for name, value in row.items()}
 
 
+# What only conditions compare. The database reads them, who reads a payment does not.
+_COMPARED = {"shop", "occupied_order", "wallet_key", "attention", "stage"}
+
+
 class Statements:
     """The statements of one shop's store.
 
@@ -51,9 +55,10 @@ class Statements:
         self._is_payment = is_of, by_id
         self._is_refund = refunds.c.shop == shop, refunds.c.refund_request_id == bindparam("refund")
 
-        self.payment = select(payments).where(*self._is_payment)
+        columns = [column for column in payments.c if column.name not in _COMPARED]
+        self.payment = select(*columns).where(*self._is_payment)
         ids: BindParameter[Any] = bindparam("payments", expanding=True)
-        self.payments = select(payments).where(is_of, payments.c.payment_request_id.in_(ids))
+        self.payments = select(*columns).where(is_of, payments.c.payment_request_id.in_(ids))
         # Money that came late makes an older attempt the one that matters.
         is_over = payments.c.occupied_order.is_(None)
         of_order = select(payments).where(is_of, payments.c.order_ref == bindparam("order"))
@@ -68,7 +73,7 @@ class Statements:
         # lock, and would not show a refund that was added meanwhile. A row that has changed makes
         # the database ask for a repetition.
         self.lock = update(payments).where(*self._is_payment).values(state=payments.c.state)
-        self.lock_and_read: Any = self.lock.returning(payments)
+        self.lock_and_read: Any = self.lock.returning(*columns)
         self.claim = _claim(payments, shop, "payment_request_id")
         self.release = _release(payments, shop, "payment_request_id")
         self.claim_refund = _claim(refunds, shop, "refund_request_id")

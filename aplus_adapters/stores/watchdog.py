@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 
-from aplus_adapters.stores.connection_info import INFO_OURS, INFO_TIME_LIMIT
+from aplus_adapters.stores.connection_info import INFO_OURS, INFO_RESTED, INFO_TIME_LIMIT
 from aplus_adapters.stores.postgresql import STATEMENT
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ _PING = 1.0  # seconds for a connection from the pool to prove that it is alive
 _MOST_UNCHECKED = 1.0  # seconds in the pool after which it is checked
 _INTERVAL = 0.25  # seconds between two checks
 _INFO_RESTING = "aplus_resting"  # time of the return to the pool
-_INFO_RESTED = "aplus_rested"  # nobody has used it for a while, nor checked it
 
 IS_FIRST_QUICK = ContextVar("is_first_quick", default=False)
 """Whether the connection is for a statement that a server answers at once, if it answers at all."""
@@ -52,7 +51,7 @@ class Watchdog:
             if connection.invalidated:  # the connection is lost already
                 return
             limit = connection.info.get(INFO_TIME_LIMIT, STATEMENT)
-            if connection.info.pop(_INFO_RESTED, False):
+            if connection.info.pop(INFO_RESTED, False):
                 self.watch(connection.connection.dbapi_connection, _PING)
             elif limit:  # 0: the address asks for no limit
                 self.watch(connection.connection.dbapi_connection, limit + _GRACE)
@@ -106,11 +105,11 @@ class Watchdog:
         first statement is a quick one, which gets the time of a check.
         """
         resting_since = record.info.get(_INFO_RESTING)
-        record.info.pop(_INFO_RESTED, None)
+        record.info.pop(INFO_RESTED, None)
         if resting_since is None or time.monotonic() - resting_since < _MOST_UNCHECKED:
             return
         if IS_FIRST_QUICK.get():
-            record.info[_INFO_RESTED] = True
+            record.info[INFO_RESTED] = True
             return
         self.watch(driver, _PING)
         try:
