@@ -1,5 +1,9 @@
 """SQLite of our own: what is acknowledged survives a power cut, and who reads waits for nobody."""
 
+import sqlite3
+import threading
+from contextlib import ExitStack
+
 import pytest
 from sqlalchemy import Engine, create_engine, event, text
 
@@ -64,4 +68,28 @@ def test_who_reads_waits_for_no_hook_and_no_hook_for_who_reads(tmp_path):
         assert store.record("pay1", an_observation(), hook).became_final
     assert seen == [State.CREATED]
     assert store.record("pay1", an_observation(), nothing).after.state is State.SUCCEEDED
+    store.close()
+
+
+def test_as_many_wait_for_the_lock_as_there_are_each_on_a_connection(tmp_path):
+    store = SQLStore(f"sqlite:///{tmp_path / 'payments.db'}")
+    with ExitStack() as stack:
+        lent = [stack.enter_context(store.engine.connect()) for _ in range(40)]
+    assert len(lent) == 40  # without a wait for the pool, which gives up after seconds
+    store.close()
+
+
+def test_a_new_file_that_another_process_is_writing_to_is_waited_for(tmp_path):
+    file = tmp_path / "payments.db"
+    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE theirs (x)")
+    other.execute("BEGIN EXCLUSIVE")  # with which the journal cannot be switched to WAL
+    later = threading.Timer(0.3, other.execute, ["COMMIT"])
+    later.start()
+    store = SQLStore(f"sqlite:///{file}")
+    store.add(an_attempt())
+    later.join()
+    other.close()
+    with store.engine.connect() as connection:
+        assert settings(connection)["journal_mode"] == "wal"
     store.close()
