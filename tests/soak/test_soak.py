@@ -15,7 +15,8 @@ import pytest
 
 from aplus_adapters import SQLStore
 from aplus_adapters.testing.served_shop import JSON
-from support.forms import SERVERS
+from support.databases import blocking, new_awaiting_database, new_database
+from support.forms import behind
 
 LONG = bool(os.environ.get("APLUS_LONG"))
 SECONDS = 600 if LONG else 12
@@ -24,6 +25,22 @@ WORKERS = 6
 MOST = 1.05 if LONG else 1.10  # in seconds the allocator has not come to rest
 BROWSER = {"Accept": "text/html", "User-Agent": "Mozilla/5.0", "Accept-Language": "zh"}
 pytestmark = pytest.mark.process
+FLASK = behind(
+    *("-m", "gunicorn", "--bind", "127.0.0.1:{port}", "--workers", "2", "--threads", "4"),
+    "soaking_shop:flask_soaked()",
+)
+STARLETTE = behind(
+    *("-m", "uvicorn", "--port", "{port}", "--http", "httptools"),
+    *("--factory", "soaking_shop:starlette_soaked"),
+)
+ROWS = {
+    "flask-sqlite": (FLASK, new_database, "sqlite"),
+    "starlette-sqlite": (STARLETTE, new_database, "sqlite"),
+    "flask-postgresql": (FLASK, new_database, "postgresql"),
+    "starlette-asyncpg": (STARLETTE, new_awaiting_database, "asyncpg"),
+    "flask-mysql": (FLASK, new_database, "mysql"),
+    "starlette-asyncmy": (STARLETTE, new_awaiting_database, "asyncmy"),
+}
 
 
 def children(pid):
@@ -52,7 +69,7 @@ class Load:
 
     def __init__(self, address, database, alipayplus):
         self.address, self.alipayplus = address, alipayplus
-        self.store = SQLStore(f"sqlite:///{database}")
+        self.store = SQLStore(database)
         self.numbers, self.done, self.wrong = itertools.count(), 0, []
         self.stop = threading.Event()
 
@@ -92,13 +109,14 @@ class Load:
         self.done += 1
 
 
-@pytest.mark.parametrize("form", ["starlette-uvicorn-httptools", "flask-gunicorn-gthread"])
+@pytest.mark.parametrize("row", ROWS)
 def test_memory_is_flat_and_nothing_is_left_behind(
-    form, tmp_path, simulator, simulated_account, simulated_alipayplus
+    row, tmp_path, simulator, simulated_account, simulated_alipayplus, request
 ):
-    database = tmp_path / "shop.db"
-    with SERVERS[form](database, simulated_account, tmp_path, simulator) as client:
-        load = Load(str(client.base_url), database, simulated_alipayplus)
+    serve, make_database, kind = ROWS[row]
+    database = make_database(kind, tmp_path, request)
+    with serve(database, simulated_account, tmp_path, simulator) as client:
+        load = Load(str(client.base_url), blocking(database), simulated_alipayplus)
         pids = children(client.server_pid)
         workers = [threading.Thread(target=load.work) for _ in range(WORKERS)]
         for worker in workers:
@@ -121,7 +139,7 @@ def test_memory_is_flat_and_nothing_is_left_behind(
     ]
     growth = memory[1] / memory[0]
     print(
-        f"{form}: {SECONDS} s, {load.done} payments, memory {memory[0] / 1024:.1f} to "
+        f"{row}: {SECONDS} s, {load.done} payments, memory {memory[0] / 1024:.1f} to "
         f"{memory[1] / 1024:.1f} MiB ({growth - 1:+.1%}), threads {measured[0][1]} to {threads_after}, "
         f"files {measured[0][2]} to {files_after}"
     )
