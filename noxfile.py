@@ -18,8 +18,9 @@ SIDE_BY_SIDE = ["-n", "4", "--dist", "loadgroup"]
 ON_TWO_CORES = ["-n", "2"]  # where load would make pages late, or is itself what is measured
 LIMIT = "--timeout=300"  # seconds; a test that hangs says where instead of holding up the others
 FIGURES = ["-rP", "--show-capture=stdout"]  # what the tests print
-COVERED = Path(".coverage-data").resolve()  # what the sessions below have run of the package
-nox.options.sessions = ["lint", "typing", "tests", "tests_httpx2", "bare", "coverage"]
+COVERED = Path(".coverage-data").resolve()  # what each session has run of the package
+# `.ci/run` runs these, and then `servers`, `by_hand`, `httpx2` and `coverage`.
+nox.options.sessions = ["lint", "typing", "tests", "bare", "core_coverage"]
 
 
 def group(name: str) -> list[str]:
@@ -71,29 +72,53 @@ def typing(session: nox.Session) -> None:
     test(session, "--noconftest", "tests/typing")
 
 
+# What a person sees or types: browsers want a calmer machine, and commands are counted in every
+# process of theirs, which costs a third more time.
+BY_HAND = [
+    "tests/scenarios",
+    "tests/simulator/test_pages.py",
+    "tests/simulator/test_pages_in_a_browser.py",
+    "tests/test_cli.py",
+    "tests/web/test_page_browser.py",
+    "tests/web/test_page_everywhere.py",
+    "tests/web/test_paying_in_a_browser.py",
+]
+# The core's own tests are run by `bare`, the types of snippets by `typing`.
+REST = [
+    f"--ignore={name}" for name in (*BY_HAND, "tests/protocol", "tests/payments", "tests/typing")
+]
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests against the built wheel; the core's own are run by the two sessions below."""
+    """Run the tests against the built wheel, with all stores that need no server."""
     session.install(".[all]", *group("test"))
-    core = [f"--ignore=tests/{room}" for room in ("protocol", "payments", "typing")]
-    # What a person sees or types: browsers want a calmer machine, and commands are counted in every
-    # process of theirs, which costs a third more time.
-    by_hand = ["tests/test_cli.py", "tests/scenarios"]
-    by_hand += ["tests/web/test_page_browser.py", "tests/web/test_paying_in_a_browser.py"]
-    by_hand += ["tests/web/test_page_everywhere.py"]
-    by_hand += ["tests/simulator/test_pages.py", "tests/simulator/test_pages_in_a_browser.py"]
-    rest = [*core, *(f"--ignore={name}" for name in by_hand)]
+    chosen = [*REST, "-m", "not server", "--durations=25"]
+    test(session, *SIDE_BY_SIDE, LIMIT, *chosen, *counted(session, "tests"))
+
+
+@nox.session
+def servers(session: nox.Session) -> None:
+    """Run the tests on PostgreSQL and on MariaDB, by every driver."""
+    session.install(".[all]", *group("test"))
+    chosen = [*REST, "-m", "server", "--durations=25"]
+    test(session, *SIDE_BY_SIDE, LIMIT, *chosen, *counted(session, "servers"))
+
+
+@nox.session
+def by_hand(session: nox.Session) -> None:
+    """Run the commands in a terminal, and pages in a browser."""
+    session.install(".[all]", *group("test"))
     pictures = Path("screenshots")  # of every page in every form, for people to look at
     pictures.mkdir(exist_ok=True)
     shown = {"APLUS_SCREENSHOTS": str(pictures.resolve())}
-    test(session, *SIDE_BY_SIDE, LIMIT, "--durations=25", *rest, *counted(session, "tests"))
     config = "--cov-config=tests/processes.coveragerc"
-    test(session, *ON_TWO_CORES, LIMIT, *by_hand, config, *counted(session, "by_hand"), **shown)
+    test(session, *ON_TWO_CORES, LIMIT, *BY_HAND, config, *counted(session, "by_hand"), **shown)
 
 
 @nox.session
-def tests_httpx2(session: nox.Session) -> None:
-    """Run what sends HTTP with httpx2, the continuation of httpx; all branches of the core run."""
+def httpx2(session: nox.Session) -> None:
+    """Run what sends HTTP with httpx2, the continuation of httpx."""
     session.install(".[all,httpx2]", *group("test"))
     core = ["tests/protocol", "tests/payments", "tests/runtime"]
     # Leaks are looked for in `tests`, which is enough with one client.
@@ -151,19 +176,30 @@ def audit(session: nox.Session) -> None:
 @nox.session
 def bare(session: nox.Session) -> None:
     """Run the core with nothing installed but what it declares: no framework, no SQLAlchemy."""
-    session.install(".", "pytest>=9", "hypothesis")
-    test(session, "tests/protocol", "tests/payments", "tests/test_import_weight.py")
+    session.install(".", "pytest>=9", "pytest-cov", "hypothesis")
+    core = ["tests/protocol", "tests/payments", "tests/test_import_weight.py"]
+    test(session, *core, *counted(session, "bare"))
+
+
+def report(session: nox.Session, *arguments: str) -> None:
+    """Report which branches the sessions before have run."""
+    session.install("coverage>=7.10")
+    # In another folder than the data, which `report` would combine again, and delete.
+    session.env["COVERAGE_FILE"] = str(COVERED.parent / ".coverage")
+    session.run("coverage", "combine", "--keep", str(COVERED))
+    session.run("coverage", "report", *arguments)
+
+
+@nox.session
+def core_coverage(session: nox.Session) -> None:
+    """Report which branches of the core were run: it has to be all of them."""
+    report(session, "--include=*/protocol/*,*/payments/*", "--fail-under=100")
 
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Report which branches the sessions before have run: all of the core, 95 % of the package."""
-    session.install("coverage>=7.10")
-    session.env["COVERAGE_FILE"] = str(COVERED / ".coverage")
-    session.run("coverage", "combine", "--keep", str(COVERED))
-    core = "--include=*/protocol/*,*/payments/*"
-    session.run("coverage", "report", core, "--fail-under=100")
-    session.run("coverage", "report", "--fail-under=95")
+    """Report the branches that all sessions have run of the package: 95 % or more."""
+    report(session, "--fail-under=95")
 
 
 # What rows run: the core, or the adapters in those forms of serving that are chosen by name.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import signal
 
@@ -184,13 +185,19 @@ def scan(chromium):
 
 
 UNCOUNTED = ("tests/faults/", "tests/fuzz/", "tests/soak/")
+SERVER_FIXTURES = {"mysql", "postgres", "server_database"}
+SERVER_ROW = re.compile(r"\[.*(postgresql|psycopg|asyncpg|mysql|asyncmy)")
 
 
 def pytest_collection_modifyitems(config, items):
-    """Count no branches in thousands of rounds of the same code, which takes a third more time.
+    """Mark what asks a database server, which `nox -s servers` runs.
 
-    Leave out what needs Chromium on a machine without it; where CI runs it fails instead.
+    Count no branches in thousands of rounds of the same code, which takes a third more time. Leave
+    out what needs Chromium on a machine without it; where CI runs it fails instead.
     """
+    for item in items:
+        if SERVER_FIXTURES & {*item.fixturenames} or SERVER_ROW.search(item.nodeid):
+            item.add_marker("server")
     if config.pluginmanager.hasplugin("pytest_cov"):
         for item in items:
             if item.nodeid.startswith(UNCOUNTED):
