@@ -58,7 +58,7 @@ class Statements:
         columns = [column for column in payments.c if column.name not in _COMPARED]
         self.payment = select(*columns).where(*self._is_payment)
         ids: BindParameter[Any] = bindparam("payments", expanding=True)
-        self.payments = select(*columns).where(is_of, payments.c.payment_request_id.in_(ids))
+        self.payments = select(payments).where(is_of, payments.c.payment_request_id.in_(ids))
         # Money that came late makes an older attempt the one that matters.
         is_over = payments.c.occupied_order.is_(None)
         of_order = select(payments).where(is_of, payments.c.order_ref == bindparam("order"))

@@ -85,6 +85,8 @@ def test_an_oddity_that_nobody_reads_does_not_cost_the_news_and_is_storable(
         body(amount=b',"currency":"USD"'),
         body(more=b',"paymentRequestId":"pay2"'),
         body(more=b',"paymentAmount":{"currency":"JPY","value":"1"}'),
+        body(more=b',"paymentAmount":null'),
+        body(more=b',"paymentResult":null'),
         body(more=b',"paymentResult":{"resultCode":"A","resultStatus":"F"}'),
         body().replace(b'"4200"', b'"42.00"'),
     ],
@@ -101,8 +103,29 @@ def test_answers_are_read_as_kindly_as_notifications(kind, odd):
     answer = kind.decode(b'{"result":' + RESULT % b"" + b"," + ODD[odd] + b"}")
     assert answer.result.result_status == "S"
     assert storable(json.loads(answer.encode()))
+    assert kind.decode(answer.encode()) == answer
     with pytest.raises(MessageError):
         kind.decode(b'{"result":' + RESULT % b',"resultStatus":"F"' + b"}")
+
+
+@pytest.mark.parametrize("name", ["paymentAmount", "paymentResult"])
+def test_what_decides_is_refused_if_the_second_is_a_null(name):
+    legal = {
+        "paymentAmount": b'{"currency":"JPY","value":"1"}',
+        "paymentResult": RESULT % b"",
+    }[name]
+    answer = b'{"result":' + RESULT % b"" + b',"%s":%s' % (name.encode(), legal)
+    assert InquiryResponse.decode(answer + b"}")
+    with pytest.raises(MessageError, match="twice"):
+        InquiryResponse.decode(answer + b',"%s":null}' % name.encode())
+
+
+def test_of_a_detail_that_is_there_twice_none_is_believed_later():
+    code = b'{"codeDetails":[{"codeValue":"%s","displayType":"TEXT"}]}'
+    pair = b',"orderCodeForm":' + code % b"1" + b',"orderCodeForm":' + code % b"2"
+    answer = PayResponse.decode(b'{"result":' + RESULT % b"" + pair + b"}")
+    assert answer.order_code_form is None
+    assert PayResponse.decode(answer.encode()) == answer
 
 
 def test_what_was_odd_is_logged(caplog):

@@ -128,8 +128,8 @@ class Message:
         """Read a JSON object.
 
         An optional field that cannot be read is kept in `extra`, so that a malformed detail never
-        hides that a payment succeeded. Raises MessageError for a required field, and with `strict`
-        for any field, that cannot be read.
+        hides that a payment succeeded; one that is there twice is left out. Raises MessageError for
+        a required field, and with `strict` for any field, that cannot be read.
         """
         if not isinstance(found, dict):
             raise MessageError(
@@ -137,28 +137,31 @@ class Message:
             )
         values: dict[str, Any] = {}
         extra = dict(found)
+        twice = found.keys_twice if isinstance(found, wire.Ambiguous) else frozenset[str]()
         for codec in cls.codecs:
             raw = extra.get(codec.key)
             # To Alipay+ a null is an absent field.
-            if raw is None:
+            if raw is None and codec.key not in twice:
                 if codec.required:
                     raise MessageError(f"{cls.__name__}: {codec.key} is missing, it is required")
                 extra.pop(codec.key, None)
                 continue
             try:
-                _check_unambiguous(codec, found, raw)
+                _check_unambiguous(codec, raw, twice)
                 value = codec.from_wire(raw, strict)
                 codec.check(f"{cls.__name__}.{codec.key}", value)
             except (InvalidValue, MessageError) as error:
                 if strict or codec.insisted:
                     raise MessageError(f"{cls.__name__}.{codec.key}: {error}") from None
                 log.warning(
-                    "%s.%s is kept unread: %s",
+                    "%s.%s is not read: %s",
                     cls.__name__,
                     codec.key,
                     error,
                     extra={"event": "field_unread"},
                 )
+                if codec.key in twice:  # who wrote and read it again would believe the last one
+                    del extra[codec.key]
                 continue
             values[codec.name] = value
             del extra[codec.key]
@@ -186,9 +189,8 @@ def message(cls: type[_T]) -> type[_T]:
     return decorated
 
 
-def _check_unambiguous(codec: Codec, found: dict[str, Any], raw: object) -> None:
+def _check_unambiguous(codec: Codec, raw: object, twice: frozenset[str]) -> None:
     """Raise MessageError for a repeated key, also inside a field that decides."""
-    twice = found.keys_twice if isinstance(found, wire.Ambiguous) else frozenset()
     if codec.key in twice or (codec.insisted and isinstance(raw, wire.Ambiguous)):
         raise MessageError("found a key twice, expected it once")
 
