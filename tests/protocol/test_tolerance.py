@@ -128,6 +128,13 @@ def test_of_a_detail_that_is_there_twice_none_is_believed_later():
     assert PayResponse.decode(answer.encode()) == answer
 
 
+def test_no_amount_with_two_values_is_believed_at_once_or_later():
+    amount = b',"refundAmount":{"currency":"JPY","value":"1","value":"2"}'
+    answer = RefundResponse.decode(b'{"result":' + RESULT % b"" + amount + b"}")
+    assert answer.refund_amount is None
+    assert RefundResponse.decode(answer.encode()) == answer
+
+
 def test_what_was_odd_is_logged(caplog):
     PaymentNotification.decode(body(ODD["half an emoji"] + b"," + ODD["a key twice in a detail"]))
     lines = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]

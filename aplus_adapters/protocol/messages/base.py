@@ -160,8 +160,8 @@ class Message:
                     error,
                     extra={"event": "field_unread"},
                 )
-                if codec.key in twice:  # who wrote and read it again would believe the last one
-                    del extra[codec.key]
+                if codec.key in twice or isinstance(raw, wire.Ambiguous):
+                    del extra[codec.key]  # who wrote and read it again would believe the last one
                 continue
             values[codec.name] = value
             del extra[codec.key]
@@ -312,6 +312,12 @@ def _text(raw: object, _strict: bool) -> str:
     return raw
 
 
+def _amount(raw: object, _strict: bool) -> Amount:
+    if isinstance(raw, wire.Ambiguous):
+        raise MessageError("found a key twice in an amount, expected it once")
+    return Amount.from_wire(raw)
+
+
 def _boolean(raw: object, strict: bool) -> bool:
     word = _text(raw, strict)
     if word not in ("true", "false"):
@@ -341,7 +347,7 @@ _SCALARS: dict[type[Any], tuple[Callable[[Any], str], Callable[[Any, bool], Any]
     Decimal: (lambda value: f'"{value:f}"', _rate),
     Amount: (
         lambda value: f'{{"currency":"{value.currency}","value":"{value.value:d}"}}',
-        lambda raw, _strict: Amount.from_wire(raw),
+        _amount,
     ),
     Timestamp: (
         lambda value: wire.quoted(value.text),
