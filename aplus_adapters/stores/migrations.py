@@ -9,12 +9,13 @@ from sqlalchemy import UniqueConstraint, func, insert, inspect, select, text, up
 
 from aplus_adapters.errors import StoreError
 from aplus_adapters.stores.columns import MYSQL
+from aplus_adapters.stores.mysql import inexact
 from aplus_adapters.stores.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Connection
 
     from aplus_adapters.stores.schema import Tables
 
@@ -122,7 +123,7 @@ def missing(connection: Connection, tables: Tables) -> list[str]:
         columns = {column["name"] for column in inspector.get_columns(table.name, schema=schema)}
         lacks += (f"column {table.name}.{c.name}" for c in table.columns if c.name not in columns)
         if connection.dialect.name in MYSQL:
-            lacks += _inexact(connection, table, schema)
+            lacks += inexact(connection, table, schema)
         indexes = inspector.get_indexes(table.name, schema=schema)
         names = {index["name"] for index in indexes}
         lacks += (f"index {index.name}" for index in table.indexes if index.name not in names)
@@ -136,33 +137,6 @@ def missing(connection: Connection, tables: Tables) -> list[str]:
                 if wanted not in keys:
                     lacks.append(f"unique key {table.name} ({', '.join(wanted)})")
     return lacks
-
-
-_EXACTNESS = text(
-    "SELECT column_name AS name, collation_name AS collation, datetime_precision AS fsp "
-    "FROM information_schema.columns "
-    "WHERE table_schema = coalesce(:schema, database()) AND table_name = :table"
-)
-_EXACTNESS_NAMES = {"collation": "collation", "fsp": "fractional seconds of"}
-
-
-def _inexact(connection: Connection, table: Table, schema: str | None) -> Iterator[str]:
-    """Yield what keeps columns of MySQL from keeping and comparing values exactly.
-
-    A shop's own migration makes them with the database's collation, which takes the orders "a-1"
-    and "A-1" for the same one, and with times that are rounded to seconds.
-    """
-    rows = connection.execute(_EXACTNESS, {"schema": schema, "table": table.name}).mappings()
-    for row in rows:
-        column = table.columns.get(row["name"])
-        if column is None:
-            continue
-        kind: Any = column.type.dialect_impl(connection.dialect)
-        kind = getattr(kind, "impl_instance", kind)
-        for key, name in _EXACTNESS_NAMES.items():
-            value = getattr(kind, key, None)
-            if value not in (None, row[key]):
-                yield f"{name} {value} in column {table.name}.{column.name}"
 
 
 def _any_table(connection: Connection, tables: Tables) -> bool:

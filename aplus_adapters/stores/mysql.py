@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from aplus_adapters.errors import ConfigurationError
@@ -21,7 +22,7 @@ from aplus_adapters.stores.waiting import native
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Connection, Dialect
+    from sqlalchemy import Connection, Dialect, Table
 
     from aplus_adapters.stores.watchdog import Watchdog
 
@@ -39,6 +40,7 @@ __all__ = [
     "has_ended",
     "has_failed",
     "has_transaction",
+    "inexact",
     "lacks_permission",
     "long_statements",
     "may_be_repeated",
@@ -316,3 +318,30 @@ def _execute(driver: Any, statement: str) -> None:
         cursor.execute(statement)
     finally:
         cursor.close()
+
+
+_EXACTNESS = text(
+    "SELECT column_name AS name, collation_name AS collation, datetime_precision AS fsp "
+    "FROM information_schema.columns "
+    "WHERE table_schema = coalesce(:schema, database()) AND table_name = :table"
+)
+_EXACTNESS_NAMES = {"collation": "collation", "fsp": "fractional seconds of"}
+
+
+def inexact(connection: Connection, table: Table, schema: str | None) -> Iterator[str]:
+    """Yield what keeps columns of MySQL from keeping and comparing values exactly.
+
+    A shop's own migration makes them with the database's collation, which takes the orders "a-1"
+    and "A-1" for the same one, and with times that are rounded to seconds.
+    """
+    rows = connection.execute(_EXACTNESS, {"schema": schema, "table": table.name}).mappings()
+    for row in rows:
+        column = table.columns.get(row["name"])
+        if column is None:
+            continue
+        kind: Any = column.type.dialect_impl(connection.dialect)
+        kind = getattr(kind, "impl_instance", kind)
+        for key, name in _EXACTNESS_NAMES.items():
+            value = getattr(kind, key, None)
+            if value not in (None, row[key]):
+                yield f"{name} {value} in column {table.name}.{column.name}"

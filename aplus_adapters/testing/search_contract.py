@@ -198,6 +198,7 @@ class SearchContract:
         assert store.noted("round") == NOON + 7 * _SECOND
         store.note("round", LATER)
         assert store.noted("round") == LATER
+        assert store.noted("first") == NOON + 7 * _SECOND
         assert store.noted("other") is None
 
     def _five_payments(self, store: Any) -> None:

@@ -131,6 +131,7 @@ def test_no_path_that_is_taken_leaves_the_shops_host(account, url):
         ("//x", "a path with characters that a browser may read as another host's address"),
         ("javascript:alert(1)", "an address that begins with javascript:"),
         ("http://a@x", "an address whose host or characters are not legal"),
+        ("HTTPS://a@x", "an address whose host or characters are not legal"),
         ("orders/1", "8 characters that begin with neither a slash nor a scheme"),
     ],
 )

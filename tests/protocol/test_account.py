@@ -231,6 +231,14 @@ def test_the_private_key_in_place_of_its_file_is_told_where_it_belongs(environ, 
         Account.from_env({**environ, "APLUS_PRIVATE_KEY_FILE": our_key.to_pem()})
 
 
+def test_a_key_with_a_quote_at_one_end_is_read_all_the_same(environ, our_key):
+    whole = Account.from_env(environ)
+    half = {name: value for name, value in environ.items() if "PRIVATE_KEY" not in name}
+    half |= {"APLUS_PRIVATE_KEY": f'"{our_key.to_pem()}'}
+    half["APLUS_PUBLIC_KEY"] = f"'{half['APLUS_PUBLIC_KEY']}"
+    assert Account.from_env(half) == whole
+
+
 @pytest.mark.parametrize("quote", ["'", '"', "\"'"])
 def test_quotes_around_any_setting_are_taken_off(environ, our_key, quote):
     full = {

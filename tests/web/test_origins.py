@@ -29,6 +29,7 @@ OWN = {
     "no browser": {"host": "shop.example"},
     "the same host": {"host": "shop.example", "origin": "https://shop.example"},
     "another spelling": {"host": "Shop.Example.", "origin": "https://shop.example"},
+    "a host with a dot behind it": {"host": "Kiosk.Example.:8443", "origin": "https://kiosk.example"},
     "plain http": {"host": "192.0.2.7:8000", "origin": "http://192.0.2.7:8000"},
     "IPv6": {"host": "[::1]:8000", "origin": "http://[::1]:8000"},
     "a port that a proxy drops": {"host": "stage.example", "origin": "https://stage.example:8443"},
