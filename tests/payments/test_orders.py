@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aplus_adapters import Amount, Goods, InvalidValue, OrderToPay
+from aplus_adapters import Amount, Goods, InvalidValue, LogIn, OrderToPay
 from aplus_adapters.payments.flows.initiate import new_attempt
 from aplus_adapters.payments.hooks import Visitor
 from support.shop import NOON
@@ -138,3 +138,9 @@ def test_no_path_that_is_taken_leaves_the_shops_host(account, url):
 def test_the_message_says_what_is_wrong_with_an_address(url, seen):
     with pytest.raises(InvalidValue, match=f"return_url: found {re.escape(seen)}, expected "):
         order(return_url=url)
+
+
+def test_a_log_in_is_checked_where_the_shop_writes_it():
+    assert LogIn("/login").url == "/login"
+    with pytest.raises(InvalidValue, match="LogIn url: found"):
+        LogIn("//evil.example")

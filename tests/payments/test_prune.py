@@ -315,3 +315,8 @@ def test_what_another_worker_has_in_its_hands_is_left_for_the_next_run(account, 
         assert pay.prune(OLD) == PruneReport(kept=1)
     assert pay.prune(OLD) == PruneReport(deleted=1)
     assert store._locks == store._by_order == {}  # nothing of it is left in memory
+
+
+def test_a_page_of_old_payments_is_gone_through(pay, paid, clock):
+    page = pay.store.old_payments(Stage.PAID, clock.now() + timedelta(days=1), 9, None)
+    assert [old.attempt.payment_request_id for old in page] == [paid.payment_request_id]
