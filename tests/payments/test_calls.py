@@ -6,11 +6,11 @@ import pytest
 from attrs import evolve
 
 from aplus_adapters import InvalidValue, OutcomeUnknown, Rejected
-from aplus_adapters.messages import PayResponse
+from aplus_adapters.messages import InquiryRequest, InquiryResponse, PayResponse
 from aplus_adapters.payments.flows.gateway_call import call
 from aplus_adapters.payments.policy import Retry
 from aplus_adapters.protocol.timestamps import Timestamp
-from support.gateway import PAID
+from support.gateway import PAID, inquired
 
 pytestmark = pytest.mark.parametrize("store", ["memory"], indirect=True)
 
@@ -22,13 +22,21 @@ def request_(pay, gateway, start):
     return request
 
 
-def send(pay, account, request):
+def send(pay, account, request, response=PayResponse):
     retry = Retry(pauses=())
-    return pay.run(call(account, request, PayResponse, retry=retry, timeout=5.0))
+    return pay.run(call(account, request, response, retry=retry, timeout=5.0))
 
 
 def test_a_call_returns_the_verified_answer(pay, account, request_):
     assert send(pay, account, request_).order_code_form is not None
+
+
+def test_an_inquiry_is_a_call_as_well(pay, account, gateway, start):
+    attempt = start()
+    gateway.script["inquiryPayment"] = [inquired(attempt, PAID)]
+    request = InquiryRequest(payment_request_id=attempt.payment_request_id)
+    answer = send(pay, account, request, InquiryResponse)
+    assert answer.payment_amount == attempt.amount
 
 
 def test_a_refusal_says_what_it_means_and_what_to_do(pay, account, request_, gateway):
