@@ -386,3 +386,9 @@ def test_an_unreadable_value_beside_a_default_is_an_error_for_the_lenient_reader
 def test_whole_rupiah_can_be_paid_and_are_read_whatever_they_are():
     Amount("IDR", 1_500_000).check_payable("x")
     assert Amount.from_wire({"currency": "IDR", "value": "150"}).value == 150
+
+
+@pytest.mark.parametrize("count", ["ten", "1.5", "-1", ""])
+def test_a_count_that_is_no_whole_number_is_refused(count):
+    with pytest.raises(MessageError, match="expected a whole number"):
+        Goods.from_wire({"goodsQuantity": count}, strict=True)

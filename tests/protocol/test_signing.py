@@ -368,3 +368,8 @@ def test_both_spellings_of_what_we_send_are_exact(key):
     assert signing.sign(key, "7", CONTENT) == start + quote(raw, safe="")
     safe = raw.rstrip("=").replace("+", "-").replace("/", "_")
     assert signing.sign(key, "7", CONTENT, urlsafe=True) == start + safe
+
+
+def test_a_parsed_header_shows_no_signature():
+    parsed = signing.parse_header("algorithm=RSA256,keyVersion=7,signature=c2VjcmV0")
+    assert repr(parsed) == "SignatureHeader(key_version='7')"
