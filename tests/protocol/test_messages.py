@@ -389,6 +389,7 @@ def test_whole_rupiah_can_be_paid_and_are_read_whatever_they_are():
 
 
 @pytest.mark.parametrize("count", ["ten", "1.5", "-1", ""])
-def test_a_count_that_is_no_whole_number_is_refused(count):
+def test_a_count_is_a_whole_number_or_refused(count):
+    assert Goods.from_wire({"goodsQuantity": "12"}, strict=True).goods_quantity == 12
     with pytest.raises(MessageError, match="expected a whole number"):
         Goods.from_wire({"goodsQuantity": count}, strict=True)
