@@ -151,8 +151,8 @@ def _decode(value: str) -> bytes:
 
 def _unquote(value: str) -> str:
     """Undo percent-encoding; not unquote_plus, because a raw + is a + here."""
-    for character, escape in _ESCAPES:  # what base64 needs, and fast
-        value = value.replace(escape, character)
+    # What base64 needs, and fast.
+    value = value.replace("%2B", "+").replace("%2F", "/").replace("%3D", "=")
     return unquote_to_bytes(value).decode("latin-1") if "%" in value else value
 
 
