@@ -41,7 +41,7 @@ def test(session: nox.Session, *arguments: str, **environ: str) -> None:
 def counted(session: nox.Session, name: str, *, always: bool = False) -> list[str]:
     """Return pytest's options to keep, by that name, which branches of the package it runs.
 
-    To count takes a sixth of the time: it is done for the core, and where CI reports of the whole.
+    It slows the tests down: it is done for the core, and where CI reports of the whole.
     """
     if not always and not os.environ.get("CI"):
         return []
