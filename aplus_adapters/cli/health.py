@@ -90,7 +90,7 @@ def health_command(find_pay: FindPay, context_of: ContextOf = no_context) -> cli
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
     @_age("--reconcile", "5m", "Wrong if no round of reconcile ended for this long.")
     @_age("--overdue", "5m", "Wrong if a payment or refund should have been asked about before.")
-    @_age("--open", "15m", "Wrong if a payment is open for longer.")
+    @_age("--open", "15m", "Wrong if a payment is open for longer.", into="oldest_open")
     @_age("--clock", "2m", "Wrong if our clock is farther from Alipay+'s.")
     @click.option(
         "--refused",
@@ -109,7 +109,7 @@ def health_command(find_pay: FindPay, context_of: ContextOf = no_context) -> cli
         as_json: bool,
         reconcile: timedelta,
         overdue: timedelta,
-        open: timedelta,  # noqa: A002  # the option's name
+        oldest_open: timedelta,
         clock: timedelta,
         refused: float,
         conflicts: int | None,
@@ -122,7 +122,7 @@ def health_command(find_pay: FindPay, context_of: ContextOf = no_context) -> cli
         limits = Limits(
             reconcile=reconcile,
             overdue=overdue,
-            oldest_open=open,
+            oldest_open=oldest_open,
             clock=clock,
             refused_share=refused,
             open_conflicts=conflicts,
@@ -148,9 +148,10 @@ def health_command(find_pay: FindPay, context_of: ContextOf = no_context) -> cli
     return command
 
 
-def _age(name: str, default: str, text: str) -> Callable[[F], F]:
+def _age(name: str, default: str, text: str, *, into: str | None = None) -> Callable[[F], F]:
+    names = [name] if into is None else [name, into]
     return click.option(
-        name, default=default, show_default=True, type=_seconds, metavar="AGE", help=text
+        *names, default=default, show_default=True, type=_seconds, metavar="AGE", help=text
     )
 
 

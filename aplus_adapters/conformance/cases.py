@@ -82,18 +82,18 @@ class Results:
         self._cases = {case.name: case for case in scenario.cases}
 
     def right(self, name: str, found: str, *exchanges: Exchange | None) -> None:
-        """Settle a case that is right."""
-        self.judge(name, True, found, *exchanges)  # noqa: FBT003  # its name says it
+        """Settle a case that is right; `found` says what there was."""
+        self._settle(self._cases[name], Verdict.RIGHT, found, exchanges)
 
     def wrong(self, name: str, found: str, *exchanges: Exchange | None) -> None:
-        """Settle a case that is not right."""
-        self.judge(name, False, found, *exchanges)  # noqa: FBT003  # its name says it
+        """Settle a case that is not right; `found` says what there was."""
+        case = self._cases[name]
+        self._settle(case, Verdict.ADVICE if case.is_advice else Verdict.WRONG, found, exchanges)
 
     def judge(self, name: str, ok: bool, found: str, *exchanges: Exchange | None) -> None:
-        """Settle a case: right if `ok`; `found` says what there was, in either case."""
-        case = self._cases[name]
-        failed = Verdict.ADVICE if case.is_advice else Verdict.WRONG
-        self._settle(case, Verdict.RIGHT if ok else failed, found, exchanges)
+        """Settle a case: right if `ok`."""
+        settle = self.right if ok else self.wrong
+        settle(name, found, *exchanges)
 
     def leave_out(self, name: str, reason: str) -> None:
         """Record why a case of this scenario cannot be tried."""

@@ -192,7 +192,8 @@ def _order_ref(request: HttpRequest) -> str | HttpResponse:
             value = wire.loads(request.body).get("order_ref")
         elif request.media_type == _FORM:
             fields = parse_qs(request.body.decode(), max_num_fields=20)
-            value = fields.get("order_ref", [None])[0]
+            # Of two, nobody can say which order the buyer sees.
+            (value,) = fields.get("order_ref", [None])
         else:
             return problem(request, 415, f"expected {_FORM} or {_JSON}")
     except (MessageError, ValueError):

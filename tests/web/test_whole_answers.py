@@ -288,6 +288,14 @@ REFUSALS = {
         lambda ask: ask("pay", FORM, JSON, body=b"order_ref=\xff"),
         (400, "the body cannot be read"),
     ),
+    "two orders": (
+        lambda ask: ask("pay", FORM, JSON, body=b"order_ref=A-1&order_ref=A-2"),
+        (400, "the body cannot be read"),
+    ),
+    "two orders in JSON": (
+        lambda ask: ask("pay", TYPE, JSON, body=b'{"order_ref":"A-1","order_ref":null}'),
+        (400, "the body cannot be read"),
+    ),
     "twenty-one fields": (
         lambda ask: ask("pay", FORM, JSON, body=b"&".join([b"a=1"] * 21)),
         (400, "the body cannot be read"),
