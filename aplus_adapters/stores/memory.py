@@ -291,12 +291,12 @@ class MemoryStore(MemoryRetention):
             after = _with_claim_of(self._attempts[request_id], transition)
             transition = evolve(transition, after=after)
             self._attempts[request_id] = after
-            if after.occupies_order and not transition.before.occupies_order:
-                # Paid after its end: it becomes the latest, unless the latest occupies the order.
-                request_ids = self._by_order[after.order_ref]
-                if not self._attempts[request_ids[-1]].occupies_order:
-                    request_ids.remove(request_id)
-                    request_ids.append(request_id)
+            # If the latest has ended without money, an older one with late money is the latest.
+            request_ids = self._by_order[after.order_ref]
+            occupying = [key for key in request_ids if self._attempts[key].occupies_order]
+            if occupying and request_ids[-1] not in occupying:
+                request_ids.remove(occupying[-1])
+                request_ids.append(occupying[-1])
             history, observation = self._history[request_id], transition.observation
             if transition.repeats:
                 last = cast("Observation", history[-1])  # an inquiry, as this one is

@@ -22,7 +22,7 @@ except ImportError:
 from attrs import evolve
 
 from aplus_adapters.errors import InconsistentRetry
-from aplus_adapters.payments.model import RefundObservation, RefundTransition
+from aplus_adapters.payments.model import RefundObservation, RefundTransition, Stage
 from aplus_adapters.payments.states import admit_refund, advance, too_many
 from aplus_adapters.stores.claims import SQLClaims
 from aplus_adapters.stores.database import repeating
@@ -189,6 +189,8 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
             values = _recorded_values(transition, changes, refund_changed)
             for statement in statements:
                 connection.execute(statement, values)
+            if transition.before.occupies_order and not transition.after.occupies_order:
+                self._pass_order_on(connection, transition.after.order_ref)
             transition = self._keep_conflict(connection, transition)
             # Last, so that the shop's own writes commit with all of this or not at all.
             if transition.calls_hooks:
@@ -296,8 +298,7 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
         """
         before, after = transition.before, transition.after
         values = attempt_changes(after, before)
-        if after.occupies_order and before.state.is_final:
-            values["occupied_order"] = after.order_ref
+        if "occupied_order" in values and after.occupies_order:
             payments = self._tables.payments
             others = select(payments.c.payment_request_id).where(
                 self._ours(payments),
@@ -307,6 +308,23 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
             if connection.execute(others).first() is not None:
                 values["occupied_order"] = None
         return values
+
+    def _pass_order_on(self, connection: Connection | Session, order_ref: str) -> None:
+        """Let an older attempt whose money came late occupy the order, unless another does.
+
+        While that one was still open, the order was its own. Without this the order could be paid
+        once more.
+        """
+        payments = self._tables.payments
+        of_order = self._ours(payments), payments.c.order_ref == order_ref
+        is_paid = payments.c.stage.in_([Stage.PAID.value, Stage.PAID_FORGOTTEN.value])
+        query = select(payments.c.payment_request_id, payments.c.occupied_order)
+        occupies = payments.c.occupied_order.is_not(None)
+        query = query.where(*of_order, or_(occupies, is_paid))
+        row = connection.execute(query.order_by(~occupies, payments.c.created_at.desc())).first()
+        if row is not None and row.occupied_order is None:
+            change = update(payments).where(*self._payment(row.payment_request_id), is_paid)
+            connection.execute(change.values(occupied_order=order_ref))
 
     def _keep_conflict(
         self, connection: Connection | Session, transition: Transition

@@ -269,9 +269,7 @@ class PaymentStoreContract(SearchContract, RetentionContract):
         assert store.get("pay1") == after
         assert (after.claimed_until, after.next_call_at) == (None, current.next_call_at)
 
-    def test_money_that_comes_after_the_end_occupies_its_order_until_it_is_refunded(
-        self, store: Any
-    ) -> None:
+    def test_late_money_occupies_its_order_until_it_is_refunded(self, store: Any) -> None:
         """Check that the order gets no new attempt before the disputed money is refunded."""
         store.add(an_attempt())
         store.record("pay1", an_observation(Outcome.FAILED), nothing)
@@ -286,13 +284,15 @@ class PaymentStoreContract(SearchContract, RetentionContract):
         assert store.get("pay1").is_refunded
         assert store.add(an_attempt(2, created_at=LATER)).payment_request_id == "pay2"
 
-    def test_money_that_comes_late_leaves_a_newer_attempt_alone(self, store: Any) -> None:
-        """Check that the newer attempt stays the one of its order."""
+    def test_late_money_occupies_its_order_once_a_newer_attempt_is_over(self, store: Any) -> None:
+        """Check that the newer attempt stays the one of its order until then."""
         store.add(an_attempt())
         store.record("pay1", an_observation(Outcome.FAILED), nothing)
         newer = store.add(an_attempt(2, created_at=LATER))
         store.record("pay1", an_observation(), nothing)
         assert store.add(an_attempt(3, created_at=LATER)) == newer
+        store.record("pay2", an_observation(Outcome.FAILED), nothing)
+        assert store.add(an_attempt(3, created_at=LATER)) == store.get("pay1")
 
     def test_a_conflict_is_handed_out_until_it_is_reported(self, store: Any) -> None:
         """Check that a repeated conflict is one conflict, and that the history keeps each time."""
