@@ -186,12 +186,12 @@ def bare(session: nox.Session) -> None:
     test(session, *ON_TWO_CORES, *core, *counted(session, "bare", always=True))
 
 
-def report(session: nox.Session, name: str, *arguments: str) -> None:
-    """Report which branches were run by the sessions of a name."""
+def report(session: nox.Session, start: str, *arguments: str) -> None:
+    """Report which branches were run by the sessions whose names start so."""
     session.install("coverage>=7.10")
     # In another folder than the data, which `report` would combine again, and delete.
     session.env["COVERAGE_FILE"] = str(COVERED.parent / ".coverage")
-    session.run("coverage", "combine", "--keep", *map(str, COVERED.glob(f".coverage.{name}*")))
+    session.run("coverage", "combine", "--keep", *map(str, COVERED.glob(f".coverage.{start}*")))
     session.run("coverage", "report", *arguments)
 
 
@@ -204,7 +204,7 @@ def core_coverage(session: nox.Session) -> None:
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Report the branches that all sessions have run of the package: 95 % or more."""
-    report(session, "*", "--fail-under=95")
+    report(session, "", "--fail-under=95")
 
 
 # What rows run: the core, or the adapters in those forms of serving that are chosen by name.

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -164,8 +165,9 @@ def test_fifty_clicks_by_threads_are_one_order(live, simulator, tmp_path):
             try:
                 return live.run(initiate(live.config, ref, BUYER))
             except StoreError as error:
-                # They share 15 connections. On a slow machine some wait too long, and press again.
-                if "QueuePool limit" not in str(error):
+                # They share 15 connections. On a slow machine some wait too long for one, or for
+                # what a new one asks the server first. Then the buyer presses again.
+                if not re.search("QueuePool limit|closed the connection|Lost conn", str(error)):
                     raise
 
     made = at_once(50, click)
