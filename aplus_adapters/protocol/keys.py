@@ -49,14 +49,20 @@ _OTHER_FORMATS = (
 _PKCS12 = b"\x02\x01\x03\x30"  # its version, 3, and the sequence that holds everything
 
 
-@frozen(repr=False, eq=False)
+@frozen(repr=False)
 class PrivateKey:
     """The key that we sign with. Its repr shows only the fingerprint of its public half.
 
     Two objects of the same key are equal.
     """
 
-    _key: rsa.RSAPrivateKey
+    _key: rsa.RSAPrivateKey = field(eq=False)
+    public_key: PublicKey = field(init=False)
+    """The public half, which is uploaded to the developer center."""
+
+    def __attrs_post_init__(self) -> None:
+        # Once: an acknowledgement's signature is looked up by the key, which takes its hash.
+        object.__setattr__(self, "public_key", PublicKey(self._key.public_key()))
 
     @classmethod
     def load(cls, text: str | bytes, name: str = "private key") -> PrivateKey:
@@ -86,11 +92,6 @@ class PrivateKey:
         """Sign with RSASSA-PKCS1-v1_5 and SHA-256; the same content gives the same signature."""
         return self._key.sign(content, _PADDING, _HASH)
 
-    @property
-    def public_key(self) -> PublicKey:
-        """Return the public half, which is uploaded to the developer center."""
-        return PublicKey(self._key.public_key())
-
     def to_pem(self) -> str:
         """Write the key as unencrypted PKCS#8 PEM: a secret."""
         return self._key.private_bytes(
@@ -98,14 +99,6 @@ class PrivateKey:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         ).decode()
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, PrivateKey):
-            return NotImplemented
-        return self is other or self.public_key == other.public_key
-
-    def __hash__(self) -> int:
-        return hash(self.public_key)
 
     def __repr__(self) -> str:
         return f"<PrivateKey {self.public_key.fingerprint}>"

@@ -3,6 +3,7 @@
 import base64
 import datetime
 import re
+import time
 
 import pytest
 from cryptography import x509
@@ -274,6 +275,19 @@ def test_an_empty_ring_is_refused(empty):
 def test_a_ring_of_what_is_no_key_is_refused(keys):
     with pytest.raises(ConfigurationError, match=r"^key ring: found \w+, expected PublicKey"):
         KeyRing.of(keys)
+
+
+def test_looking_something_up_by_a_private_key_costs_nothing_beside_signing():
+    """An acknowledgement's signature is looked up so: the public half is not derived each time."""
+    key = PrivateKey(KEY)
+    known = {key: 1}
+    started = time.process_time()
+    for _ in range(20):
+        key.sign(b"content")
+    signing = time.process_time() - started
+    started = time.process_time()
+    assert sum(known[key] for _ in range(1000)) == 1000
+    assert time.process_time() - started < signing / 4
 
 
 def test_keys_and_rings_that_are_equal_have_one_hash():
