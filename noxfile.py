@@ -125,10 +125,9 @@ def by_hand(session: nox.Session) -> None:
 def httpx2(session: nox.Session) -> None:
     """Run what sends HTTP with httpx2, the continuation of httpx."""
     session.install(".[all,httpx2]", *group("test"))
-    core = ["tests/protocol", "tests/payments", "tests/runtime"]
     # Leaks are looked for in `tests`, which is enough with one client.
-    core += ["--ignore=tests/runtime/test_nothing_grows.py"]
-    test(session, *SIDE_BY_SIDE, LIMIT, *core, *counted(session, "httpx2"))
+    sends = ["tests/runtime", "--ignore=tests/runtime/test_nothing_grows.py"]
+    test(session, *SIDE_BY_SIDE, LIMIT, *sends, *counted(session, "httpx2"))
     # The shops' outgoing calls: one form of serving for each kind of driver is enough.
     forms = "flask-gunicorn-gthread or starlette-nested"
     test(session, "tests/web/test_behaviour.py", "-k", forms)

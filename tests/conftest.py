@@ -185,6 +185,7 @@ def scan(chromium):
 
 
 UNCOUNTED = ("tests/faults/", "tests/fuzz/", "tests/soak/")
+PLAYED_AT_ONCE = "tests/conformance/test_mistakes.py"
 SERVER_FIXTURES = {"mysql", "postgres", "server_database"}
 SERVER_ROW = re.compile(r"\[.*(postgresql|psycopg|asyncpg|mysql|asyncmy)")
 
@@ -212,7 +213,7 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Keep the tests of one form of serving on one worker, so that it is served once."""
+    """Keep on one worker what shares a costly set-up: one form of serving, the bad shops."""
     if config.getvalue("dist") != "loadgroup":
         return None
     from xdist.scheduler import LoadScopeScheduling
@@ -223,6 +224,8 @@ def pytest_xdist_make_scheduler(config, log):
 
     class ByForm(LoadScopeScheduling):
         def _split_scope(self, nodeid):
+            if nodeid.startswith(PLAYED_AT_ONCE):
+                return PLAYED_AT_ONCE
             _, bracket, parameters = nodeid.partition("[")
             named = (form for form in longest_first if form in parameters)
             return next(named, nodeid) if bracket and "/web/" in nodeid else nodeid

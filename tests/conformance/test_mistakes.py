@@ -99,10 +99,6 @@ OTHERS_LEFT_OUT = {
 }
 
 
-# All are played at once, for one worker of the tests.
-pytestmark = pytest.mark.xdist_group("mistakes")
-
-
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory):
     folder = tmp_path_factory.mktemp("keys")
