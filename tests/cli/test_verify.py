@@ -441,7 +441,11 @@ def test_wrong_use_exits_with_2_and_says_what_was_expected(run, words, content, 
     assert found in " ".join(done.output.split())
 
 
-def test_without_any_key_it_says_how_to_give_one(run, monkeypatch):
+def test_without_a_key_that_can_be_read_it_says_how_to_give_one(run, monkeypatch):
+    monkeypatch.setenv("APLUS_PRIVATE_KEY", "no key")
+    done = run("-", content="curl http://x.example")
+    assert done.exit_code == 2
+    assert "APLUS_PRIVATE_KEY: found" in done.output
     for name in ("APLUS_PRIVATE_KEY", "APLUS_PUBLIC_KEY"):
         monkeypatch.delenv(name)
     done = run("-", content="curl http://x.example")

@@ -132,6 +132,12 @@ def test_money_goes_back(calls, gateway):
     refund = calls.refund(attempt.payment_request_id, refund_request_id="credit-note-77")
     assert isinstance(refund, Refund)
     assert (refund.state, refund.amount) == (RefundState.SUCCEEDED, attempt.amount)
+    events = calls.timeline(attempt.payment_request_id)
+    told = [(event.source, event.text, event.state) for event in events]
+    assert [one for one in told if "credit-note-77" in one[1] or one[0] == "refund"] == [
+        ("shop", "refund 42.00 USD as credit-note-77", "created"),
+        ("refund", "refunded as credit-note-77 (SUCCESS)", "succeeded"),
+    ]
 
 
 WRITES = {
