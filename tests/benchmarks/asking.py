@@ -18,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from store import LARGE, SMALL, compare
+from store import LARGE, MEMORY, SMALL, compare
 
 from aplus_adapters import Account, AplusPay, PrivateKey
 from support.many_payments import ManyPayments, filters, print_plan
@@ -57,7 +57,7 @@ def main(file=None, rows=str(LARGE)):
         notify_url=url,
     )
     results, missed = [], False
-    cluster = Cluster()
+    cluster = Cluster(MEMORY)
     with tempfile.TemporaryDirectory() as folder:
         for kind in ("sqlite", "postgresql"):
             sides = []

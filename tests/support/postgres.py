@@ -34,9 +34,10 @@ def require():
 
 
 class Cluster:
-    """A running server; `url(name)` makes a database."""
+    """A running server; `database` makes a database."""
 
-    def __init__(self):
+    def __init__(self, more=""):
+        self._more = more  # options of the server
         self.folder = Path(tempfile.mkdtemp(prefix="aplus-postgres-"))
         self._as = []
         if os.getuid() == 0:  # the server refuses to run as root
@@ -55,7 +56,7 @@ class Cluster:
     def start(self):
         options = (
             f"-c listen_addresses=127.0.0.1 -p {self._port.number} -k {self.folder} -c fsync=off "
-            "-c max_connections=200"
+            f"-c max_connections=200 {self._more}"
         )
         self._run(
             "pg_ctl", "-D", self.data, "-w", "-l", str(self.folder / "log"), "-o", options, "start"
