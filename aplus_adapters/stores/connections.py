@@ -142,16 +142,24 @@ def _sqlite_pool(*, is_async: bool) -> dict[str, Any]:
 
 
 def _connect_args(url: URL) -> dict[str, Any]:
-    """Return our time-outs for connecting, without those that the address sets itself."""
+    """Return our time-outs for connecting, without those that the address sets itself.
+
+    The encoding is always UTF-8: the environment or a file of options may ask for another one.
+    """
     timeouts: dict[str, float] = {"timeout": sqlite.LOCK}
-    if url.get_backend_name() == "postgresql":
-        name = "timeout" if url.get_driver_name() == "asyncpg" else "connect_timeout"
-        timeouts = {name: postgresql.CONNECT}
+    encoding: dict[str, str] = {}
+    if url.get_driver_name() == "asyncpg":  # it knows no other encoding
+        timeouts = {"timeout": postgresql.CONNECT}
+    elif url.get_backend_name() == "postgresql":
+        timeouts = {"connect_timeout": postgresql.CONNECT}
+        encoding = {"client_encoding": "utf8"}
     elif url.get_backend_name() != "sqlite":
         timeouts = {"connect_timeout": mysql.CONNECT}
+        encoding = {"charset": "utf8mb4"}
         if url.get_driver_name() == "pymysql":
             timeouts |= {"read_timeout": mysql.READ, "write_timeout": mysql.READ}
-    return {name: value for name, value in timeouts.items() if name not in url.query}
+    missing = {name: value for name, value in timeouts.items() if name not in url.query}
+    return {**missing, **encoding}
 
 
 def _prepare_sqlite(dialect: Dialect, driver: Any, _record: Any) -> None:

@@ -202,6 +202,7 @@ class Database:
             translated("check", self._tables),
             _on_engine(self._any_engine(), _CHECK) as connection,
         ):
+            check_server(connection)
             return missing(connection, self._tables)
 
     def dialect(self) -> str:

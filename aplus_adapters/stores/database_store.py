@@ -60,7 +60,8 @@ class DatabaseStore:
     def set_up(self) -> None:
         """Make the tables or migrate older ones now, also with `create` False.
 
-        Raises StoreError if that fails.
+        Raises StoreError if that fails, ConfigurationError if payments cannot be kept in this
+        database or by its connections, such as one with an encoding that lacks characters.
         """
         self._database.set_up()
 
@@ -68,7 +69,7 @@ class DatabaseStore:
         """Return what the tables lack, such as "column aplus_payments.wallet"; make nothing.
 
         Raises StoreError if the database cannot be read, or was made by a newer version of this
-        library.
+        library; ConfigurationError as `set_up`.
         """
         return self._database.missing()
 

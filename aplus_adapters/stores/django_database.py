@@ -124,12 +124,13 @@ class DjangoDatabase:
             self._check_tables(wrapper)
 
     def missing(self) -> list[str]:
-        """Return what the tables lack, and make nothing; raise StoreError."""
+        """Return what the tables lack, and make nothing; raise StoreError or ConfigurationError."""
         with (
             translated("check", self._tables),
             self._borrowed() as wrapper,
             self._block(wrapper, writes=False) as connection,
         ):
+            check_server(connection)
             return missing(connection, self._tables)
 
     def dialect(self) -> str:

@@ -243,8 +243,17 @@ def prepare(driver: Any, info: dict[Any, Any]) -> None:
 def check_server(connection: Connection) -> None:
     """Log a warning if a commit may be lost in a power cut; only the server can change that.
 
-    Raises ConfigurationError if the server writes a log that READ COMMITTED cannot be written to.
+    Raises ConfigurationError if the server writes a log that READ COMMITTED cannot be written to,
+    or if the connection does not carry every character that there is.
     """
+    for name in ("character_set_client", "character_set_connection", "character_set_results"):
+        found = connection.exec_driver_sql(f"SELECT @@{name}").scalar_one()
+        if found != "utf8mb4":
+            raise ConfigurationError(
+                f"SQLStore: found {name} {found}, expected utf8mb4, because a payment whose "
+                "message has a character that cannot be stored would never be acknowledged; set "
+                "charset=utf8mb4 where you connect (Django before 5.2: in the OPTIONS of DATABASES)"
+            )
     query = "SELECT @@innodb_flush_log_at_trx_commit, @@log_bin, @@binlog_format"
     flush, has_log, form = connection.exec_driver_sql(query).one()
     if has_log and str(form).upper() == "STATEMENT":

@@ -79,6 +79,11 @@ def _settings(local: str, except_for: str = "") -> str:
     return "SELECT " + ", ".join([*timeouts, _durable(local)])
 
 
+_ENCODINGS = {
+    "server_encoding": "use a database that was made with ENCODING 'UTF8'",
+    "client_encoding": "set client_encoding=utf8 where you connect",
+}
+
 _TRANSACTION_SETTINGS = _settings("true")
 
 
@@ -159,8 +164,18 @@ def restore(driver: Any, before: dict[str, Any]) -> None:
 
 
 def check_server(connection: Connection) -> None:
-    """Do nothing: each transaction makes its commit durable itself."""
-    _ = connection
+    """Raise ConfigurationError unless the database keeps every character that there is.
+
+    Commits are no matter of the server: each transaction makes its own durable.
+    """
+    for name, remedy in _ENCODINGS.items():
+        query = f"SELECT current_setting('{name}')"
+        found = str(connection.exec_driver_sql(query).scalar_one())
+        if found != "UTF8":
+            raise ConfigurationError(
+                f"SQLStore: found {name} {found}, expected UTF8, because a payment whose message "
+                f"has a character that cannot be stored would never be acknowledged; {remedy}"
+            )
 
 
 def ping(driver: Any) -> None:

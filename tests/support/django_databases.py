@@ -21,6 +21,8 @@ def configure(address):
     if url.host:
         made |= {"USER": url.username or "", "PASSWORD": url.password or "", "HOST": url.host}
         made["PORT"] = str(url.port)
+    if url.get_backend_name() == "mysql":
+        made["OPTIONS"] = {"charset": "utf8mb4"}  # Django before 5.2 takes utf8mb3 by default
     return made
 
 

@@ -65,12 +65,15 @@ class Cluster:
     def stop(self, mode="immediate"):
         self._run("pg_ctl", "-D", self.data, "-w", "-m", mode, "stop")
 
-    def database(self):
+    def database(self, encoding="UTF8"):
         """Make a new, empty database and give its address."""
         self._made += 1
         name = f"shop{self._made}"
+        locale = "" if encoding == "UTF8" else "LC_COLLATE 'C' LC_CTYPE 'C'"
         with self._connect() as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+            connection.execute(
+                f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' {locale}"
+            )
         return f"postgresql+psycopg://postgres@127.0.0.1:{self._port.number}/{name}"
 
     def _connect(self):
