@@ -16,7 +16,7 @@ from aplus_adapters.payments.model import RefundObservation, RefundTransition
 from aplus_adapters.payments.policy import has_come
 from aplus_adapters.payments.search import page_of
 from aplus_adapters.payments.states import admit_refund, advance, too_many
-from aplus_adapters.stores.memory_retention import MemoryRetention
+from aplus_adapters.stores.memory_retention import MemoryRetention, newest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable
@@ -47,7 +47,8 @@ class MemoryStore(MemoryRetention):
         self._mutex = threading.Lock()  # held for dictionary work only, never during a hook
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._attempts: dict[str, Attempt] = {}
-        self._by_order: defaultdict[str, list[str]] = defaultdict(list)  # the latest at the end
+        self._by_order: defaultdict[str, list[str]] = defaultdict(list)
+        self._occupants: dict[str, str] = {}  # by order
         self._history: defaultdict[str, list[Observation | RefundObservation]] = defaultdict(list)
         self._conflicts: dict[str, Conflict] = {}
         self._reported: set[str] = set()
@@ -63,13 +64,15 @@ class MemoryStore(MemoryRetention):
             stored = self._attempts.get(attempt.payment_request_id)
             if stored is not None:
                 return _check_same_request(stored, attempt)
+            occupant = self._occupants.get(attempt.order_ref)
+            if occupant is not None:
+                return self._attempts[occupant]
             earlier = [self._attempts[key] for key in self._by_order[attempt.order_ref]]
-            if earlier and earlier[-1].occupies_order:
-                return earlier[-1]
             if most is not None and sum(_is_since(other, since) for other in earlier) >= most:
                 raise too_many(attempt.order_ref, most)
             self._attempts[attempt.payment_request_id] = attempt
             self._by_order[attempt.order_ref].append(attempt.payment_request_id)
+            self._settle_occupant(attempt.order_ref)
             return attempt
 
     def get(self, payment_request_id: str, /) -> Attempt | None:
@@ -78,9 +81,11 @@ class MemoryStore(MemoryRetention):
 
     def latest(self, order_ref: str, /) -> Attempt | None:
         """Return the attempt that occupies an order, otherwise its newest, None if it has none."""
-        # `get`, as a defaultdict keeps an entry for every order that is only asked for.
-        request_ids = self._by_order.get(order_ref)
-        return self._attempts[request_ids[-1]] if request_ids else None
+        with self._mutex:
+            occupant = self._occupants.get(order_ref)
+            # `get`, as a defaultdict keeps an entry for every order that is only asked for.
+            request_ids = [occupant] if occupant else self._by_order.get(order_ref, ())
+            return newest([self._attempts[request_id] for request_id in request_ids])
 
     def claim(self, payment_request_id: str, token: int, until: datetime, /) -> bool:
         """Take the claim of an open attempt whose `claim` still is `token`."""
@@ -291,12 +296,7 @@ class MemoryStore(MemoryRetention):
             after = _with_claim_of(self._attempts[request_id], transition)
             transition = evolve(transition, after=after)
             self._attempts[request_id] = after
-            # If the latest has ended without money, an older one with late money is the latest.
-            request_ids = self._by_order[after.order_ref]
-            occupying = [key for key in request_ids if self._attempts[key].occupies_order]
-            if occupying and request_ids[-1] not in occupying:
-                request_ids.remove(occupying[-1])
-                request_ids.append(occupying[-1])
+            self._settle_occupant(after.order_ref)
             history, observation = self._history[request_id], transition.observation
             if transition.repeats:
                 last = cast("Observation", history[-1])  # an inquiry, as this one is

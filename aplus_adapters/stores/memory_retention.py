@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
     )
     from aplus_adapters.payments.retention import Retention
 
-__all__ = ["MemoryRetention"]
+__all__ = ["MemoryRetention", "newest"]
+
+
+def newest(attempts: Sequence[Attempt]) -> Attempt | None:
+    """Return the attempt that was made last, None if there is none."""
+    return max(reversed(attempts), key=attrgetter("created_at"), default=None)
 
 
 class MemoryRetention:
@@ -36,6 +42,7 @@ class MemoryRetention:
     _locks: defaultdict[str, threading.Lock]
     _attempts: dict[str, Attempt]
     _by_order: defaultdict[str, list[str]]
+    _occupants: dict[str, str]
     _history: defaultdict[str, list[Observation | RefundObservation]]
     _conflicts: dict[str, Conflict]
     _reported: set[str]
@@ -121,6 +128,17 @@ class MemoryRetention:
         if not request_ids:
             del self._by_order[attempt.order_ref]
         del self._attempts[request_id]
+        self._settle_occupant(attempt.order_ref)
+
+    def _settle_occupant(self, order_ref: str) -> None:
+        """Let an order's occupant keep it while it may, otherwise the newest attempt that may."""
+        attempts = [self._attempts[key] for key in self._by_order.get(order_ref, ())]
+        occupying = [attempt for attempt in attempts if attempt.occupies_order]
+        present = self._occupants.pop(order_ref, None)
+        keeps = [one for one in occupying if one.payment_request_id == present]
+        occupant = newest(keeps or occupying)
+        if occupant is not None:
+            self._occupants[order_ref] = occupant.payment_request_id
 
     def _conflict_record(self, key: str) -> ConflictRecord:
         conflict = self._conflicts[key]

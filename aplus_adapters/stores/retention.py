@@ -35,6 +35,7 @@ class SQLRetention:
     _shop: str
     _tables: Tables
     _transaction: Callable[[str], AbstractContextManager[Connection | Session]]
+    _pass_order_on: Callable[[Connection | Session, str], None]
 
     def old_payments(
         self, stage: Stage, before: datetime, limit: int, after: tuple[datetime, str] | None, /
@@ -68,7 +69,8 @@ class SQLRetention:
         try:
             with self._transaction("delete_payments") as connection:
                 locked = self._locked_payments(connection, payment_request_ids)
-                ids = [old.attempt.payment_request_id for old in locked if rule.may_delete(old)]
+                old = [one for one in locked if rule.may_delete(one)]
+                ids = [one.attempt.payment_request_id for one in old]
                 if not ids:
                     return 0
                 # The payment goes last: the others refer to it.
@@ -76,6 +78,10 @@ class SQLRetention:
                     connection.execute(delete(table).where(*self._of(table, ids)))
                 gone = delete(tables.payments).where(*self._final(ids))
                 result: Any = connection.execute(gone)
+                for order_ref in {
+                    one.attempt.order_ref for one in old if one.attempt.occupies_order
+                }:
+                    self._pass_order_on(connection, order_ref)
                 return int(result.rowcount)
         except IntegrityError:
             # A table of the shop's; or, in REPEATABLE READ, what was added just before our lock.

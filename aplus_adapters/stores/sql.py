@@ -25,7 +25,7 @@ from aplus_adapters.errors import InconsistentRetry
 from aplus_adapters.payments.model import RefundObservation, RefundTransition, Stage
 from aplus_adapters.payments.states import admit_refund, advance, too_many
 from aplus_adapters.stores.claims import SQLClaims
-from aplus_adapters.stores.database import repeating
+from aplus_adapters.stores.database import repeating, to_be_repeated
 from aplus_adapters.stores.database_store import DatabaseStore
 from aplus_adapters.stores.queries import SQLQueries
 from aplus_adapters.stores.retention import SQLRetention
@@ -169,6 +169,18 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
         /,
     ) -> Transition:
         """Record an observation and call `inside`, in one transaction."""
+        try:
+            return self._record(payment_request_id, observation, inside)
+        except IntegrityError as error:  # another attempt has taken the order at the same moment
+            problem = f"store record: another attempt took the order of {payment_request_id[:64]}"
+            raise to_be_repeated(problem) from error
+
+    def _record(
+        self,
+        payment_request_id: str,
+        observation: Observation | RefundObservation,
+        inside: Callable[[Transition, C], None],
+    ) -> Transition:
         with self._transaction("record") as connection:
             attempt = self._locked(connection, payment_request_id)
             refund = self._refund(connection, observation)
@@ -300,12 +312,15 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
         values = attempt_changes(after, before)
         if "occupied_order" in values and after.occupies_order:
             payments = self._tables.payments
-            others = select(payments.c.payment_request_id).where(
+            occupant = update(payments).where(
                 self._ours(payments),
                 payments.c.occupied_order == after.order_ref,
                 payments.c.payment_request_id != after.payment_request_id,
             )
-            if connection.execute(others).first() is not None:
+            # Whoever ends that one passes the order on to the money that it can see. This waits
+            # until it has ended, or is waited for.
+            result: Any = connection.execute(occupant.values(state=payments.c.state))
+            if result.rowcount:
                 values["occupied_order"] = None
         return values
 
@@ -321,10 +336,13 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
         query = select(payments.c.payment_request_id, payments.c.occupied_order)
         occupies = payments.c.occupied_order.is_not(None)
         query = query.where(*of_order, or_(occupies, is_paid))
-        row = connection.execute(query.order_by(~occupies, payments.c.created_at.desc())).first()
-        if row is not None and row.occupied_order is None:
+        query = query.order_by(~occupies, payments.c.created_at.desc())
+        while (row := connection.execute(query).first()) and row.occupied_order is None:
             change = update(payments).where(*self._payment(row.payment_request_id), is_paid)
-            connection.execute(change.values(occupied_order=order_ref))
+            result: Any = connection.execute(change.values(occupied_order=order_ref))
+            if result.rowcount:
+                return
+            # Its money was refunded while the change waited for it: the next one's turn.
 
     def _keep_conflict(
         self, connection: Connection | Session, transition: Transition

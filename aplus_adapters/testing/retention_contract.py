@@ -216,6 +216,17 @@ class RetentionContract:
         assert (attempt.state, attempt.stage) == (State.FAILED, Stage.PAID_FORGOTTEN)
         assert store.delete_payments(["pay1"], _DELETE_PAID) == 0
 
+    def test_a_deleted_payment_leaves_its_order_to_the_money_that_stays(self, store: Any) -> None:
+        """Check that an order with money of two attempts is not free once one is deleted."""
+        store.add(an_attempt(1))
+        store.record("pay1", an_observation(Outcome.FAILED), nothing)
+        store.add(an_attempt(2, created_at=LATER))
+        store.record("pay1", an_observation(), nothing)  # a conflict, which is kept
+        store.record("pay2", an_observation(payment_id="P-2"), nothing)
+        assert store.delete_payments(["pay1", "pay2"], _DELETE_PAID) == 1
+        assert store.get("pay2") is None
+        assert store.add(an_attempt(3, created_at=LATER)).payment_request_id == "pay1"
+
     def test_of_a_deletion_and_late_money_one_comes_first(self, store: Any) -> None:
         """Check that a late success is never lost with the payment that it is about."""
         for number in range(1, _ROUNDS + 1):

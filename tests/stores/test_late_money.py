@@ -78,3 +78,18 @@ def test_what_is_refunded_behind_an_open_attempt_changes_nothing_for_it(order):
     refund(order, "pay2", 200)
     order.record("pay3", FAILED, nothing)
     assert occupant(order) is None
+
+
+def test_when_nobody_occupies_the_order_its_latest_attempt_is_the_newest(order):
+    order.record("pay3", FAILED, nothing)
+    refund(order, "pay2")
+    refund(order, "pay1")
+    assert order.latest("A-1").payment_request_id == "pay3"
+
+
+def test_of_several_with_money_the_newest_takes_the_order_not_the_last_that_was_told(order):
+    order.record("pay3", FAILED, nothing)
+    order.record("pay3", evolve(PAID, payment_id="P-3"), nothing)  # pay2 has the order
+    assert occupant(order) == "pay2"
+    refund(order, "pay2")
+    assert occupant(order) == "pay3"
