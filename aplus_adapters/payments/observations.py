@@ -123,7 +123,10 @@ def observe_inquiry(
     given_back = None
     # While it is not paid in our records we refund nothing: any refund was made elsewhere.
     if outcome is Outcome.SUCCEEDED and attempt.paid_amount is None:
-        given_back = _given_back(response.transactions or (), attempt.amount)
+        refunds = [one for one in response.transactions or () if _is_done(one)]
+        if any(one.transaction_amount is None for one in refunds):
+            return None  # it may all have been given back
+        given_back = _given_back(refunds, attempt.amount)
         # Alipay+ still says S. Told "paid", the shop would deliver what was given back.
         if given_back is not None and given_back.value >= attempt.amount.value:
             outcome = Outcome.RETURNED
@@ -235,14 +238,13 @@ def _payment_outcome(result: Result) -> Outcome:
     return _FINAL.get(result.result_status, Outcome.IN_PROCESS)
 
 
-def _given_back(transactions: Iterable[Transaction], paid: Amount) -> Amount | None:
+def _given_back(refunds: Iterable[Transaction], paid: Amount) -> Amount | None:
     """Return the sum of the refunds that were made in the payment's currency, None if none were."""
     amounts = [
-        transaction.transaction_amount.value
-        for transaction in transactions
-        if _is_done(transaction)
-        and transaction.transaction_amount is not None
-        and transaction.transaction_amount.currency == paid.currency
+        refund.transaction_amount.value
+        for refund in refunds
+        if refund.transaction_amount is not None
+        and refund.transaction_amount.currency == paid.currency
     ]
     return Amount(paid.currency, sum(amounts)) if amounts else None
 

@@ -144,3 +144,11 @@ def test_a_payment_is_returned_once_all_of_it_went_back(values, outcome):
     seen = observations.observe_inquiry(inquiry(*listed, other), an_attempt(), NOON)
     assert (seen.outcome, seen.given_back) == (outcome, Amount("JPY", sum(values)))
     assert (seen.said_at, seen.claim) == (NOON, 0)
+
+
+def test_a_refund_of_an_unknown_amount_may_be_all_of_it():
+    listed = transaction(transactionAmount=None)
+    assert observations.observe_inquiry(inquiry(listed), an_attempt(), NOON) is None
+    going_on = transaction(transactionAmount=None, transactionStatus="PROCESSING")
+    seen = observations.observe_inquiry(inquiry(going_on), an_attempt(), NOON)
+    assert (seen.outcome, seen.given_back) == (Outcome.SUCCEEDED, None)

@@ -129,10 +129,42 @@ def test_of_a_detail_that_is_there_twice_none_is_believed_later():
 
 
 def test_no_amount_with_two_values_is_believed_at_once_or_later():
-    amount = b',"refundAmount":{"currency":"JPY","value":"1","value":"2"}'
+    amount = b',"settlementAmount":{"currency":"JPY","value":"1","value":"2"}'
     answer = RefundResponse.decode(b'{"result":' + RESULT % b"" + amount + b"}")
-    assert answer.refund_amount is None
+    assert answer.settlement_amount is None
     assert RefundResponse.decode(answer.encode()) == answer
+
+
+JPY = b'{"currency":"JPY","value":"1"}'
+TWO = b'{"currency":"JPY","value":"1","value":"2"}'
+# What is compared with our own: read as absent, it would be compared with nothing.
+COMPARED = {
+    "refundAmount": (RefundResponse, b"%s", TWO),
+    "paymentAmount": (PayResponse, b"%s", TWO),
+    "paymentRequestId": (InquiryResponse, b'"%s"', b"{}"),
+    "transactionAmount": (InquiryResponse, b"%s", TWO),
+    "transactionType": (InquiryResponse, b'"%s"', b"{}"),
+    "transactionStatus": (InquiryResponse, b'"%s"', b"{}"),
+    "transactionRequestId": (InquiryResponse, b'"%s"', b"{}"),
+    "transactionResult": (InquiryResponse, b"%s", b'{"resultStatus":"S","resultStatus":"F"}'),
+    "transactions": (InquiryResponse, b"%s", b"{}"),
+}
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_an_answer_whose_compared_details_are_unclear_is_not_believed(name):
+    kind, form, unclear = COMPARED[name]
+    legal = JPY if name.endswith("Amount") else form % b"x"
+    legal = {"transactions": b"[]", "transactionResult": RESULT % b""}.get(name, legal)
+    for detail in (
+        b'"%s":%s' % (name.encode(), unclear),
+        b'"%s":%s,"%s":%s' % (name.encode(), legal, name.encode(), legal),
+        b'"%s":%s,"%s":null' % (name.encode(), legal, name.encode()),
+    ):
+        is_inside = name.startswith("transaction") and name != "transactions"
+        more = b'"transactions":[{%s}]' % detail if is_inside else detail
+        with pytest.raises(MessageError, match=name):
+            kind.decode(b'{"result":' + RESULT % b"" + b"," + more + b"}")
 
 
 def test_what_was_odd_is_logged(caplog):

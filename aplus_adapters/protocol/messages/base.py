@@ -56,6 +56,10 @@ _PRIVATE = frozenset({"customer_id", "code_value", "extend_info"})
 _COUNT = re.compile(r"[0-9]{1,18}")
 
 
+class _Undecided(MessageError):
+    """A field that decides cannot be read: nothing of the whole message is believed."""
+
+
 @attrs.frozen(eq=False)
 class Codec:
     """What one field is on the wire: `to_json` writes its value, `check` raises InvalidValue."""
@@ -64,6 +68,7 @@ class Codec:
     key: str
     required: bool
     insisted: bool  # an unreadable value is an error, however lenient the reader
+    decides: bool  # likewise, and also for the whole message around it
     check: Callable[[str, object], None]
     to_json: Callable[[Any], str]
     from_wire: Callable[[Any, bool], Any]
@@ -129,7 +134,8 @@ class Message:
 
         An optional field that cannot be read is kept in `extra`, so that a malformed detail never
         hides that a payment succeeded; one that is there twice is left out. Raises MessageError for
-        a required field, and with `strict` for any field, that cannot be read.
+        a required field and for one that decides, and with `strict` for any field, that cannot be
+        read.
         """
         if not isinstance(found, dict):
             raise MessageError(
@@ -151,8 +157,10 @@ class Message:
                 value = codec.from_wire(raw, strict)
                 codec.check(f"{cls.__name__}.{codec.key}", value)
             except (InvalidValue, MessageError) as error:
-                if strict or codec.insisted:
-                    raise MessageError(f"{cls.__name__}.{codec.key}: {error}") from None
+                is_undecided = codec.decides or isinstance(error, _Undecided)
+                if strict or codec.insisted or is_undecided:
+                    kind = _Undecided if is_undecided else MessageError
+                    raise kind(f"{cls.__name__}.{codec.key}: {error}") from None
                 log.warning(
                     "%s.%s is not read: %s",
                     cls.__name__,
@@ -172,7 +180,7 @@ class Message:
         """Read the bytes of a received message; raises MessageError, nothing else."""
         try:
             return cls.from_wire(wire.loads(body) if strict else wire.read(body), strict)
-        except InvalidValue as error:  # a rule that spans fields
+        except (InvalidValue, _Undecided) as error:  # InvalidValue: a rule that spans fields
             raise MessageError(str(error)) from None
 
 
@@ -237,17 +245,17 @@ def _codec(name: str, annotation: Any, default: Any) -> Codec:
     key = head + "".join(part.capitalize() for part in rest)
     check: Callable[[str, object], None] | None = None
     # Beside a default the unreadable value could not be kept in `extra` and be written again.
-    insisted = default is not None
+    insisted, decides = default is not None, False
     for rule in rules:
         if isinstance(rule, Key):
             key = rule.name
         elif isinstance(rule, Decides):
-            insisted = True
+            insisted = decides = True
         else:
             check = rule.check
     kind_check, to_json, from_wire = _kind(annotation)
     required = default is attrs.NOTHING
-    return Codec(name, key, required, insisted, check or kind_check, to_json, from_wire)
+    return Codec(name, key, required, insisted, decides, check or kind_check, to_json, from_wire)
 
 
 def _kind(
@@ -292,7 +300,7 @@ def _items(kind: type[Any], raw: list[Any], strict: bool) -> Iterator[Any]:
         try:
             yield kind.from_wire(child, strict)
         except MessageError as error:
-            if strict:
+            if strict or isinstance(error, _Undecided):
                 raise
             # One odd detail must not cost the whole code, for which a buyer waits.
             log.warning("an entry is left out: %s", error, extra={"event": "entry_left_out"})

@@ -38,12 +38,12 @@ class InquiryRequest(Message):
 class Transaction(Message):
     """One later movement of a payment, such as a refund."""
 
-    transaction_result: Result | None = None
+    transaction_result: Annotated[Result, Decides()] | None = None
     transaction_id: str | None = None
-    transaction_type: str | None = None
-    transaction_status: str | None = None
-    transaction_amount: Amount | None = None
-    transaction_request_id: str | None = None
+    transaction_type: Annotated[str, Decides()] | None = None
+    transaction_status: Annotated[str, Decides()] | None = None
+    transaction_amount: Annotated[Amount, Decides()] | None = None
+    transaction_request_id: Annotated[str, Decides()] | None = None
     transaction_time: Timestamp | None = None
 
 
@@ -55,7 +55,7 @@ class InquiryResponse(Message):
     payment_result: Annotated[Result, Decides()] | None = None  # S and F are final, U is not
     acquirer_id: str | None = None
     psp_id: str | None = None
-    payment_request_id: str | None = None
+    payment_request_id: Annotated[str, Decides()] | None = None
     payment_id: str | None = None
     payment_amount: Annotated[Amount, Decides()] | None = None
     payment_time: Timestamp | None = None
@@ -65,4 +65,6 @@ class InquiryResponse(Message):
     settlement_quote: SettlementQuote | None = None
     customs_declaration_amount: Amount | None = None
     mpp_payment_id: str | None = None
-    transactions: tuple[Transaction, ...] | None = None  # no notification tells of refunds
+    transactions: Annotated[tuple[Transaction, ...], Decides()] | None = (
+        None  # no notification tells of refunds
+    )

@@ -8,6 +8,7 @@ from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.messages.base import (
     AlwaysTrue,
     Currency,
+    Decides,
     Message,
     OneOf,
     Text,
@@ -127,7 +128,7 @@ class PayResponse(Message):
     result: Result
     acquirer_id: str | None = None
     payment_id: str | None = None
-    payment_amount: Amount | None = None
+    payment_amount: Annotated[Amount, Decides()] | None = None
     order_code_form: OrderCodeForm | None = None
 
 

@@ -3,7 +3,7 @@
 from typing import Annotated, ClassVar
 
 from aplus_adapters.protocol.amounts import Amount
-from aplus_adapters.protocol.messages.base import Message, Text, message
+from aplus_adapters.protocol.messages.base import Decides, Message, Text, message
 from aplus_adapters.protocol.messages.inquiry import require_one_id
 from aplus_adapters.protocol.messages.result import Result
 from aplus_adapters.protocol.messages.settlement import SettlementQuote
@@ -38,6 +38,6 @@ class RefundResponse(Message):
     psp_id: str | None = None
     refund_id: str | None = None
     refund_time: Timestamp | None = None
-    refund_amount: Amount | None = None
+    refund_amount: Annotated[Amount, Decides()] | None = None
     settlement_amount: Amount | None = None
     settlement_quote: SettlementQuote | None = None
