@@ -141,6 +141,8 @@ def _advance_payment(attempt: Attempt, observation: Observation) -> Transition:
     reason = _mismatch(attempt, observation)
     if reason is None and not isinstance(following, State):
         reason = f"{observation.outcome} by {observation.source} although it is {attempt.state}"
+    if reason is None and following is State.FAILED and attempt.success_reported:
+        reason = f"{observation.outcome} by {observation.source} although a success was reported"
     if reason is not None:
         after = _rescheduled(_disputed(attempt, observation), observation)
     else:
@@ -208,7 +210,8 @@ def _disputed(attempt: Attempt, observation: Observation) -> Attempt:
     # What a second wallet paid for a paid attempt, Alipay+ itself returns.
     if observation.outcome is not Outcome.SUCCEEDED or attempt.state is State.SUCCEEDED:
         return attempt
-    if attempt.state is State.CANCELLED:  # the cancellation returns it
+    # The cancellation returns it; without one it was our refund of other money that cancelled.
+    if attempt.state is State.CANCELLED and not attempt.refunded:
         return evolve(attempt, success_reported=True)
     return evolve(attempt, disputed=observation.amount or attempt.amount)
 

@@ -400,6 +400,14 @@ def test_once_it_is_being_closed_a_success_is_kept_and_the_money_goes_back():
         assert transition.after.success_reported
 
 
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.REFUSED])
+def test_a_failure_after_a_reported_success_ends_nothing_and_is_told(outcome):
+    reported = advance(CLOSING, observed(Outcome.SUCCEEDED, claim=None)).after
+    transition = advance(reported, observed(outcome, amount=None, claim=2))
+    assert (transition.after.state, transition.after.success_reported) == (State.CLOSING, True)
+    assert transition.conflict.reason.endswith("although a success was reported")
+
+
 def test_where_it_can_no_longer_be_cancelled_the_reported_success_decides():
     refused = observed(Outcome.CANCEL_REFUSED, source=Source.CANCEL, amount=None, claim=2)
     assert advance(CLOSING, refused).after.state is State.PENDING
@@ -475,6 +483,23 @@ def test_the_money_of_a_conflict_can_be_refunded_and_ends_the_attempt():
     late = advance(evolve(ATTEMPT, state=State.FAILED), observed(Outcome.SUCCEEDED)).after
     assert late.occupies_order
     assert not evolve(late, refunded=4200).occupies_order
+
+
+@pytest.mark.parametrize("state", [State.PENDING, State.FAILED])
+def test_another_success_after_the_refund_of_disputed_money_occupies_the_order_again(state):
+    """No cancelPayment was sent, so none returns it. In all only one amount was paid."""
+    wrong = observed(Outcome.SUCCEEDED, amount=Amount("JPY", 1000))
+    disputed = advance(evolve(ATTEMPT, state=state), wrong).after
+    refunded_ = advance(disputed, refunded(), REFUND).after
+    assert not refunded_.occupies_order
+    assert not advance(refunded_, wrong).after.occupies_order  # the same one, sent again
+    transition = advance(refunded_, observed(Outcome.SUCCEEDED))
+    assert transition.conflict is not None
+    assert transition.after.occupies_order
+    done = [evolve(REFUND, state=RefundState.SUCCEEDED)]
+    assert admit_refund(transition.after, done, wanted(2, 3200)) is None
+    with pytest.raises(InvalidValue, match="expected at most 3200 JPY"):
+        admit_refund(transition.after, done, wanted(2, 3201))
 
 
 def test_an_outdated_refusal_of_a_refund_does_not_free_its_amount():
