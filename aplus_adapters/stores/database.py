@@ -25,13 +25,16 @@ from aplus_adapters.stores.columns import MYSQL
 from aplus_adapters.stores.connections import keep_to_this_process, open_engine
 from aplus_adapters.stores.database_arguments import (
     bad_database,
+    check_connections,
     checked_engine,
+    connection_of,
     engine_of,
     is_engine,
     is_factory,
     new_session,
     session_factory,
     sessions_of,
+    watch_connections,
     with_schema,
 )
 from aplus_adapters.stores.drivers import (
@@ -189,7 +192,9 @@ class Database:
         if isinstance(connection, Connection):
             before_hook(connection)
         else:
-            before_hook(_connection_of(connection, self._tables.payments))
+            ours = connection_of(connection, self._tables.payments)
+            watch_connections(connection, ours)
+            before_hook(ours)
 
     def set_up(self) -> None:
         """Make or migrate the tables; raise StoreError or ConfigurationError if it fails."""
@@ -298,19 +303,15 @@ def _on_engine(engine: Engine, method: str) -> Iterator[Connection]:
 @contextmanager
 def _on_session(session: Session, payments: Table, method: str) -> Iterator[None]:
     with session.begin() as transaction:
-        connection = _connection_of(session, payments)
+        connection = connection_of(session, payments)
         is_open = begin(connection, writes=method not in _READS, alone=method in _ALONE)
         yield
         if session.get_transaction() is not transaction or not transaction.is_active:
             raise StoreError(ENDED)
-        session.flush()  # objects that the hook has added, so that the check sees them
+        session.flush()  # objects that the hook has added, so that the checks see them
+        check_connections(session)
         if is_open:
             check_before_commit(connection)
-
-
-def _connection_of(session: Session, payments: Table) -> Connection:
-    """Return the connection of our tables; a session may have others for other tables."""
-    return session.connection(bind_arguments={"clause": payments})
 
 
 ENDED = (

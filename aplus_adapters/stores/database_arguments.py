@@ -5,18 +5,19 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, event, insert, select, update
 from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from aplus_adapters.errors import ConfigurationError
-from aplus_adapters.stores.connection_info import INFO_SHOWN
+from aplus_adapters.errors import ConfigurationError, StoreError
+from aplus_adapters.stores.connection_info import INFO_ENGINE, INFO_OTHER, INFO_SHOWN
 from aplus_adapters.stores.connections import keep_to_this_process
 from aplus_adapters.stores.drivers import check_dialect, check_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sqlalchemy import Table
     from sqlalchemy.ext.asyncio import AsyncEngine, async_scoped_session, async_sessionmaker
 
     from aplus_adapters.stores.schema import Tables
@@ -28,13 +29,16 @@ __all__ = [
     "DatabaseArgument",
     "HasSession",
     "bad_database",
+    "check_connections",
     "checked_engine",
+    "connection_of",
     "engine_of",
     "is_engine",
     "is_factory",
     "new_session",
     "session_factory",
     "sessions_of",
+    "watch_connections",
     "with_schema",
 ]
 
@@ -98,6 +102,7 @@ def new_session(factory: Callable[[], Any]) -> Session:
     """Return a new session, in its blocking form; raise ConfigurationError if it has work in it."""
     as_made: Any = factory()
     session: Session = as_made.sync_session if _awaits(as_made, "AsyncSession") else as_made
+    session.info.pop(INFO_OTHER, None)  # of its last use, if the factory returns it again
     session.info[INFO_SHOWN] = as_made  # its blocking form alone would not keep an AsyncSession
     if session.in_transaction() or session.new or session.dirty or session.deleted:
         raise ConfigurationError(
@@ -107,13 +112,41 @@ def new_session(factory: Callable[[], Any]) -> Session:
     return session
 
 
+def connection_of(session: Session, payments: Table) -> Connection:
+    """Return the connection of our tables; a session may have others for other tables."""
+    return session.connection(bind_arguments={"clause": payments})
+
+
+def watch_connections(session: Session, ours: Connection) -> None:
+    """Note from now on at a session whether it begins a transaction by another engine."""
+    session.info[INFO_ENGINE] = ours.engine
+    if not event.contains(session, "after_begin", _begun):
+        event.listen(session, "after_begin", _begun)
+
+
+def _begun(session: Session, _transaction: object, connection: Connection) -> None:
+    if connection.engine is not session.info[INFO_ENGINE]:
+        session.info[INFO_OTHER] = repr(connection.engine)  # which hides the password
+
+
+def check_connections(session: Session) -> None:
+    """Raise StoreError if the hook has used another engine in the payment's session."""
+    if INFO_OTHER in session.info:
+        raise StoreError(
+            f"found that the hook has used {session.info[INFO_OTHER]} in the payment's session, "
+            "expected only the payments' own engine, because two databases cannot commit as one; "
+            "nothing was stored. Use a session of its own for the other database"
+        )
+
+
 def engine_of(session: Session, tables: Tables, *, is_async: bool) -> Engine:
     """Return the one engine of a session for our tables; raise ConfigurationError if none."""
     payments = tables.payments
+    ours = tables.metadata.tables.values()
     try:
         binds = {
             session.get_bind(clause=clause)
-            for clause in (payments, select(payments), insert(payments), update(payments))
+            for clause in (*ours, select(payments), insert(payments), update(payments))
         }
     except UnboundExecutionError:
         raise ConfigurationError(
@@ -129,8 +162,9 @@ def engine_of(session: Session, tables: Tables, *, is_async: bool) -> Engine:
         ) from error
     if len(binds) != 1:
         raise ConfigurationError(
-            "SQLStore: found sessions that read from another engine than they write to, expected "
-            "one engine, in which a payment can be locked; pass the engine that writes"
+            "SQLStore: found sessions that read from another engine than they write to, or have "
+            "several for our tables, expected one engine, in which a payment can be locked; pass "
+            "the engine that writes"
         )
     return checked_engine(binds.pop(), tables, is_async=is_async)
 

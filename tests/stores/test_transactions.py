@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from itertools import product
 
 import pytest
-from sqlalchemy import Column, Integer, String, create_engine, event, text
+from sqlalchemy import Column, Integer, String, create_engine, event, insert, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Session, scoped_session, sessionmaker
 from sqlalchemy.pool import StaticPool
@@ -556,6 +556,41 @@ def test_sessions_with_an_engine_of_their_own_for_our_tables_are_taken(tmp_path,
     assert transition.after == store.get("pay1")
     (session,) = opened
     assert isinstance(session, Session)
+    ours.dispose()
+    others.dispose()
+
+
+@pytest.mark.parametrize("how", ["a statement", "an object"])
+def test_a_hook_that_uses_another_database_in_the_payments_session_stores_nothing(tmp_path, how):
+    """Of two commits one may fail, and the hook would never be called again for what it lost."""
+    ours, others = (create_engine(f"sqlite:///{tmp_path / name}.db") for name in "ab")
+    Base.metadata.create_all(others)
+    binds = dict.fromkeys(TABLES.metadata.tables.values(), ours)
+    one_for_all = Session(binds=binds, bind=others)
+    store = SQLStore(scoped_session(lambda: one_for_all))
+    store.add(attempt())
+
+    def write(_transition, session):
+        if how == "an object":
+            session.add(Order(ref="A-1"))
+        else:
+            session.execute(insert(Order).values(ref="A-1"))
+
+    with pytest.raises(StoreError, match=r"found that the hook has used Engine\(sqlite.*b\.db"):
+        store.record("pay1", said(), write)
+    assert store.get("pay1").state is not State.SUCCEEDED
+    assert store.record("pay1", said(), lambda *_: None).after == store.get("pay1")
+    with others.connect() as connection:
+        assert connection.execute(select(Order)).all() == []
+    for engine in (ours, others):
+        engine.dispose()
+
+
+def test_sessions_with_several_engines_for_our_tables_are_refused(tmp_path):
+    ours, others = (create_engine(f"sqlite:///{tmp_path / name}.db") for name in "ab")
+    for table in TABLES.metadata.tables.values():
+        with pytest.raises(ConfigurationError, match="several for our tables"):
+            SQLStore(sessionmaker(binds={table: ours}, bind=others)).get("pay1")
     ours.dispose()
     others.dispose()
 
