@@ -21,6 +21,7 @@ except ImportError:
     ) from None
 
 from aplus_adapters.aplus_pay import AplusPay
+from aplus_adapters.cli.commands import reachable
 from aplus_adapters.cli.shop_commands import shop_commands
 from aplus_adapters.web.http import MAX_BODY, HttpRequest
 from aplus_adapters.web.routing import METHODS, Route, Site, mounted_twice
@@ -55,7 +56,7 @@ def create_blueprint(pay: Site, name: str = "aplus", **options: Any) -> Blueprin
             **options,
         )
     if isinstance(pay, AplusPay):
-        for command in shop_commands(lambda: pay, _context_of_app):
+        for command in shop_commands(lambda: reachable(pay), _context_of_app):
             blueprint.cli.add_command(command)
     return blueprint
 

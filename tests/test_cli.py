@@ -134,6 +134,16 @@ class Shop:
 account = Account.from_env()
 pay = AplusPay(account=account, store=SQLStore({database!r}), hooks=Shop())
 forgetful = AplusPay(account=account, store=MemoryStore(), hooks=Shop())
+
+class App:
+    class state:
+        pay = pay
+
+def create_app():
+    return App()
+
+def create_both():
+    return App(), pay
 """
 
 
@@ -143,7 +153,10 @@ def test_schema_makes_the_tables_before_the_shop_is_started(settings, tmp_path):
     env = {**settings, "PYTHONPATH": str(tmp_path)}
     refused = aplus("schema", "--shop", "small_shop:forgetful", env=env)
     assert (refused.returncode, file.exists()) == (2, False)
-    assert "found MemoryStore, expected a store with tables" in refused.stderr
+    assert (
+        "found MemoryStore, whose payments are in the memory of the shop's own process"
+        in refused.stderr
+    )
     for _ in range(2):
         done = aplus("schema", "--shop", "small_shop:pay", env=env)
         assert done.returncode == 0, done.stderr
@@ -211,6 +224,35 @@ def test_schema_checks_the_tables_and_prints_their_sql_without_making_them(shop_
     assert "expected it with --print only" in lonely.stderr
 
 
+def test_no_command_looks_at_payments_that_are_in_another_process(settings, tmp_path):
+    (tmp_path / "small_shop.py").write_text(SHOP.format(database="sqlite:///unused.db"))
+    env = {**settings, "PYTHONPATH": str(tmp_path), "APLUS_SHOP": "small_shop:forgetful"}
+    for words in ("list", "health", "reconcile", "prune --older-than 400d", "show A-1"):
+        refused = aplus(*words.split(), env=env)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "payments are in the memory of the shop's own process" in refused.stderr
+
+
+def test_the_shop_is_found_in_its_application(settings, tmp_path):
+    file = tmp_path / "shop.db"
+    (tmp_path / "small_shop.py").write_text(SHOP.format(database=f"sqlite:///{file}"))
+    env = {**settings, "PYTHONPATH": str(tmp_path)}
+    for name in ("create_app", "create_both"):
+        listed = aplus("list", "--shop", f"small_shop:{name}", env=env)
+        assert listed.returncode == 0, listed.stderr
+        assert "no payment meets" in listed.stderr
+    refused = aplus("list", "--shop", "small_shop:Shop", env=env)
+    assert refused.returncode == 2
+    assert "found type, expected an AplusPay, an application with it as app.state" in refused.stderr
+
+
+@pytest.mark.parametrize("pause", ["0s", "999ms", "10"])
+def test_rounds_without_a_pause_are_refused(settings, pause):
+    refused = aplus("reconcile", "--shop", "small_shop:pay", "--every", pause, env=settings)
+    assert refused.returncode == 2
+    assert "expected 1s or more" in refused.stderr or "expected a duration" in refused.stderr
+
+
 def test_schema_prints_for_a_dialect_without_any_shop():
     printed = aplus("schema", "--print", "--dialect", "postgresql")
     assert printed.returncode == 0, printed.stderr
@@ -221,7 +263,7 @@ def test_schema_prints_for_a_dialect_without_any_shop():
     for words in ([], ["--check"], ["--print"]):
         refused = aplus("schema", *words)
         assert refused.returncode == 2
-        assert "Missing option '--shop'" in refused.stderr
+        assert "found no --shop and no APLUS_SHOP" in refused.stderr
 
 
 def test_schema_refuses_the_tables_of_a_newer_version(shop_file):
@@ -296,7 +338,8 @@ def test_prune_deletes_and_forgets_what_is_old_and_first_says_what_it_would_do(s
     ("words", "found"),
     [
         ([], "prune: found no age, expected older_than, forget_after, or both"),
-        (["--older-than", "400"], "found 0:06:40, expected 2 days to 36500 days"),
+        (["--older-than", "400"], "found '400', expected a duration such as 10s"),
+        (["--older-than", "400s"], "found 0:06:40, expected 2 days to 36500 days"),
         (
             ["--older-than", "a year"],
             "found 'a year', expected a duration such as 10s, 2m, 1h or 90d",

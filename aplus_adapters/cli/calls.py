@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aplus_adapters.cli.commands import confirm
 from aplus_adapters.cli.options import echo_json, examples
 from aplus_adapters.errors import AplusError, ConfigurationError, NotSent, OutcomeUnknown
 from aplus_adapters.protocol.amounts import Amount
@@ -134,9 +135,8 @@ def cancel(*, payment_request_id: str, yes: bool, as_json: bool) -> None:
     command, which keeps the two together.
     """
     account = Account.from_env()
-    if not yes:
-        question = f"cancel payment {payment_request_id} at {account.gateway}, for good?"
-        click.confirm(question, abort=True, err=True)
+    if not confirm(f"cancel payment {payment_request_id} at {account.gateway}, for good?", yes=yes):
+        raise click.Abort
     message = CancelRequest(payment_request_id=payment_request_id)
     answer = _call(
         account,

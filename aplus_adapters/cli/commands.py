@@ -18,6 +18,7 @@ import click
 
 from aplus_adapters.aplus_pay import AplusPay
 from aplus_adapters.errors import AplusError, ConfigurationError, InvalidValue, UnknownPayment
+from aplus_adapters.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from aplus_adapters.payments.effects import Flow
@@ -35,6 +36,7 @@ __all__ = [
     "load_shop",
     "no_context",
     "open_shop",
+    "reachable",
 ]
 
 FindPay = Callable[[], AplusPay]
@@ -46,14 +48,17 @@ ContextOf = Callable[[click.Context], Callable[[], AbstractContextManager[Any]]]
 RunFlow = Callable[["Flow[Any]"], Any]
 """Runs a flow to its end and returns its result."""
 
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)?")
-_SECONDS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 PROGRESS_INTERVAL = 1.0
 """Seconds between two lines of progress."""
 
 
 def duration(text: str) -> float:
-    """Return the seconds of a duration such as 10s, 500ms or 2m; raise BadParameter if not one."""
+    """Return the seconds of a duration such as 10s, 500ms or 2m; raise BadParameter if not one.
+
+    The unit is wanted: a person who writes 400 may mean days.
+    """
     match = _DURATION.fullmatch(text)
     if match is None:
         raise click.BadParameter(f"found {text!r}, expected a duration such as 10s, 2m, 1h or 90d")
@@ -123,6 +128,19 @@ def _without_djangos_connections() -> Iterator[None]:
             database.connections.close_all()
 
 
+def reachable(pay: AplusPay) -> AplusPay:
+    """Return the shop if this process, which is not its own, can see its payments.
+
+    Raise ConfigurationError if not: a command would find none, and say that all is well.
+    """
+    if type(pay.store) is MemoryStore:
+        raise ConfigurationError(
+            f"found {type(pay.store).__name__}, whose payments are in the memory of the shop's own "
+            "process, expected a store that this command can see as well, such as SQLStore"
+        )
+    return pay
+
+
 @contextmanager
 def open_shop(find_pay: FindPay, context_of: ContextOf) -> Iterator[tuple[AplusPay, RunFlow]]:
     """Yield the shop's AplusPay and what runs its flows, in a context of the shop's framework."""
@@ -162,6 +180,8 @@ def flow_runner(pay: AplusPay) -> Iterator[Callable[[Flow[Any]], Any]]:
 def load_shop(address: str) -> AplusPay:
     """Return the AplusPay at `module:name`, or call the function that is there to make it.
 
+    An application with it as `app.state.pay`, or a tuple that has it, will do as well.
+
     Raise ConfigurationError if it cannot be loaded or is something else.
     """
     if os.environ.get("DJANGO_SETTINGS_MODULE") and importlib.util.find_spec("django"):
@@ -177,9 +197,11 @@ def load_shop(address: str) -> AplusPay:
             shop = shop()
     except (ImportError, AttributeError, TypeError) as error:
         raise ConfigurationError(f"shop {address!r}: cannot be loaded: {error}") from error
-    if not isinstance(shop, AplusPay):
-        raise ConfigurationError(
-            f"shop {address!r}: found {type(shop).__name__}, expected an AplusPay or a function "
-            "that returns one"
-        )
-    return shop
+    of_app = getattr(getattr(shop, "state", None), "pay", None)
+    for part in shop if isinstance(shop, tuple) else (shop, of_app):
+        if isinstance(part, AplusPay):
+            return part
+    raise ConfigurationError(
+        f"shop {address!r}: found {type(shop).__name__}, expected an AplusPay, an application with "
+        "it as app.state.pay, or a function that returns one"
+    )

@@ -54,7 +54,9 @@ def reconcile_command(find_pay: FindPay, context_of: ContextOf = no_context) -> 
             "aplus reconcile --shop shop:pay --every 10s --threads 4",
         ),
     )
-    @click.option("--every", type=duration, help="Repeat: start a round every 10s, 2m.")
+    @click.option(
+        "--every", type=_interval, help="Repeat: start a round every 10s, 2m (at least 1s)."
+    )
     @click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 64))
     def command(every: float | None, threads: int) -> None:
         """Follow up what is due: payments without news, expired codes, open refunds.
@@ -79,6 +81,14 @@ def reconcile_command(find_pay: FindPay, context_of: ContextOf = no_context) -> 
                     stop.wait(max(0.0, every - (time.monotonic() - started)))
 
     return command
+
+
+def _interval(text: str) -> float:
+    """Return the seconds between two rounds; raise BadParameter if there is no time between."""
+    seconds = duration(text)
+    if seconds < 1:
+        raise click.BadParameter(f"found {text}, expected 1s or more, such as 10s")
+    return seconds
 
 
 class _Stopped(Exception):

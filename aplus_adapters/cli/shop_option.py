@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aplus_adapters.cli.commands import load_shop
+from aplus_adapters.cli.commands import load_shop, reachable
 from aplus_adapters.cli.shop_commands import shop_commands
 
 if TYPE_CHECKING:
@@ -54,5 +54,8 @@ def _find_pay() -> AplusPay:
     sys.path.insert(0, str(Path.cwd()))  # an installed command does not look in the shop's folder
     shop = click.get_current_context().meta.get("shop")
     if shop is None:
-        raise click.UsageError("Missing option '--shop'.")
-    return load_shop(shop)
+        raise click.UsageError(
+            "found no --shop and no APLUS_SHOP, expected the shop's AplusPay as module:name, such "
+            "as --shop shop:pay"
+        )
+    return reachable(load_shop(shop))

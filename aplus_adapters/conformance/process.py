@@ -38,7 +38,7 @@ def started(
             f"--start: another program listens at {host}:{port} already; end it, or choose another "
             "port in URL"
         )
-    with log.open("ab") as output:
+    with log.open("wb") as output:
         try:
             shop = subprocess.Popen(  # noqa: S603  # the user's own command
                 shlex.split(command),

@@ -235,8 +235,8 @@ def _pairs(keys: object) -> Iterable[tuple[object, Any]]:
 @lru_cache(maxsize=64)
 def _warn_of_version(key_version: str, fingerprint: str) -> None:
     log.warning(
-        "signature: found keyVersion %r on what the key %s of another version made; "
-        "set APLUS_ALIPAYPLUS_KEY_VERSION (or the key ring's version) to it",
+        "signature: found keyVersion %r on what the key %s of another version made; give that key "
+        "this version: for one of Alipay+'s by APLUS_ALIPAYPLUS_KEY_VERSION or in the key ring",
         key_version,
         fingerprint,
         extra={"event": "key_version_differs"},

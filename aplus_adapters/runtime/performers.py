@@ -299,10 +299,10 @@ def _is_async(function: Any) -> bool:
 def _refuse_async(owner: object, what: str, names: tuple[str, ...]) -> None:
     for name in names:
         if _is_async(getattr(owner, name, None)):
+            change = "use SQLStore" if what == "store" else "make it plain"
             raise ConfigurationError(
                 f"{what} {type(owner).__name__}.{name}: found an async function, expected a plain "
-                "one where nothing can be awaited; make it plain or serve the shop by ASGI, and "
-                "await refund_async or reconcile_async there"
+                f"one where nothing can be awaited; {change}, or serve the shop by ASGI"
             )
 
 

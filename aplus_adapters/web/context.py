@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+from aplus_adapters.errors import HookError
 from aplus_adapters.payments.effects import call_hook, get
 from aplus_adapters.payments.hooks import AuthorizeDetails, LogIn, Visitor
 from aplus_adapters.protocol.account import Environment
@@ -153,6 +154,11 @@ def refuse_visitor(
     allowed = yield from call_hook("authorize", details)
     if isinstance(allowed, LogIn):
         return _to_log_in(request, allowed)
+    if not isinstance(allowed, bool):  # a word such as "no" would let everybody in
+        raise HookError(
+            f"hook authorize: found {type(allowed).__name__}, expected True, False or a LogIn",
+            hook="authorize",
+        )
     return None if allowed else problem(request, 403, "this order is not yours to pay")
 
 

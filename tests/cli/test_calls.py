@@ -37,7 +37,8 @@ def test_a_payment_is_made_asked_about_and_cancelled_by_hand(at_simulator, aplus
     told = json.loads(aplus("inquire", request_id, "--json").stdout)
     assert told["paymentResult"]["resultCode"] == "PAYMENT_IN_PROCESS"
     left = aplus("cancel", request_id, input="n\n")
-    assert left.exit_code == 1
+    assert left.exit_code == 2
+    assert "found no terminal to ask at, expected --yes" in left.output
     assert json.loads(aplus("inquire", request_id, "--json").stdout) == told
     cancelled = aplus("cancel", request_id, "--yes")
     assert cancelled.exit_code == 0

@@ -70,6 +70,23 @@ def test_a_shop_that_verifies_for_another_path_is_found(shop, examined, monkeypa
     assert "the shop verifies for the path /aplus/notify" in checks["signed probe"]["remedy"]
 
 
+def test_a_shop_that_signs_with_another_key_version_is_found(shop, examined, monkeypatch):
+    monkeypatch.setenv("APLUS_KEY_VERSION", "2")
+    checks, _ = examined()
+    assert not checks["signed probe"]["ok"]
+    assert "keyVersion 1, the settings here say 2" in checks["signed probe"]["found"]
+    assert "the same APLUS_KEY_VERSION" in checks["signed probe"]["remedy"]
+
+
+def test_the_simulators_client_in_production_is_found(settings, examined, monkeypatch):
+    monkeypatch.setenv("APLUS_ENVIRONMENT", "production")
+    monkeypatch.setenv("APLUS_GATEWAY", "https://open-sea-global.alipayplus.com")
+    monkeypatch.setenv("APLUS_NOTIFY_URL", "https://shop.example/aplus/notify")
+    monkeypatch.setenv("APLUS_CLIENT_ID", "SIMULATED_CLIENT_0001")
+    checks, _ = examined("--no-notify")
+    assert "use the developer center's" in checks["configuration"]["remedy"]
+
+
 def test_a_shop_with_another_key_of_alipayplus_is_found(shop, examined, monkeypatch, tmp_path):
     other = PrivateKey.generate()
     (tmp_path / "alipayplus_private.pem").write_text(other.to_pem())

@@ -7,13 +7,17 @@ from support.operated import Operated
 from support.shop import AsyncShop, Clock, Shop
 
 
+class SeenStore(MemoryStore):
+    """A store that the commands see: these tests run them in the process that has the payments."""
+
+
 @pytest.fixture
 def new_shop(tmp_path, account, their_key, monkeypatch):
     """Return what makes a shop with another store: sync, async or async-sqlite."""
 
     def make(kind="sync"):
         hooks = Shop() if kind == "sync" else AsyncShop()
-        store = MemoryStore()
+        store = SeenStore()
         if kind == "async-sqlite":
             pytest.importorskip("aiosqlite")
             from aplus_adapters import AsyncSQLStore

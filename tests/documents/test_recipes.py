@@ -152,15 +152,16 @@ def test_the_page_recipe_knows_every_variable_block_state_and_field(
 
 
 def test_the_commands_of_operations_md_do_what_stands_there(
-    account, their_key, clock, shop, monkeypatch
+    account, their_key, clock, shop, monkeypatch, tmp_path
 ):
     import shlex
 
-    from aplus_adapters import MemoryStore
+    from aplus_adapters import SQLStore
     from support.gateway import CLOSED, OPEN, done, inquired
     from support.operated import Operated
 
-    aplus = Operated(account, their_key, clock, MemoryStore(), shop, monkeypatch)
+    store = SQLStore(f"sqlite:///{tmp_path / 'shop.db'}")
+    aplus = Operated(account, their_key, clock, store, shop, monkeypatch)
     paid, failed, opened = (aplus.paid("A-1001"), aplus.start("A-1003"), aplus.start("A-1002"))
     failed = aplus.settle(failed, CLOSED)
     aplus.notify_paid(failed)

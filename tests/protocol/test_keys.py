@@ -316,6 +316,6 @@ def test_a_version_that_names_none_of_our_keys_is_tried_with_all_and_told_once(c
     assert taken == 1000
     warnings = [one.getMessage() for one in caplog.records]
     assert len(warnings) == len(set(warnings)) == 3  # one for each key and version
-    assert all("set APLUS_ALIPAYPLUS_KEY_VERSION" in one for one in warnings)
+    assert all("by APLUS_ALIPAYPLUS_KEY_VERSION" in one for one in warnings)
     with pytest.raises(SignatureError, match="does not verify: found keyVersion '0', tried"):
         ring.verify("0", PrivateKey.generate().sign(b"x"), b"x")

@@ -437,7 +437,8 @@ class Trouble(Shop):
         return None if self.trouble == "no order" else super().load_order(details)
 
     def authorize(self, details):
-        return self.trouble != "a stranger"
+        answers = {"a stranger": False, "a word for no": "no", "nothing": None}
+        return answers.get(self.trouble, True)
 
     def render_order_code(self, details):
         if self.trouble == "a broken page":
@@ -464,6 +465,13 @@ class TestATroubledShop:
             (
                 "a bug", 500, "this shop cannot take the payment at the moment", (),
                 "pay: hook load_order: raised LookupError",
+            ),
+            *(
+                (
+                    trouble, 500, "this shop cannot take the payment at the moment", (),
+                    f"pay: hook authorize: found {found}, expected True, False or a LogIn",
+                )
+                for trouble, found in (("a word for no", "str"), ("nothing", "NoneType"))
             ),
         ]:  # fmt: skip
             caplog.clear()

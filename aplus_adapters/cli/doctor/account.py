@@ -17,6 +17,7 @@ from aplus_adapters.protocol.messages.inquiry import InquiryRequest, InquiryResp
 from aplus_adapters.protocol.results import look_up
 from aplus_adapters.protocol.signed_messages import Answer, sign_request, verify_answer
 from aplus_adapters.runtime.senders import Sender
+from aplus_adapters.simulator.identity import CLIENT_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,11 +32,19 @@ _TIMEOUT = 10.0  # seconds for the gateway's answer
 
 def check_account(account: Account) -> Iterator[Check]:
     """Yield the result of each check of an account's keys and addresses, without the network."""
-    yield Check("configuration", ok=True, found=f"{account.client_id} ({account.environment})")
+    yield _check_environment(account)
     yield _check_own_keys(account)
     for version, hashes in account.alipayplus_keys.fingerprints.items():
         yield Check("Alipay+'s key", ok=True, found=f"keyVersion {version}: {', '.join(hashes)}")
     yield _check_notify_url(account)
+
+
+def _check_environment(account: Account) -> Check:
+    found = f"{account.client_id} ({account.environment})"
+    if account.client_id == CLIENT_ID and account.environment is not Environment.SIMULATOR:
+        remedy = "this client id is the simulator's; use the developer center's, with its keys"
+        return Check("configuration", ok=False, found=found, remedy=remedy)
+    return Check("configuration", ok=True, found=found)
 
 
 def _check_own_keys(account: Account) -> Check:

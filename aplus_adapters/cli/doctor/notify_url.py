@@ -19,8 +19,9 @@ from aplus_adapters.cli.notify_post import (
     post,
     sign_as_alipayplus,
 )
-from aplus_adapters.errors import NotSent, OutcomeUnknown
+from aplus_adapters.errors import AplusError, NotSent, OutcomeUnknown
 from aplus_adapters.protocol.amounts import Amount
+from aplus_adapters.protocol.signing import parse_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -126,18 +127,24 @@ def _check_signed(account: Account, key: PrivateKey) -> Check:
     """Post a notification, signed as the simulated Alipay+, about a payment that does not exist."""
     name, path = "signed probe", account.signed_path
     try:
-        status, verdict = _send_signed(account, key, path)
+        status, verdict, version = _send_signed(account, key, path)
     except (NotSent, OutcomeUnknown) as error:
         return Check(name, ok=False, found=str(error), remedy="see the shop's log")
     if verdict.accepted:
         remedy = "the shop must not acknowledge a payment that it does not know"
         return Check(name, ok=False, found=verdict.text, remedy=remedy)
+    if verdict.signed and version != account.key_version:
+        found = f"the shop signs with keyVersion {version}, the settings here say "
+        found += f"{account.key_version}"
+        remedy = "give the shop's processes and this command the same APLUS_KEY_VERSION, that of "
+        remedy += "our key in the developer center"
+        return Check(name, ok=False, found=found, remedy=remedy)
     if verdict.signed and status == 404:
         found = "verified by the shop, and answered that it does not know the payment, signed"
         return Check(name, ok=True, found=found)
     nearby = (account.notify_url, *_nearby(account.notify_url))
     for other in (urlsplit(url).path for url in nearby):
-        _, at_other = _send_signed(account, key, other)
+        _, at_other, _ = _send_signed(account, key, other)
         if at_other.signed:
             remedy = f"the shop verifies for the path {other}: its APLUS_NOTIFY_URL is another one"
             return Check(name, ok=False, found=verdict.text, remedy=remedy)
@@ -148,11 +155,17 @@ def _check_signed(account: Account, key: PrivateKey) -> Check:
     return Check(name, ok=False, found=verdict.text, remedy=remedy)
 
 
-def _send_signed(account: Account, key: PrivateKey, path: str) -> tuple[int, Verdict]:
+def _send_signed(account: Account, key: PrivateKey, path: str) -> tuple[int, Verdict, str]:
+    """Return the status, the verdict, and the keyVersion that the shop names, "" if none."""
     body = _probe_body()
     headers = sign_as_alipayplus(key, account.client_id, path, body)
     answer, seconds = post(account.notify_url, (*headers, _JSON[1]), body)
-    return answer.status, judge(account, answer, seconds, path)
+    signature = {name.lower(): value for name, value in answer.headers}.get("signature")
+    try:
+        version = parse_header(signature).key_version
+    except AplusError:
+        version = ""
+    return answer.status, judge(account, answer, seconds, path), version
 
 
 def _probe_body() -> bytes:
