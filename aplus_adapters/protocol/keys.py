@@ -281,7 +281,8 @@ def _der(text: str | bytes, name: str) -> bytes:
     except (binascii.Error, ValueError):
         raise ConfigurationError(
             f"{name}: found {len(plain)} characters that are neither PEM nor base64, "
-            "expected a key; is this a file name? then load the file's content"
+            "expected a key; is this a file name? then load the file's content, or in the "
+            "environment name the file in the variable that ends in _FILE"
         ) from None
     return _der(der, name) if _is_text_again(der) else der
 

@@ -246,7 +246,7 @@ _SIBLINGS = (
         "ORDER_NOT_EXIST",
         "F",
         "Alipay+ has no such payment.",
-        "the pay request never arrived: repeat it while it is still wanted",
+        "check the id; if it is right, the pay request never arrived: repeat it while it is wanted",
         # It may not have arrived yet, so the payment itself has to be asked about.
         Action.ASK,
         Audience.NOBODY,

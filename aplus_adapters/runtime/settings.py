@@ -39,7 +39,8 @@ def read_settings(environ: Mapping[str, str], prefix: str) -> dict[str, Any]:
     ]
     if missing:
         raise ConfigurationError(
-            f"environment: found no {', '.join(missing)}, expected them to be set "
+            f"environment: found no {', '.join(missing)}, expected "
+            f"{'it' if len(missing) == 1 else 'them'} to be set "
             "(keys as text, or as a file named by the same variable with _FILE appended); "
             "`aplus simulator` writes a set for trying out to .aplus/shop.env: load it first"
         )
@@ -147,6 +148,11 @@ def _spellings(name: str) -> tuple[str, str]:
 
 def _key(values: Mapping[str, str], prefix: str, name: str) -> tuple[str | bytes, str]:
     """Return the key's text or bytes, and its name for an error message."""
+    if name in values and f"{name}_FILE" in values:
+        raise ConfigurationError(
+            f"{prefix}{name}: found {prefix}{name}_FILE set as well, expected one of the two, "
+            "because nobody can say which key is meant; unset the other"
+        )
     if name in values:
         return values[name], prefix + name
     variable, value = f"{prefix}{name}_FILE", values[f"{name}_FILE"]

@@ -78,7 +78,7 @@ def test_rows_that_cannot_be_read_keep_no_other_from_being_asked_about(
     assert (rounds.asked, rounds.became_final, rounds.failed) == (10, 10, 0)
     named = [one for one in caplog.records if "cannot be read" in one.getMessage()]
     assert len({one.payment_request_id for one in named}) == bad
-    assert {one.levelname for one in named} == {"ERROR"}
+    assert {(one.levelname, one.event) for one in named} == {("ERROR", "row_unreadable")}
 
 
 @pytest.mark.parametrize("store", DATABASES[:1], indirect=True)

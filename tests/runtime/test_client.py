@@ -166,7 +166,12 @@ def test_a_u_that_asks_for_it_is_repeated_after_its_pause(
     assert client.clock.slept == pauses
 
 
-def test_retry_after_is_obeyed(request_, account, their_key):
+@pytest.mark.parametrize(
+    ("said", "is_obeyed"),
+    # The second but last is a day and more, the last a 7 of another script.
+    [("7", True), ("12", True), ("soon", False), ("-7", False), ("100000", False), ("٧", False)],
+)
+def test_retry_after_is_obeyed(request_, account, their_key, said, is_obeyed):
     from aplus_adapters.payments.effects import Send, Sleep
     from aplus_adapters.payments.flows.gateway_call import call
     from aplus_adapters.payments.policy import PAY
@@ -185,11 +190,11 @@ def test_retry_after_is_obeyed(request_, account, their_key):
             busy = {"resultCode": "REQUEST_TRAFFIC_EXCEED_LIMIT", "resultStatus": "U"}
             content = gateway.code(effect.request) if slept else {"result": busy}
             answer = gateway.answer(effect.request, content)
-            return evolve(answer, headers=(*answer.headers, ("Retry-After", "7")))
+            return evolve(answer, headers=(*answer.headers, ("Retry-After", said)))
         return {"Now": clock.now(), "Draw": 0.5}[type(effect).__name__]
 
     run(call(account, request_, PayResponse, retry=PAY, timeout=5), perform)
-    assert slept == [7.0]
+    assert slept == [float(said) if is_obeyed else 5.0]  # what we wait when nothing is said
 
 
 def test_the_deadline_bounds_the_whole_call(simulated_account, request_, simulator):

@@ -144,3 +144,10 @@ def test_a_call_that_cannot_be_made_is_not_repeated(account, monkeypatch):
     ):
         client.inquire(InquiryRequest(payment_request_id="payment-1"))
     assert clock.slept == []
+
+
+@pytest.mark.parametrize("url", ["https://gateway.example", "http://127.0.0.1:8100"])
+def test_our_clients_follow_no_redirect_whoever_sends_with_them(url):
+    with make_client(preferred_library(), "Client", url) as client:
+        assert client.follow_redirects is False
+    assert make_client(preferred_library(), "AsyncClient", url).follow_redirects is False

@@ -31,3 +31,9 @@ def test_a_key_file_is_read_up_to_one_byte_too_many_and_named_up_to_sixty_charac
     content, name = _key({"PRIVATE_KEY_FILE": str(file)}, "APLUS_", "PRIVATE_KEY")
     assert len(content) == settings._MAX_FILE + 1
     assert name == f"APLUS_PRIVATE_KEY_FILE ({'k' * 60})"
+
+
+@pytest.mark.parametrize("name", ["PRIVATE_KEY", "PUBLIC_KEY", "PUBLIC_KEY_2"])
+def test_a_key_that_is_given_as_text_and_as_a_file_is_refused(name):
+    with pytest.raises(ConfigurationError, match=f"APLUS_{name}: found APLUS_{name}_FILE set as"):
+        _key({name: "text", f"{name}_FILE": "file"}, "APLUS_", name)

@@ -6,8 +6,10 @@ from contextlib import ExitStack
 
 import pytest
 from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.exc import OperationalError
 
 from aplus_adapters import SQLStore, State
+from aplus_adapters.stores.sqlite import may_be_repeated
 from aplus_adapters.testing.store_values import an_attempt, an_observation, nothing
 
 FULL = 2
@@ -93,3 +95,41 @@ def test_a_new_file_that_another_process_is_writing_to_is_waited_for(tmp_path):
     with store.engine.connect() as connection:
         assert settings(connection)["journal_mode"] == "wal"
     store.close()
+
+
+def test_the_switch_to_a_write_ahead_log_waits_for_who_has_the_file(tmp_path):
+    """SQLite itself does not wait there, whatever its time-out."""
+    file = tmp_path / "payments.db"
+    held = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    held.execute("CREATE TABLE theirs (number)")
+    held.execute("BEGIN EXCLUSIVE")
+    threading.Timer(0.3, held.execute, ["COMMIT"]).start()
+    store = SQLStore(f"sqlite:///{file}")
+    store.add(an_attempt())
+    assert store.get("pay1") is not None
+    store.close()
+    held.close()
+
+
+def test_a_stale_view_is_repeated_and_a_mere_wait_is_not(tmp_path):
+    file = tmp_path / "shop.db"
+    one, other = (sqlite3.connect(file, isolation_level=None, timeout=0) for _ in range(2))
+    one.execute("PRAGMA journal_mode=WAL")
+    one.execute("CREATE TABLE t (n)")
+    one.execute("BEGIN")
+    one.execute("SELECT * FROM t").fetchall()
+    other.execute("BEGIN IMMEDIATE")
+    errors = []
+    for end in ("INSERT INTO t VALUES (1)", "COMMIT"):
+        try:
+            one.execute("INSERT INTO t VALUES (2)")
+        except sqlite3.OperationalError as error:
+            errors.append(OperationalError("INSERT", None, error))
+        other.execute(end)
+        if end == "COMMIT":
+            with pytest.raises(sqlite3.OperationalError) as stale:
+                one.execute("INSERT INTO t VALUES (2)")
+            errors.append(OperationalError("INSERT", None, stale.value))
+    assert [may_be_repeated(error) for error in errors] == [False, False, True]
+    one.close()
+    other.close()
