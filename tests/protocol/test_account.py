@@ -173,8 +173,8 @@ def test_a_wrong_variable_is_named(environ, changes, found):
 
 def test_a_public_key_in_place_of_the_private_one_is_recognised(environ):
     key = PublicKey.load(environ["APLUS_PUBLIC_KEY"])
+    del environ["APLUS_PRIVATE_KEY_FILE"]
     with pytest.raises(ConfigurationError, match="APLUS_PRIVATE_KEY: found a public key"):
-        del environ["APLUS_PRIVATE_KEY_FILE"]
         Account.from_env({**environ, "APLUS_PRIVATE_KEY": key.to_base64()})
 
 
