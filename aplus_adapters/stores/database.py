@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from aplus_adapters.stores.database_arguments import AsyncDatabaseArgument, DatabaseArgument
     from aplus_adapters.stores.schema import Tables
 
-__all__ = ["ENDED", "Database", "repeating", "to_be_repeated", "translated"]
+__all__ = ["ENDED", "Database", "repeating", "store_error", "to_be_repeated", "translated"]
 
 C = TypeVar("C", bound=type)
 
@@ -353,9 +353,9 @@ def translated(
     except IntegrityError as error:
         if _is_about(tables, error):
             raise
-        raise _store_error(method, error) from error
+        raise store_error(method, error) from error
     except SQLAlchemyError as error:
-        raise _store_error(method, error) from error
+        raise store_error(method, error) from error
 
 
 def _cause(
@@ -377,7 +377,8 @@ def _is_about(tables: Tables, error: IntegrityError) -> bool:
     return re.search(rf"[ .\"`](?:{names})[ \"`]", error.statement or "") is not None
 
 
-def _store_error(method: str, error: SQLAlchemyError) -> StoreError:
+def store_error(method: str, error: SQLAlchemyError) -> StoreError:
+    """Return the StoreError of a database's error, from which the values are removed."""
     hide_values(error)
     problem = f"store {method}: the database raised {type(error).__name__}"
     if isinstance(error, DBAPIError):

@@ -81,11 +81,12 @@ class MemoryStore(MemoryRetention):
 
     def latest(self, order_ref: str, /) -> Attempt | None:
         """Return the attempt that occupies an order, otherwise its newest, None if it has none."""
-        with self._mutex:
-            occupant = self._occupants.get(order_ref)
-            # `get`, as a defaultdict keeps an entry for every order that is only asked for.
-            request_ids = [occupant] if occupant else self._by_order.get(order_ref, ())
-            return newest([self._attempts[request_id] for request_id in request_ids])
+        occupant = self._attempts.get(self._occupants.get(order_ref, ""))
+        if occupant is not None:
+            return occupant
+        # `get`, as a defaultdict keeps an entry for every order that is only asked for.
+        attempts = map(self._attempts.get, tuple(self._by_order.get(order_ref, ())))
+        return newest([attempt for attempt in attempts if attempt is not None])
 
     def claim(self, payment_request_id: str, token: int, until: datetime, /) -> bool:
         """Take the claim of an open attempt whose `claim` still is `token`."""

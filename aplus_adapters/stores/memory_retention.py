@@ -134,11 +134,13 @@ class MemoryRetention:
         """Let an order's occupant keep it while it may, otherwise the newest attempt that may."""
         attempts = [self._attempts[key] for key in self._by_order.get(order_ref, ())]
         occupying = [attempt for attempt in attempts if attempt.occupies_order]
-        present = self._occupants.pop(order_ref, None)
+        present = self._occupants.get(order_ref)
         keeps = [one for one in occupying if one.payment_request_id == present]
         occupant = newest(keeps or occupying)
         if occupant is not None:
             self._occupants[order_ref] = occupant.payment_request_id
+        elif present is not None:
+            del self._occupants[order_ref]
 
     def _conflict_record(self, key: str) -> ConflictRecord:
         conflict = self._conflicts[key]

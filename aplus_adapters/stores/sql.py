@@ -25,7 +25,7 @@ from aplus_adapters.errors import InconsistentRetry
 from aplus_adapters.payments.model import RefundObservation, RefundTransition, Stage
 from aplus_adapters.payments.states import admit_refund, advance, too_many
 from aplus_adapters.stores.claims import SQLClaims
-from aplus_adapters.stores.database import repeating, to_be_repeated
+from aplus_adapters.stores.database import repeating, store_error, to_be_repeated
 from aplus_adapters.stores.database_store import DatabaseStore
 from aplus_adapters.stores.queries import SQLQueries
 from aplus_adapters.stores.retention import SQLRetention
@@ -171,9 +171,11 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
         """Record an observation and call `inside`, in one transaction."""
         try:
             return self._record(payment_request_id, observation, inside)
-        except IntegrityError as error:  # another attempt has taken the order at the same moment
-            problem = f"store record: another attempt took the order of {payment_request_id[:64]}"
-            raise to_be_repeated(problem) from error
+        except IntegrityError as error:
+            problem = store_error("record", error)
+            if "occupied_order" in str(error.orig):  # taken by another attempt at the same moment
+                problem = to_be_repeated(f"payment {payment_request_id}: its order was taken")
+            raise problem from error
 
     def _record(
         self,

@@ -2,13 +2,8 @@
 
 import pytest
 
-from aplus_adapters import MemoryStore
 from support.operated import Operated
-from support.shop import AsyncShop, Clock, Shop
-
-
-class SeenStore(MemoryStore):
-    """A store that the commands see: these tests run them in the process that has the payments."""
+from support.shop import AsyncShop, Clock, SeenStore, Shop
 
 
 @pytest.fixture

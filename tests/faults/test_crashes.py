@@ -160,7 +160,7 @@ class StartsAnewWhenUnanswered(MemoryStore):
         with self._mutex:
             old = self.latest(attempt.order_ref)
             if old is not None and old.state is State.CREATED:
-                del self._by_order[attempt.order_ref]
+                del self._by_order[attempt.order_ref], self._occupants[attempt.order_ref]
         return super().add(attempt, *limit)
 
 
@@ -171,6 +171,7 @@ class ForgetsWhatItWasTold(MemoryStore):
         stored = super().add(attempt, *limit)
         if stored.payment_request_id == attempt.payment_request_id:
             self._by_order.clear()
+            self._occupants.clear()
         return stored
 
 

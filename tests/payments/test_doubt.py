@@ -200,7 +200,7 @@ def test_what_was_paid_and_given_back_elsewhere_is_not_told_as_paid(
         {"transactionStatus": None},
         {"transactionStatus": None, "transactionResult": DENIED},
         {"transactionAmount": {"currency": "JPY", "value": "4200"}},
-        {"transactionAmount": None},
+        {"transactionAmount": None, "transactionStatus": "FAIL"},
     ],
 )
 def test_only_refunds_that_succeeded_in_the_payments_currency_count(

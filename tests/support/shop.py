@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from aplus_adapters import Amount, OrderToPay
+from aplus_adapters import Amount, MemoryStore, OrderToPay
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 NOTIFY_URL = "https://shop.example/aplus/notify"
@@ -34,6 +34,10 @@ class Clock:
     def new_request_id(self):
         self.made += 1
         return f"pay{self.made:040x}"
+
+
+class SeenStore(MemoryStore):
+    """A store that commands see: tests run them in the very process that has the payments."""
 
 
 class Shop:

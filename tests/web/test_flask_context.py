@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from flask import Flask, current_app, g
 
-from aplus_adapters import Amount, AplusPay, MemoryStore
+from aplus_adapters import Amount, AplusPay
 from aplus_adapters.flask import create_blueprint
 from aplus_adapters.testing.store_values import an_attempt, an_observation, nothing
-from support.shop import Shop
+from support.shop import SeenStore, Shop
 
 CONFLICTS = 12
 
@@ -32,7 +32,7 @@ class FlaskShop(Shop):
 
 @pytest.fixture
 def app(account):
-    store = MemoryStore()
+    store = SeenStore()
     for number in range(CONFLICTS):
         made = store.add(an_attempt(number, f"A-{number}", client_id=account.client_id))
         other = an_observation(client_id=account.client_id, amount=Amount("JPY", 4000))
