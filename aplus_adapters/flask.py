@@ -97,26 +97,30 @@ def _view(site: Site, route: Route) -> Callable[..., Response]:
 
 
 def _read() -> HttpRequest:
+    body, headers = _body(), tuple(request.headers.items())
+    if body is None:  # the application has parsed the form; a notification is never one
+        body = urlencode(list(request.form.items(multi=True))).encode()
+        length = ("Content-Length", str(len(body)))  # a browser may have escaped more
+        headers = (*(pair for pair in headers if pair[0] != "Content-Length"), length)
     return HttpRequest(
         method=request.method,
         path=request.script_root + request.path,
-        headers=tuple(request.headers.items()),
-        body=_body(),
+        headers=headers,
+        body=body,
         client_ip=request.remote_addr,
         native=request,
     )
 
 
-def _body() -> bytes:
-    """Return the raw bytes, at most MAX_BODY + 1; nothing decodes or parses them."""
+def _body() -> bytes | None:
+    """Return the raw bytes, at most MAX_BODY + 1, or None if only a parsed form is left of them."""
     if (request.content_length or 0) > MAX_BODY:
         return b"\0" * (MAX_BODY + 1)
-    # A body that the application read with get_data() is still there. A form that it parsed is
-    # written again; a notification is never a form.
+    # A body that the application read with get_data() is still there.
     try:
         body = request.stream.read(MAX_BODY + 1) or request.get_data()
     except HTTPException:  # such as the application's own limit
         raise
     except Exception:  # each server has its own error for a lost sender or broken chunks
         return b""
-    return body or urlencode(list(request.form.items(multi=True))).encode()
+    return None if not body and request.form else body

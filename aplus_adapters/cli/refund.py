@@ -13,6 +13,7 @@ from aplus_adapters.cli.printing import plain, show_time
 from aplus_adapters.payments.effects import get, latest, refunds
 from aplus_adapters.payments.flows.refund import refund
 from aplus_adapters.payments.model import RefundState
+from aplus_adapters.payments.states import committed
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.results import CODES
 
@@ -138,8 +139,7 @@ def _parse(text: str, currency: str) -> Amount:
 
 
 def _left(paid: Amount, stored: Sequence[Refund]) -> Amount:
-    # One without an answer counts, too: it may have been carried out.
-    spent = sum(item.amount.value for item in stored if item.state is not RefundState.FAILED)
+    spent = committed(stored, paid.currency)
     if spent >= paid.value:
         raise click.UsageError(f"found nothing left of {paid}, expected something to refund")
     return Amount(paid.currency, paid.value - spent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from attrs import field, frozen
@@ -11,7 +12,7 @@ from aplus_adapters.payments import order_checks
 from aplus_adapters.protocol.messages.order import Buyer, Goods, Merchant, Shipping
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable
     from datetime import timedelta
 
     from aplus_adapters.payments.model import (
@@ -197,6 +198,20 @@ class Rendering:
     body: bytes
     content_type: str = "text/html; charset=utf-8"
     headers: Mapping[str, str] = field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        """Raise InvalidValue for what no server can send."""
+        if not isinstance(self.body, bytes) or not isinstance(self.content_type, str):
+            raise InvalidValue(
+                f"Rendering: found a body of type {type(self.body).__name__} and a content_type of "
+                f"type {type(self.content_type).__name__}, expected bytes and text; encode the page"
+            )
+        pairs = self.headers.items() if isinstance(self.headers, Mapping) else [(None, None)]
+        words = [word for pair in pairs for word in pair]
+        if not all(isinstance(one, str) and one.isascii() and one.isprintable() for one in words):
+            raise InvalidValue(
+                "Rendering.headers: expected a mapping of text to text, of visible ASCII characters"
+            )
 
 
 @frozen(kw_only=True)

@@ -15,6 +15,7 @@ from aplus_adapters.payments.model import (
     RefundObservation,
     RefundOutcome,
     Source,
+    State,
 )
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.messages.pay import DEFAULT_EXPIRY
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ORDER_NOT_EXIST",
+    "may_be_carried_out",
     "observe_cancel",
     "observe_inquiry",
     "observe_notification",
@@ -121,8 +123,7 @@ def observe_inquiry(
     else:
         return None
     given_back = None
-    # While it is not paid in our records we refund nothing: any refund was made elsewhere.
-    if outcome is Outcome.SUCCEEDED and attempt.paid_amount is None:
+    if outcome is Outcome.SUCCEEDED and attempt.state is not State.SUCCEEDED:
         refunds = [one for one in response.transactions or () if _is_done(one)]
         if any(one.transaction_amount is None for one in refunds):
             return None  # it may all have been given back
@@ -218,6 +219,14 @@ def observe_transaction(
     return None
 
 
+def may_be_carried_out(answered: Answered[InquiryResponse], refund: Refund) -> bool:
+    """Return whether an inquiry lists a refund as one that has not failed."""
+    return any(
+        one.transaction_request_id == refund.refund_request_id and not _has_failed(one)
+        for one in answered.message.transactions or ()
+    )
+
+
 def _expiry(form: OrderCodeForm, said_at: datetime) -> datetime:
     """Return when the code expires by Alipay+'s clock; ignore a time over a day away."""
     expires_at = form.expire_time.moment if form.expire_time else said_at + DEFAULT_EXPIRY
@@ -257,6 +266,13 @@ def _is_done(transaction: Transaction) -> bool:
         return transaction.transaction_status == "SUCCESS"
     result = transaction.transaction_result
     return result is not None and result.result_status == "S"
+
+
+def _has_failed(transaction: Transaction) -> bool:
+    if transaction.transaction_status is not None:
+        return transaction.transaction_status == "FAIL"
+    result = transaction.transaction_result
+    return result is not None and result.result_status == "F"
 
 
 def _order_code(form: OrderCodeForm, expires_at: datetime) -> OrderCode:

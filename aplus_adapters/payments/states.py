@@ -33,7 +33,9 @@ from aplus_adapters.payments.model import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["CONFLICT", "ORDER_IS_CLOSED", "TABLE", "admit_refund", "advance"]
+    from aplus_adapters.protocol.amounts import Amount
+
+__all__ = ["CONFLICT", "ORDER_IS_CLOSED", "TABLE", "admit_refund", "advance", "committed"]
 
 ORDER_IS_CLOSED: Final = "ORDER_IS_CLOSED"
 """The result code of a payment that was closed or cancelled."""
@@ -213,7 +215,14 @@ def _disputed(attempt: Attempt, observation: Observation) -> Attempt:
     # The cancellation returns it; without one it was our refund of other money that cancelled.
     if attempt.state is State.CANCELLED and not attempt.refunded:
         return evolve(attempt, success_reported=True)
-    return evolve(attempt, disputed=observation.amount or attempt.amount)
+    amount = observation.amount or attempt.amount
+    return evolve(attempt, disputed=amount, refunded=_refunded_of(attempt, amount))
+
+
+def _refunded_of(attempt: Attempt, paid: Amount) -> int:
+    """Return what of `paid` our refunds gave back; disputed money may be in another currency."""
+    is_same = attempt.disputed is None or attempt.disputed.currency == paid.currency
+    return attempt.refunded if is_same else 0
 
 
 def _applied(attempt: Attempt, state: State, outcome: Outcome, observation: Observation) -> Attempt:
@@ -237,6 +246,9 @@ def _applied(attempt: Attempt, state: State, outcome: Outcome, observation: Obse
         payment_time=observation.payment_time or attempt.payment_time,
         wallet=observation.wallet or attempt.wallet,
         success_reported=reported and state is not State.SUCCEEDED,
+        refunded=_refunded_of(attempt, attempt.amount)
+        if state is State.SUCCEEDED
+        else attempt.refunded,
         # Paid for certain, or returned by the cancellation: nobody has to decide any more.
         disputed=None if state in (State.SUCCEEDED, State.CANCELLED) else attempt.disputed,
     )
@@ -273,10 +285,11 @@ def _advance_refund(
     state = _REFUND_STATES[observation.outcome]
     # An F of an older claim decides nothing: a later send may have succeeded.
     is_overtaken = state is RefundState.FAILED and observation.claim != refund.claim
+    is_of_nothing = state is RefundState.SUCCEEDED and attempt.paid_amount is None
     reason = None
     if observation.amount not in (None, refund.amount):
         reason = f"refund says {observation.amount}, it was to be {refund.amount}"
-    elif state is RefundState.SUCCEEDED and attempt.paid_amount is None:
+    elif is_of_nothing:
         reason = f"{observation.outcome} although the payment is {attempt.state}"
     elif refund.state not in (RefundState.CREATED, state) and not is_overtaken:
         reason = f"{observation.outcome} although the refund is {refund.state}"
@@ -284,7 +297,9 @@ def _advance_refund(
     after, refund_after = attempt, refund
     if reason is not None:
         conflict = Conflict(attempt=attempt, observation=observation, reason=reason)
-    elif not refund.state.is_final and not is_overtaken:
+    # Carried out although nothing is paid any more: it must not be sent again for ever.
+    is_certain = reason is None or (is_of_nothing and observation.amount in (None, refund.amount))
+    if is_certain and not refund.state.is_final and not is_overtaken:
         refund_after = evolve(
             refund,
             state=state,
@@ -294,7 +309,7 @@ def _advance_refund(
             refund_id=observation.refund_id,
             result=observation.result,
         )
-        if state is RefundState.SUCCEEDED:
+        if state is RefundState.SUCCEEDED and not is_of_nothing:
             after = _given_back(attempt, refund, observation)
     return RefundTransition(
         before=attempt,
@@ -317,7 +332,16 @@ def _given_back(attempt: Attempt, refund: Refund, observation: RefundObservation
         changed_at=observation.at,
         next_call_at=None,
         claimed_until=None,
-        disputed=None,
+    )
+
+
+def committed(refunds: Iterable[Refund], currency: str) -> int:
+    """Return the minor units that refunds in a currency may have given back, or will."""
+    return sum(
+        refund.amount.value
+        for refund in refunds
+        # One without an answer counts, too: it may have been carried out.
+        if refund.state is not RefundState.FAILED and refund.amount.currency == currency
     )
 
 
@@ -350,10 +374,9 @@ def admit_refund(attempt: Attempt, stored: Iterable[Refund], wanted: Refund) -> 
         )
     # A refund of another payment is among them only because it has the wanted one's id.
     own = (item for item in stored if item.payment_request_id == attempt.payment_request_id)
-    # One without an answer counts, too: it may have been carried out.
-    spent = sum(item.amount.value for item in own if item.state is not RefundState.FAILED)
+    spent = committed(own, paid.currency)
     if spent + wanted.amount.value > paid.value:
-        left = evolve(paid, value=paid.value - spent)
+        left = evolve(paid, value=max(0, paid.value - spent))
         raise InvalidValue(
             f"refund of {attempt.payment_request_id}: found {wanted.amount}, expected at most "
             f"{left}, what is left of {paid}; nothing was sent"

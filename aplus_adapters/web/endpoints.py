@@ -179,6 +179,10 @@ def _lead_to_page(
     if not request.wants_json:
         headers = (("Location", location), ("Cache-Control", "no-store"))
         return HttpResponse(status=303, headers=headers)
+    # Who may pay an order may not see each payment of it, such as another buyer's.
+    refusal = yield from refuse_visitor(context, request, attempt.order_ref, attempt)
+    if refusal is not None:
+        return refusal
     moment = yield from now()
     content = describe(context, request, view_of(attempt, moment, context.name), attempt)
     return json_response(200, {**content, "page": location, "status": f"{location}/status"})

@@ -72,14 +72,21 @@ def test_the_deadline_of_a_retry_cuts_no_single_send(pay, account, retry, timeou
     assert timeouts == [expected]
 
 
-def test_closing_while_another_worker_holds_the_claim_changes_nothing(pay, gateway, start, clock):
+def test_closing_while_another_worker_holds_the_claim_is_decided_and_done_by_that_one(
+    pay, gateway, start, clock
+):
     attempt = start()
     pay.store.claim(attempt.payment_request_id, attempt.claim, clock.now() + timedelta(seconds=20))
     held = pay.store.get(attempt.payment_request_id)
     gateway.sent.clear()
+    decided = evolve(held, state=State.CLOSING)
     for seen in (attempt, held):  # seen before the claim was taken, and after
-        assert pay.run(close(pay.config, seen)) == held
+        assert pay.run(close(pay.config, seen)) == decided
     assert gateway.sent == []
+    gateway.script["cancelPayment"] = [{"result": PAID}]
+    clock.moment = held.next_call_at  # its worker has died
+    assert asked(pay, decided).state is State.CANCELLED
+    assert gateway.calls() == ["cancelPayment"]
 
 
 @pytest.mark.parametrize(

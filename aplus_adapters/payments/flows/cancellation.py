@@ -86,6 +86,8 @@ def cancel(holder: ClaimHolder) -> Flow[Attempt]:
             yield from holder.record(cancelled, None)
         if holder.attempt.state.is_final:
             return holder.attempt
+        if cancelled is not None and cancelled.outcome is Outcome.CANCEL_REFUSED:
+            pause = _cannot_close(holder)  # at once: it will not be taken later either
         observation = yield from holder.inquire()
     except (NotSent, OutcomeUnknown) as error:
         return (yield from holder.give_back(pause, error))
@@ -155,6 +157,11 @@ def _next_pause(holder: ClaimHolder, moment: datetime) -> timedelta:
         waited -= pause
         if waited < 0:
             return timedelta(seconds=pause)
+    return _cannot_close(holder)
+
+
+def _cannot_close(holder: ClaimHolder) -> timedelta:
+    """Log that a person is needed; return the pause before the next try."""
     log.error(
         "payment %s: could not be closed since %s; it may still be paid. It is tried every %s; "
         "look for the payment at Alipay+, and ask its support why cancelPayment fails",

@@ -13,7 +13,8 @@ from aplus_adapters.errors import HookError, NotSent, OutcomeUnknown, StoreError
 from aplus_adapters.payments.effects import latest, now, reread
 from aplus_adapters.payments.flows.cancellation import cancel, close_claimed
 from aplus_adapters.payments.flows.claim import ClaimHolder, take_claim
-from aplus_adapters.payments.model import Attempt, Outcome, State
+from aplus_adapters.payments.flows.record import record_observation
+from aplus_adapters.payments.model import Attempt, Observation, Outcome, Source, State
 
 if TYPE_CHECKING:
     from aplus_adapters.payments.effects import Flow
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["close", "close_order", "follow_up", "step", "step_or_stored"]
 
 log = logging.getLogger("aplus_adapters")
+
+_TRIES = 5  # the claim may go to others between our look and our decision
 
 
 def follow_up(config: PaymentConfig, attempt: Attempt) -> Flow[Attempt]:
@@ -68,8 +71,33 @@ def close_order(config: PaymentConfig, order_ref: str) -> Flow[Attempt | None]:
 def _claimed_step(config: PaymentConfig, attempt: Attempt, *, closing: bool) -> Flow[Attempt]:
     mine = yield from take_claim(config, attempt)
     if mine is None:
-        return (yield from reread(attempt))
+        present = yield from reread(attempt)
+        return (yield from _decide(present)) if closing else present
     return (yield from step_or_stored(config, mine, closing=closing))
+
+
+def _decide(attempt: Attempt) -> Flow[Attempt]:
+    """Store the decision to close an attempt whose claim another worker holds.
+
+    That one, or `reconcile` after it, cancels. Otherwise its end would forget the decision, and the
+    code could be paid until it expires.
+    """
+    for _ in range(_TRIES):
+        has_begun = attempt.state is State.CLOSING or attempt.disputed is not None
+        if has_begun or attempt.state.is_final:
+            break
+        moment = yield from now()
+        attempt = yield from record_observation(
+            attempt.payment_request_id,
+            Observation(
+                source=Source.SHOP,
+                outcome=Outcome.CLOSING,
+                at=moment,
+                client_id=attempt.client_id,
+                claim=attempt.claim,  # if the claim has changed since it was read, nothing happens
+            ),
+        )
+    return attempt
 
 
 def step_or_stored(config: PaymentConfig, mine: Attempt, *, closing: bool = False) -> Flow[Attempt]:

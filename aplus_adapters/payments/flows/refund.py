@@ -26,8 +26,13 @@ from aplus_adapters.payments.effects import (
 from aplus_adapters.payments.flows.gateway_call import exchange
 from aplus_adapters.payments.flows.inquiry import inquire_once
 from aplus_adapters.payments.flows.record import record_refund
-from aplus_adapters.payments.model import Refund, RefundOutcome, RefundState
-from aplus_adapters.payments.observations import observe_refund, observe_transaction
+from aplus_adapters.payments.model import Refund, RefundOutcome
+from aplus_adapters.payments.observations import (
+    may_be_carried_out,
+    observe_refund,
+    observe_transaction,
+)
+from aplus_adapters.payments.states import committed
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.messages.refund import RefundRequest, RefundResponse
 
@@ -58,14 +63,16 @@ def refund(
     bytes until there is an answer. The money of a conflict (`Attempt.disputed`) can be refunded.
 
     Raises UnknownPayment, InvalidValue for an attempt that is not paid or a sum above what was
-    paid, InconsistentRetry for an id used with other content, and StoreError. Each is raised before
-    anything is sent. Source: protocol, "Sibling calls".
+    paid, InconsistentRetry for an id used with other content, ConfigurationError for an account
+    that is not among ours, and StoreError. Each is raised before anything is sent. Source:
+    protocol, "Sibling calls".
     """
     attempt = yield from get(payment_request_id)
     if attempt is None:
         raise UnknownPayment(
             f"refund of {payment_request_id[:64]!r}: found no such payment in the store"
         )
+    config.account(attempt.client_id)  # a refund that nobody can send would wait for ever
     if amount is None:
         amount = yield from _left(attempt, refund_request_id)
     request = RefundRequest(
@@ -108,13 +115,10 @@ def _left(attempt: Attempt, refund_request_id: str) -> Flow[Amount]:
     """Return the amount that is not refunded yet, or this refund's own if it is stored already."""
     stored = yield from refunds(attempt.payment_request_id)
     paid = attempt.paid_amount or attempt.amount
-    left = paid.value
     for refund in stored:
         if refund.refund_request_id == refund_request_id:
             return refund.amount
-        # One without an answer counts, too: it may have been carried out.
-        if refund.state is not RefundState.FAILED:
-            left -= refund.amount.value
+    left = paid.value - committed(stored, paid.currency)
     if left <= 0:
         raise InvalidValue(
             f"refund of {attempt.payment_request_id}: found nothing left of {paid}, "
@@ -163,8 +167,8 @@ def _ask(config: PaymentConfig, mine: Refund) -> Flow[RefundObservation]:
 
     An F to a repeat does not say whether the first send succeeded, so the payment's transactions
     are inquired about. An F is a refusal only if it answers the single send of a claim and the
-    inquiry does not list the refund. Claims are at least a minute apart, so that no send of an
-    earlier claim is still under way.
+    inquiry does not list the refund, or as one that failed. Claims are at least a minute apart, so
+    that no send of an earlier claim is still under way.
     """
     answered: Answered[RefundResponse] = yield from exchange(
         config.account(mine.client_id),
@@ -187,7 +191,8 @@ def _ask(config: PaymentConfig, mine: Refund) -> Flow[RefundObservation]:
     success = observe_transaction(inquiry, mine, (yield from now()))
     if success is not None:
         return success
-    if answered.sends > 1 or inquiry.message.result.result_status != "S":
+    is_under_way = may_be_carried_out(inquiry, mine)
+    if is_under_way or answered.sends > 1 or inquiry.message.result.result_status != "S":
         raise OutcomeUnknown(
             f"refund {mine.refund_request_id}: found result {result} to a repeat, which does not "
             "say what became of the first request"

@@ -176,6 +176,12 @@ class Message:
         return cls(**values, extra=extra)
 
     @classmethod
+    def decides(cls, found: object) -> bool:
+        """Return whether a list may not leave out an entry of which a field cannot be read."""
+        _ = found
+        return True
+
+    @classmethod
     def decode(cls, body: bytes, strict: bool = False) -> Self:
         """Read the bytes of a received message; raises MessageError, nothing else."""
         try:
@@ -300,7 +306,7 @@ def _items(kind: type[Any], raw: list[Any], strict: bool) -> Iterator[Any]:
         try:
             yield kind.from_wire(child, strict)
         except MessageError as error:
-            if strict or isinstance(error, _Undecided):
+            if strict or (isinstance(error, _Undecided) and kind.decides(child)):
                 raise
             # One odd detail must not cost the whole code, for which a buyer waits.
             log.warning("an entry is left out: %s", error, extra={"event": "entry_left_out"})

@@ -3,6 +3,7 @@
 from typing import Annotated, ClassVar
 
 from aplus_adapters.errors import InvalidValue
+from aplus_adapters.protocol import wire
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.messages.base import Decides, Message, Text, message
 from aplus_adapters.protocol.messages.result import Result
@@ -45,6 +46,13 @@ class Transaction(Message):
     transaction_amount: Annotated[Amount, Decides()] | None = None
     transaction_request_id: Annotated[str, Decides()] | None = None
     transaction_time: Timestamp | None = None
+
+    @classmethod
+    def decides(cls, found: object) -> bool:
+        """Return whether it may be a refund: of no other movement do we read anything."""
+        twice = found.keys_twice if isinstance(found, wire.Ambiguous) else frozenset[str]()
+        kind = found.get("transactionType") if isinstance(found, dict) else None
+        return "transactionType" in twice or not isinstance(kind, str) or kind == "REFUND"
 
 
 @message
