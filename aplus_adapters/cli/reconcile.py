@@ -38,6 +38,8 @@ _LOG_INTERVAL = 10.0  # seconds between two lines of progress in a log, which is
 
 log = logging.getLogger("aplus_adapters")
 
+_LEAST = 0.1  # seconds between the starts of two rounds
+
 
 def reconcile_command(find_pay: FindPay, context_of: ContextOf = no_context) -> click.Command:
     """Return the command that reconciles the payments of the shop that `find_pay` returns.
@@ -55,7 +57,7 @@ def reconcile_command(find_pay: FindPay, context_of: ContextOf = no_context) -> 
         ),
     )
     @click.option(
-        "--every", type=_interval, help="Repeat: start a round every 10s, 2m (at least 1s)."
+        "--every", type=_interval, help="Repeat: start a round every 10s, 2m (at least 100ms)."
     )
     @click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 64))
     def command(every: float | None, threads: int) -> None:
@@ -86,8 +88,8 @@ def reconcile_command(find_pay: FindPay, context_of: ContextOf = no_context) -> 
 def _interval(text: str) -> float:
     """Return the seconds between two rounds; raise BadParameter if there is no time between."""
     seconds = duration(text)
-    if seconds < 1:
-        raise click.BadParameter(f"found {text}, expected 1s or more, such as 10s")
+    if seconds < _LEAST:
+        raise click.BadParameter(f"found {text}, expected 100ms or more, such as 10s")
     return seconds
 
 

@@ -201,16 +201,16 @@ class Rendering:
 
     def __attrs_post_init__(self) -> None:
         """Raise InvalidValue for what no server can send."""
-        if not isinstance(self.body, bytes) or not isinstance(self.content_type, str):
+        if not isinstance(self.body, bytes):
             raise InvalidValue(
-                f"Rendering: found a body of type {type(self.body).__name__} and a content_type of "
-                f"type {type(self.content_type).__name__}, expected bytes and text; encode the page"
+                f"Rendering.body: found {type(self.body).__name__}, expected bytes; encode the page"
             )
         pairs = self.headers.items() if isinstance(self.headers, Mapping) else [(None, None)]
-        words = [word for pair in pairs for word in pair]
+        words = [self.content_type, *(word for pair in pairs for word in pair)]
         if not all(isinstance(one, str) and one.isascii() and one.isprintable() for one in words):
             raise InvalidValue(
-                "Rendering.headers: expected a mapping of text to text, of visible ASCII characters"
+                "Rendering: found a content_type or headers that cannot be sent, expected text and "
+                "a mapping of text to text, of visible ASCII characters"
             )
 
 
