@@ -314,6 +314,11 @@ def stored(file):
     return [attempt and attempt.is_forgotten for attempt in attempts]
 
 
+def end(done):
+    """Return the last line: on a slow machine others say before how far it is."""
+    return done.stdout.splitlines()[-1]
+
+
 @pytest.mark.parametrize("command", [aplus, flask])
 def test_prune_deletes_and_forgets_what_is_old_and_first_says_what_it_would_do(shop_file, command):
     file, env = shop_file
@@ -321,17 +326,17 @@ def test_prune_deletes_and_forgets_what_is_old_and_first_says_what_it_would_do(s
     fill(file)
     would = command("prune", "--older-than", "400d", "--dry-run", env=env)
     assert would.returncode == 0, would.stderr
-    assert would.stdout == "dry run, nothing is changed: 1 deleted, 1 buyers forgotten, 0 kept\n"
+    assert end(would) == "dry run, nothing is changed: 1 deleted, 1 buyers forgotten, 0 kept"
     assert stored(file) == [False, False, False]
     done = command("prune", "--older-than", "400d", "--batch", "1", env=env)
-    assert (done.returncode, done.stdout) == (0, "done: 1 deleted, 1 buyers forgotten, 0 kept\n")
+    assert (done.returncode, end(done)) == (0, "done: 1 deleted, 1 buyers forgotten, 0 kept")
     assert stored(file) == [None, True, False]
     done = command("prune", "--older-than", "400d", "--forget-after", "90d", env=env)
-    assert done.stdout == "done: 0 deleted, 1 buyers forgotten, 0 kept\n"
+    assert end(done) == "done: 0 deleted, 1 buyers forgotten, 0 kept"
     assert stored(file) == [None, True, True]
     everything = ("--older-than", "100d", "--even-paid", "--even-refundable")
     done = command("prune", *everything, env=env)
-    assert done.stdout == "done: 2 deleted, 0 buyers forgotten, 0 kept\n"
+    assert end(done) == "done: 2 deleted, 0 buyers forgotten, 0 kept"
 
 
 @pytest.mark.parametrize(
