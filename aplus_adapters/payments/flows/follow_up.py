@@ -42,7 +42,7 @@ def follow_up(config: PaymentConfig, attempt: Attempt) -> Flow[Attempt]:
 
 
 def close(config: PaymentConfig, attempt: Attempt, *, wanted: bool = True) -> Flow[Attempt]:
-    """Close the attempt, unless another worker holds its claim: inquire, then cancel.
+    """Close the attempt: inquire, then cancel. While another worker holds its claim, decide only.
 
     `wanted` False closes it only if it has expired. The attempt is closed only if the returned
     state is final; otherwise call again later. An attempt that is being closed or disputed is tried
