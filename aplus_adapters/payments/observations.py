@@ -127,9 +127,10 @@ def observe_inquiry(
         refunds = [one for one in response.transactions or () if _is_done(one)]
         if any(one.transaction_amount is None for one in refunds):
             return None  # it may all have been given back
-        given_back = _given_back(refunds, attempt.amount)
+        paid = response.payment_amount or attempt.amount
+        given_back = _given_back(refunds, paid)
         # Alipay+ still says S. Told "paid", the shop would deliver what was given back.
-        if given_back is not None and given_back.value >= attempt.amount.value:
+        if given_back is not None and given_back.value >= paid.value:
             outcome = Outcome.RETURNED
     return Observation(
         source=Source.INQUIRY,

@@ -192,6 +192,8 @@ def _is_gone(attempt: Attempt, observation: Observation) -> bool:
 
 def _mismatch(attempt: Attempt, observation: Observation) -> str | None:
     said, ours = observation.amount, attempt.amount
+    if observation.outcome is Outcome.RETURNED:
+        return None  # whatever it was, it is back
     if said is not None and said != ours:
         return f"{observation.source} says {said}, the attempt is for {ours}"
     # Alipay+ wants the amount compared, and here is none to compare.

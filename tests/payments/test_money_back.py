@@ -74,6 +74,21 @@ def test_disputed_money_that_went_back_is_not_told_as_paid(
     assert ("A-1", "succeeded") not in shop.changes
 
 
+def test_disputed_money_that_went_back_elsewhere_frees_its_order(
+    pay, gateway, disputed, clock, shop
+):
+    attempt = disputed()
+    for value, state in (("4999", State.PENDING), ("5000", State.CANCELLED)):
+        back = [listed(currency="JPY", value=value)]
+        answer = inquired(
+            attempt, PAID, paymentId=attempt.payment_id, transactions=back, paymentAmount=YEN
+        )
+        gateway.script["inquiryPayment"] = [answer]
+        clock.moment = pay.store.get(attempt.payment_request_id).next_call_at
+        assert asked(pay, attempt).state is state
+    assert pay.start("A-1").payment_request_id != attempt.payment_request_id
+
+
 def test_yen_that_went_back_are_not_taken_for_dollars(pay, gateway, disputed, clock, alipayplus):
     attempt = disputed()
     gateway.script["refund"] = [done()]
