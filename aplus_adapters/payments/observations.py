@@ -14,6 +14,7 @@ from aplus_adapters.payments.model import (
     Outcome,
     RefundObservation,
     RefundOutcome,
+    RefundState,
     Source,
     State,
 )
@@ -21,7 +22,7 @@ from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.messages.pay import DEFAULT_EXPIRY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from aplus_adapters.payments.flows.gateway_call import Answered
@@ -105,12 +106,16 @@ def observe_notification(
 
 
 def observe_inquiry(
-    answered: Answered[InquiryResponse], attempt: Attempt, at: datetime
+    answered: Answered[InquiryResponse],
+    attempt: Attempt,
+    at: datetime,
+    ours: Sequence[Refund] = (),
 ) -> Observation | None:
     """Read the answer to an inquiry; None if the call itself failed and says nothing.
 
     `result` is the call, `payment_result` the payment (protocol, "Sibling calls"). A payment whose
-    refunds, made elsewhere, add up to its amount was returned.
+    refunds, made elsewhere, add up to its amount was returned. `ours` are our own refunds; while
+    one of them is listed that we have not settled, the payment says nothing.
     """
     response = answered.message
     result = response.result
@@ -124,13 +129,16 @@ def observe_inquiry(
         return None
     given_back = None
     if outcome is Outcome.SUCCEEDED and attempt.state is not State.SUCCEEDED:
-        refunds = [one for one in response.transactions or () if _is_done(one)]
-        if any(one.transaction_amount is None for one in refunds):
+        states = {refund.refund_request_id: refund.state for refund in ours}
+        done = [one for one in response.transactions or () if _is_done(one)]
+        unsettled = [one for one in done if _state_of(one, states) is RefundState.CREATED]
+        if unsettled or any(one.transaction_amount is None for one in done):
             return None  # it may all have been given back
         paid = response.payment_amount or attempt.amount
-        given_back = _given_back(refunds, paid)
+        back = _given_back(done, paid)
+        given_back = _given_back((one for one in done if _state_of(one, states) is None), paid)
         # Alipay+ still says S. Told "paid", the shop would deliver what was given back.
-        if given_back is not None and given_back.value >= paid.value:
+        if back is not None and back.value >= paid.value:
             outcome = Outcome.RETURNED
     return Observation(
         source=Source.INQUIRY,
@@ -248,6 +256,11 @@ def _payment_outcome(result: Result) -> Outcome:
     return _FINAL.get(result.result_status, Outcome.IN_PROCESS)
 
 
+def _state_of(transaction: Transaction, states: Mapping[str, RefundState]) -> RefundState | None:
+    """Return the state of our refund that a transaction is, None if it was made elsewhere."""
+    return states.get(transaction.transaction_request_id or "")
+
+
 def _given_back(refunds: Iterable[Transaction], paid: Amount) -> Amount | None:
     """Return the sum of the refunds that were made in the payment's currency, None if none were."""
     amounts = [
@@ -270,10 +283,9 @@ def _is_done(transaction: Transaction) -> bool:
 
 
 def _has_failed(transaction: Transaction) -> bool:
-    if transaction.transaction_status is not None:
-        return transaction.transaction_status == "FAIL"
     result = transaction.transaction_result
-    return result is not None and result.result_status == "F"
+    is_refused = result is not None and result.result_status == "F"
+    return is_refused or transaction.transaction_status in ("FAIL", "FAILED")
 
 
 def _order_code(form: OrderCodeForm, expires_at: datetime) -> OrderCode:

@@ -143,7 +143,8 @@ def _advance_payment(attempt: Attempt, observation: Observation) -> Transition:
     reason = _mismatch(attempt, observation)
     if reason is None and not isinstance(following, State):
         reason = f"{observation.outcome} by {observation.source} although it is {attempt.state}"
-    if reason is None and following is State.FAILED and attempt.success_reported:
+    is_end = following is State.FAILED and not attempt.state.is_final
+    if reason is None and is_end and attempt.success_reported:
         reason = f"{observation.outcome} by {observation.source} although a success was reported"
     if reason is not None:
         after = _rescheduled(_disputed(attempt, observation), observation)
@@ -192,9 +193,8 @@ def _is_gone(attempt: Attempt, observation: Observation) -> bool:
 
 def _mismatch(attempt: Attempt, observation: Observation) -> str | None:
     said, ours = observation.amount, attempt.amount
-    if observation.outcome is Outcome.RETURNED:
-        return None  # whatever it was, it is back
-    if said is not None and said != ours:
+    is_disputed_back = observation.outcome is Outcome.RETURNED and said == attempt.disputed
+    if said is not None and said != ours and not is_disputed_back:
         return f"{observation.source} says {said}, the attempt is for {ours}"
     # Alipay+ wants the amount compared, and here is none to compare.
     if said is None and observation.outcome is Outcome.SUCCEEDED:
@@ -215,7 +215,7 @@ def _disputed(attempt: Attempt, observation: Observation) -> Attempt:
     if observation.outcome is not Outcome.SUCCEEDED or attempt.state is State.SUCCEEDED:
         return attempt
     # The cancellation returns it; without one it was our refund of other money that cancelled.
-    if attempt.state is State.CANCELLED and not attempt.refunded:
+    if attempt.state is State.CANCELLED and attempt.disputed is None:
         return evolve(attempt, success_reported=True)
     amount = observation.amount or attempt.amount
     return evolve(attempt, disputed=amount, refunded=_refunded_of(attempt, amount))
@@ -311,7 +311,8 @@ def _advance_refund(
             refund_id=observation.refund_id,
             result=observation.result,
         )
-        if state is RefundState.SUCCEEDED and not is_of_nothing:
+        paid = attempt.paid_amount
+        if state is RefundState.SUCCEEDED and paid and refund.amount.currency == paid.currency:
             after = _given_back(attempt, refund, observation)
     return RefundTransition(
         before=attempt,

@@ -154,7 +154,7 @@ def refuse_visitor(
     allowed = yield from call_hook("authorize", details)
     if isinstance(allowed, LogIn):
         return _to_log_in(request, allowed)
-    if not isinstance(allowed, bool):  # a word such as "no" would let everybody in
+    if not isinstance(allowed, bool | None):  # a word such as "no" would let everybody in
         raise HookError(
             f"hook authorize: found {type(allowed).__name__}, expected True, False or a LogIn",
             hook="authorize",

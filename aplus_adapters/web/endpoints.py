@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 
 from aplus_adapters.errors import (
     AplusError,
+    HookError,
     MessageError,
     NotificationError,
     OrderChanged,
@@ -179,13 +180,21 @@ def _lead_to_page(
     if not request.wants_json:
         headers = (("Location", location), ("Cache-Control", "no-store"))
         return HttpResponse(status=303, headers=headers)
-    # Who may pay an order may not see each payment of it, such as another buyer's.
-    refusal = yield from refuse_visitor(context, request, attempt.order_ref, attempt)
+    where = {"page": location, "status": f"{location}/status"}
+    # Who may pay an order may not see each payment of it, such as another buyer's. Alipay+ has been
+    # called, so that this is no refusal.
+    try:
+        refusal = yield from refuse_visitor(context, request, attempt.order_ref, attempt)
+    except HookError as error:
+        log.exception(
+            "%s: %s", "authorize", error, extra={"event": "request_failed", "route": "payment"}
+        )
+        return json_response(200, where)
     if refusal is not None:
-        return refusal
+        return json_response(200, where)
     moment = yield from now()
     content = describe(context, request, view_of(attempt, moment, context.name), attempt)
-    return json_response(200, {**content, "page": location, "status": f"{location}/status"})
+    return json_response(200, {**content, **where})
 
 
 def _order_ref(request: HttpRequest) -> str | HttpResponse:

@@ -79,7 +79,7 @@ def test_closing_while_another_worker_holds_the_claim_is_decided_and_done_by_tha
     pay.store.claim(attempt.payment_request_id, attempt.claim, clock.now() + timedelta(seconds=20))
     held = pay.store.get(attempt.payment_request_id)
     gateway.sent.clear()
-    decided = evolve(held, state=State.CLOSING)
+    decided = evolve(held, state=State.CLOSING, changed_at=clock.now() + timedelta(seconds=5))
     for seen in (attempt, held):  # seen before the claim was taken, and after
         assert pay.run(close(pay.config, seen)) == decided
     assert gateway.sent == []

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aplus_adapters import Amount, Goods, InvalidValue, LogIn, OrderToPay
 from aplus_adapters.payments.flows.initiate import new_attempt
-from aplus_adapters.payments.hooks import Visitor
+from aplus_adapters.payments.hooks import Rendering, Visitor
 from support.shop import NOON
 
 
@@ -144,3 +144,18 @@ def test_a_log_in_is_checked_where_the_shop_writes_it():
     assert LogIn("/login").url == "/login"
     with pytest.raises(InvalidValue, match="LogIn url: found"):
         LogIn("//evil.example")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "found"),
+    [
+        ({"body": "<p>"}, "Rendering.body: found str, expected bytes"),
+        ({"body": b"x", "headers": None}, "headers that cannot be sent"),
+        ({"body": b"x", "headers": {"X-A": "a\nb"}}, "headers that cannot be sent"),
+        ({"body": b"x", "content_type": None}, "a content_type or headers"),
+    ],
+)
+def test_a_page_that_no_server_can_send_is_refused(wrong, found):
+    with pytest.raises(InvalidValue, match=found):
+        Rendering(**wrong)
+    assert Rendering(body=b"x", headers={"X-A": "b"}).body == b"x"

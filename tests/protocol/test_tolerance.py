@@ -3,6 +3,7 @@
 import json
 import logging
 from datetime import timedelta
+from typing import Annotated
 
 import pytest
 from attrs import evolve
@@ -18,6 +19,7 @@ from aplus_adapters.payments.model import Outcome
 from aplus_adapters.payments.observations import observe_pay
 from aplus_adapters.payments.policy import Retry
 from aplus_adapters.protocol import wire
+from aplus_adapters.protocol.messages.base import Decides, Message, message
 from aplus_adapters.protocol.messages.cancel import CancelResponse
 from aplus_adapters.protocol.messages.inquiry import InquiryResponse
 from aplus_adapters.protocol.messages.pay import DEFAULT_EXPIRY, PayResponse
@@ -287,3 +289,21 @@ def test_what_an_unsigned_refusal_claims_is_shown_as_not_verified_in_one_line(ac
     (line,) = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
     assert "it claims F INVALID_SIGNATURE\\nforged line (not verified)" in line
     assert "\n" not in line
+
+
+@message
+class Part(Message):
+    amount: Annotated[Amount, Decides()] | None = None
+
+
+@message
+class Whole(Message):
+    parts: tuple[Part, ...] | None = None
+
+
+def test_a_list_leaves_out_no_entry_that_decides():
+    with pytest.raises(MessageError, match=r"Whole\.parts: Part\.amount"):
+        Whole.decode(b'{"parts":[{"amount":%s}]}' % TWO)
+    assert Whole.decode(b'{"parts":[5,{"amount":%s}]}' % JPY).parts == (
+        Part(amount=Amount("JPY", 1)),
+    )

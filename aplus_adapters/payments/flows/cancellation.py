@@ -86,8 +86,6 @@ def cancel(holder: ClaimHolder) -> Flow[Attempt]:
             yield from holder.record(cancelled, None)
         if holder.attempt.state.is_final:
             return holder.attempt
-        if cancelled is not None and cancelled.outcome is Outcome.CANCEL_REFUSED:
-            pause = _cannot_close(holder)  # at once: it will not be taken later either
         observation = yield from holder.inquire()
     except (NotSent, OutcomeUnknown) as error:
         return (yield from holder.give_back(pause, error))
@@ -99,7 +97,18 @@ def cancel(holder: ClaimHolder) -> Flow[Attempt]:
         )
         if observation.outcome is Outcome.ABSENT:
             observation = cancelled
-    return (yield from holder.record(observation, pause))
+    is_refused = cancelled is not None and cancelled.outcome is Outcome.CANCEL_REFUSED
+    pause = max(pause, holder.timing.after_refusal) if is_refused else pause
+    attempt = yield from holder.record(observation, pause)
+    if is_refused and not attempt.state.is_final:
+        log.error(
+            "payment %s: Alipay+ cancels it no more and does not say what became of it; it asks "
+            "again in %s. Look for the payment at Alipay+, and ask its support",
+            holder.request_id,
+            pause,
+            extra={"event": "cannot_close", **holder.log_ids},
+        )
+    return attempt
 
 
 def _cancelled(holder: ClaimHolder) -> Flow[Observation | None]:
@@ -157,11 +166,6 @@ def _next_pause(holder: ClaimHolder, moment: datetime) -> timedelta:
         waited -= pause
         if waited < 0:
             return timedelta(seconds=pause)
-    return _cannot_close(holder)
-
-
-def _cannot_close(holder: ClaimHolder) -> timedelta:
-    """Log that a person is needed; return the pause before the next try."""
     log.error(
         "payment %s: could not be closed since %s; it may still be paid. It is tried every %s; "
         "look for the payment at Alipay+, and ask its support why cancelPayment fails",

@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from aplus_adapters.errors import HookError, NotSent, OutcomeUnknown, StoreError
-from aplus_adapters.payments.effects import latest, now, reread
+from aplus_adapters.payments.effects import latest, now, reread, sleep
 from aplus_adapters.payments.flows.cancellation import cancel, close_claimed
 from aplus_adapters.payments.flows.claim import ClaimHolder, take_claim
 from aplus_adapters.payments.flows.record import record_observation
@@ -24,6 +24,7 @@ __all__ = ["close", "close_order", "follow_up", "step", "step_or_stored"]
 
 log = logging.getLogger("aplus_adapters")
 
+_PAUSE = 0.25  # seconds between two looks at a claim that another worker holds
 _TRIES = 5  # the claim may go to others between our look and our decision
 
 
@@ -42,7 +43,10 @@ def follow_up(config: PaymentConfig, attempt: Attempt) -> Flow[Attempt]:
 
 
 def close(config: PaymentConfig, attempt: Attempt, *, wanted: bool = True) -> Flow[Attempt]:
-    """Close the attempt: inquire, then cancel. While another worker holds its claim, decide only.
+    """Close the attempt: inquire, then cancel.
+
+    While another worker holds its claim, this waits for as long as an inquiry may take. Then only
+    the decision is stored, and `reconcile` cancels.
 
     `wanted` False closes it only if it has expired. The attempt is closed only if the returned
     state is final; otherwise call again later. An attempt that is being closed or disputed is tried
@@ -70,21 +74,37 @@ def close_order(config: PaymentConfig, order_ref: str) -> Flow[Attempt | None]:
 
 def _claimed_step(config: PaymentConfig, attempt: Attempt, *, closing: bool) -> Flow[Attempt]:
     mine = yield from take_claim(config, attempt)
-    if mine is None:
-        present = yield from reread(attempt)
-        return (yield from _decide(present)) if closing else present
-    return (yield from step_or_stored(config, mine, closing=closing))
+    if mine is not None:
+        return (yield from step_or_stored(config, mine, closing=closing))
+    attempt = yield from reread(attempt)
+    if not closing or attempt.client_id not in config.accounts:
+        return attempt
+    waited = 0.0
+    # What the other worker hears counts: the payment may have been paid.
+    while waited < config.timing.inquiry_timeout and _can_be_closed(attempt):
+        yield from sleep(_PAUSE)
+        waited += _PAUSE
+        mine = yield from take_claim(config, (yield from reread(attempt)))
+        if mine is not None:
+            return (yield from step_or_stored(config, mine, closing=True))
+        attempt = yield from reread(attempt)
+    return (yield from _decide(attempt))
+
+
+def _can_be_closed(attempt: Attempt) -> bool:
+    """Return whether an attempt is open and nobody has decided about it yet."""
+    has_begun = attempt.state is State.CLOSING or attempt.disputed is not None
+    return not (has_begun or attempt.state.is_final)
 
 
 def _decide(attempt: Attempt) -> Flow[Attempt]:
-    """Store the decision to close an attempt whose claim another worker holds.
+    """Store the decision to close an attempt whose claim another worker does not give back.
 
-    That one, or `reconcile` after it, cancels. Otherwise its end would forget the decision, and the
+    `reconcile` cancels it then. Otherwise the end of that claim would forget the decision, and the
     code could be paid until it expires.
     """
     for _ in range(_TRIES):
-        has_begun = attempt.state is State.CLOSING or attempt.disputed is not None
-        if has_begun or attempt.state.is_final:
+        if not _can_be_closed(attempt):
             break
         moment = yield from now()
         attempt = yield from record_observation(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aplus_adapters.errors import OutcomeUnknown
-from aplus_adapters.payments.effects import now
+from aplus_adapters.payments.effects import now, refunds
 from aplus_adapters.payments.flows.gateway_call import Answered, exchange
 from aplus_adapters.payments.observations import observe_inquiry
 from aplus_adapters.payments.policy import Retry
@@ -54,7 +54,10 @@ def inquire(config: PaymentConfig, attempt: Attempt) -> Flow[Observation]:
     answered = yield from inquire_once(
         config, attempt.client_id, request_id, until=attempt.claimed_until
     )
-    observation = observe_inquiry(answered, attempt, (yield from now()))
+    # Before it is paid, only disputed money can have been refunded by us.
+    has_moved = attempt.disputed is not None and answered.message.transactions
+    ours = (yield from refunds(request_id)) if has_moved else ()
+    observation = observe_inquiry(answered, attempt, (yield from now()), ours)
     if observation is None:
         result = answered.message.result
         raise OutcomeUnknown(

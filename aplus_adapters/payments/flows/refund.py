@@ -72,7 +72,10 @@ def refund(
         raise UnknownPayment(
             f"refund of {payment_request_id[:64]!r}: found no such payment in the store"
         )
-    config.account(attempt.client_id)  # a refund that nobody can send would wait for ever
+    if attempt.client_id not in config.accounts:
+        known = yield from refunds(payment_request_id)
+        if all(one.refund_request_id != refund_request_id for one in known):
+            config.account(attempt.client_id)  # what nobody can send would wait for ever
     if amount is None:
         amount = yield from _left(attempt, refund_request_id)
     request = RefundRequest(
