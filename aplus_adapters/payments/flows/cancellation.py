@@ -101,13 +101,7 @@ def cancel(holder: ClaimHolder) -> Flow[Attempt]:
     pause = max(pause, holder.timing.after_refusal) if is_refused else pause
     attempt = yield from holder.record(observation, pause)
     if is_refused and not attempt.state.is_final:
-        log.error(
-            "payment %s: Alipay+ cancels it no more and does not say what became of it; it asks "
-            "again in %s. Look for the payment at Alipay+, and ask its support",
-            holder.request_id,
-            pause,
-            extra={"event": "cannot_close", **holder.log_ids},
-        )
+        _cannot_close(holder, "can be cancelled no more, and nobody says what became of it", pause)
     return attempt
 
 
@@ -166,15 +160,21 @@ def _next_pause(holder: ClaimHolder, moment: datetime) -> timedelta:
         waited -= pause
         if waited < 0:
             return timedelta(seconds=pause)
+    since = f"could not be closed since {holder.attempt.changed_at.isoformat()}"
+    _cannot_close(holder, since, holder.timing.after_refusal)
+    return holder.timing.after_refusal
+
+
+def _cannot_close(holder: ClaimHolder, what: str, pause: timedelta) -> None:
+    """Log that a person is needed."""
     log.error(
-        "payment %s: could not be closed since %s; it may still be paid. It is tried every %s; "
-        "look for the payment at Alipay+, and ask its support why cancelPayment fails",
+        "payment %s: %s; it may still be paid. It is tried every %s; look for the payment at "
+        "Alipay+, and ask its support why cancelPayment fails",
         holder.request_id,
-        holder.attempt.changed_at.isoformat(),
-        holder.timing.after_refusal,
+        what,
+        pause,
         extra={"event": "cannot_close", **holder.log_ids},
     )
-    return holder.timing.after_refusal
 
 
 def _time_left(attempt: Attempt, observation: Observation) -> timedelta:
