@@ -97,11 +97,15 @@ def _respond(
         )
         response = problem(request, 503, "please try again in a moment", ("Retry-After", "2"))
     except AplusError as error:
-        log.exception(
-            "%s: %s", route.name, error, extra={"event": "request_failed", "route": route.name}
-        )
+        _log_failed(route.name, error)
         response = problem(request, 500, "this shop cannot take the payment at the moment")
     return response
+
+
+def _log_failed(route: str, error: AplusError) -> None:
+    log.error(
+        "%s: %s", route, error, exc_info=error, extra={"event": "request_failed", "route": route}
+    )
 
 
 def _refuse(context: WebContext, route: Route, request: HttpRequest) -> HttpResponse | None:
@@ -186,9 +190,7 @@ def _lead_to_page(
     try:
         refusal = yield from refuse_visitor(context, request, attempt.order_ref, attempt)
     except HookError as error:
-        log.exception(
-            "%s: %s", "authorize", error, extra={"event": "request_failed", "route": "payment"}
-        )
+        _log_failed("payment", error)
         return json_response(200, where)
     if refusal is not None:
         return json_response(200, where)

@@ -50,6 +50,20 @@ def test_who_may_pay_an_order_is_not_told_of_its_payment(serve, alipayplus, cloc
     assert set(pressed.json) == {"page", "status"}
 
 
+class MayPayAndFails(Shop):
+    def authorize(self, details):
+        return details.attempt is None or 1 / 0
+
+
+def test_a_hook_that_fails_after_alipayplus_was_called_costs_the_buyer_nothing(serve, caplog):
+    pay, client = serve(MayPayAndFails())
+    pressed = client.post("/aplus/pay", json={"order_ref": "A-1"}, headers=JSON)
+    assert (pressed.status_code, set(pressed.json)) == (200, {"page", "status"})
+    assert pay.latest("A-1").order_code is not None
+    (line,) = [one for one in caplog.records if one.levelname == "ERROR"]
+    assert (line.event, line.route) == ("request_failed", "payment")
+
+
 @pytest.mark.parametrize(
     ("body", "order_ref"),
     [
