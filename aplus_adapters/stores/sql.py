@@ -172,8 +172,9 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
         try:
             return self._record(payment_request_id, observation, inside)
         except IntegrityError as error:
+            was_taken = "occupied_order" in str(error.orig)  # before the values are hidden
             problem = store_error("record", error)
-            if "occupied_order" in str(error.orig):  # taken by another attempt at the same moment
+            if was_taken:  # by another attempt at the same moment
                 problem = to_be_repeated(f"payment {payment_request_id}: its order was taken")
             raise problem from error
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aplus_adapters.payments.effects import Flow
     from aplus_adapters.payments.flows.claim import ClaimHolder
 
-__all__ = ["cancel", "close_claimed"]
+__all__ = ["cancel", "close_claimed", "decision_to_close"]
 
 log = logging.getLogger("aplus_adapters")
 
@@ -142,14 +142,19 @@ def _intend(holder: ClaimHolder, *, wanted: bool) -> Flow[Attempt]:
         extra={"event": "closing", **holder.log_ids},
     )
     # Stored before cancelPayment is sent: a success that comes meanwhile is not told as paid.
-    decision = Observation(
+    decision = decision_to_close(holder.attempt, moment)
+    return (yield from holder.record(decision, None))
+
+
+def decision_to_close(attempt: Attempt, moment: datetime) -> Observation:
+    """Return what the shop says of an attempt that it does not want any more."""
+    return Observation(
         source=Source.SHOP,
         outcome=Outcome.CLOSING,
         at=moment,
-        client_id=holder.attempt.client_id,
-        claim=holder.attempt.claim,
+        client_id=attempt.client_id,
+        claim=attempt.claim,
     )
-    return (yield from holder.record(decision, None))
 
 
 def _next_pause(holder: ClaimHolder, moment: datetime) -> timedelta:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from aplus_adapters.errors import HookError, NotSent, OutcomeUnknown, StoreError
 from aplus_adapters.payments.effects import latest, now, reread, sleep
-from aplus_adapters.payments.flows.cancellation import cancel, close_claimed
+from aplus_adapters.payments.flows.cancellation import cancel, close_claimed, decision_to_close
 from aplus_adapters.payments.flows.claim import ClaimHolder, take_claim
 from aplus_adapters.payments.flows.record import record_observation
-from aplus_adapters.payments.model import Attempt, Observation, Outcome, Source, State
+from aplus_adapters.payments.model import Attempt, Outcome, State
 
 if TYPE_CHECKING:
     from aplus_adapters.payments.effects import Flow
@@ -84,10 +84,10 @@ def _claimed_step(config: PaymentConfig, attempt: Attempt, *, closing: bool) -> 
     while waited < config.timing.inquiry_timeout and _can_be_closed(attempt):
         yield from sleep(_PAUSE)
         waited += _PAUSE
-        mine = yield from take_claim(config, (yield from reread(attempt)))
+        attempt = yield from reread(attempt)
+        mine = yield from take_claim(config, attempt)
         if mine is not None:
             return (yield from step_or_stored(config, mine, closing=True))
-        attempt = yield from reread(attempt)
     return (yield from _decide(attempt))
 
 
@@ -106,17 +106,9 @@ def _decide(attempt: Attempt) -> Flow[Attempt]:
     for _ in range(_TRIES):
         if not _can_be_closed(attempt):
             break
-        moment = yield from now()
-        attempt = yield from record_observation(
-            attempt.payment_request_id,
-            Observation(
-                source=Source.SHOP,
-                outcome=Outcome.CLOSING,
-                at=moment,
-                client_id=attempt.client_id,
-                claim=attempt.claim,  # if the claim has changed since it was read, nothing happens
-            ),
-        )
+        # If the claim has changed since it was read, nothing happens.
+        decision = decision_to_close(attempt, (yield from now()))
+        attempt = yield from record_observation(attempt.payment_request_id, decision)
     return attempt
 
 
