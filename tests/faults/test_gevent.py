@@ -22,6 +22,7 @@ KINDS = [("sqlite", "address"), ("postgresql", "engine"), ("psycopg2", "address"
 KINDS += [("mysql", "address")]
 if os.environ.get("APLUS_LONG"):
     KINDS = [*product(["sqlite", "postgresql", "psycopg2", "mysql"], ["address", "engine"])]
+IN_TIME = 5  # seconds: the promise to users, not a speed
 
 
 @pytest.mark.parametrize(("kind", "given"), KINDS)
@@ -43,12 +44,16 @@ def test_eight_greenlets_at_once_for_each_of_five_payments_are_right_in_time(
         return number, *reply.json()[1:], time.monotonic() - started
 
     with serving("gevent", environ, log) as (client, base), ThreadPoolExecutor(40) as threads:
-        answers = list(threads.map(notify, [*range(1, 6)] * 8))
-    assert [refs for _, refs, *_ in answers] == [[f"A-{number}"] for number, *_ in answers]
-    assert Counter(n for n, _, settles, _ in answers if settles) == Counter(range(1, 6))
-    slowest = max(took for *_, took in answers)
-    print(f"gevent, {kind}, {given}: slowest of 40 answers after {slowest:.2f} s")
-    assert slowest < 5  # the promise to users, not a speed
+        for first in (1, 6, 11):  # a busy machine may be slow once, what blocks is slow each time
+            five = range(first, first + 5)
+            answers = list(threads.map(notify, [*five] * 8))
+            assert [refs for _, refs, *_ in answers] == [[f"A-{number}"] for number, *_ in answers]
+            assert Counter(n for n, _, settles, _ in answers if settles) == Counter(five)
+            slowest = max(took for *_, took in answers)
+            print(f"gevent, {kind}, {given}: slowest of 40 answers after {slowest:.2f} s")
+            if slowest < IN_TIME:
+                break
+    assert slowest < IN_TIME
 
 
 LATE = "store = SQLStore({})\nmonkey.patch_all()\nstore.get('pay1')"
