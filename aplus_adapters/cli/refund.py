@@ -13,7 +13,7 @@ from aplus_adapters.cli.printing import plain, show_time
 from aplus_adapters.payments.effects import get, latest, refunds
 from aplus_adapters.payments.flows.refund import refund
 from aplus_adapters.payments.model import RefundState
-from aplus_adapters.payments.states import committed
+from aplus_adapters.payments.refund_states import committed
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.results import CODES
 
@@ -73,13 +73,16 @@ def refund_command(find_pay: FindPay, context_of: ContextOf = no_context) -> cli
             wanted = None if amount is None else _parse(amount, paid.currency)
             name = refund_id or derive_id(payment, wanted, stored)
             known = next((item for item in stored if item.refund_request_id == name), None)
+            new_reason = reason
             if known is not None:
-                wanted, reason = wanted or known.amount, reason or known.reason
+                wanted, reason = wanted or known.amount, known.reason
             wanted = wanted or _left(paid, stored)
             _describe(attempt, paid, stored)
             click.echo(f"now       {wanted} as {name}", err=True)
             if known is not None:
                 click.echo(f"This refund is known: it is {known.state}.", err=True)
+                if new_reason not in (None, reason):
+                    click.echo("The reason that was sent first stays.", err=True)
             elif not confirm("Refund it?", yes=yes):
                 click.echo("nothing was refunded", err=True)
                 raise SystemExit(1)
@@ -166,8 +169,9 @@ def _what_came_of_it(done: Refund) -> str:
         code = done.result.result_code if done.result else "unknown"
         advice = f"; {CODES[code].advice}" if code in CODES else ""
         return f"refused by Alipay+ ({code}){advice}"
+    following = "" if done.next_call_at is None else f", next at {show_time(done.next_call_at)}"
     return (
         "not done yet, since Alipay+ has given no usable answer. It is stored, and `aplus "
-        "reconcile` sends the same request until there is one; do not refund it with another "
-        f"--id. See `aplus show {done.payment_request_id}`"
+        f"reconcile` sends the same request until there is one{following}; do not refund it with "
+        f"another --id. See `aplus show {done.payment_request_id}`"
     )

@@ -202,7 +202,7 @@ class Attempt:
     def is_refunded(self) -> bool:
         """Return whether our refunds cover all that was paid."""
         paid = self.paid_amount
-        return paid is not None and self.refunded >= paid.value
+        return paid is not None and self.refunded >= paid.value > 0
 
     @property
     def occupies_order(self) -> bool:

@@ -19,6 +19,7 @@ from aplus_adapters.payments.model import (
     State,
 )
 from aplus_adapters.protocol.amounts import Amount
+from aplus_adapters.protocol.messages.inquiry import UnreadTransaction
 from aplus_adapters.protocol.messages.pay import DEFAULT_EXPIRY
 
 if TYPE_CHECKING:
@@ -114,8 +115,9 @@ def observe_inquiry(
     """Read the answer to an inquiry; None if the call itself failed and says nothing.
 
     `result` is the call, `payment_result` the payment (protocol, "Sibling calls"). A payment whose
-    refunds, made elsewhere, add up to its amount was returned. `ours` are our own refunds; while
-    one of them is listed that we have not settled, the payment says nothing.
+    refunds, made elsewhere, add up to its amount was returned. If one of them cannot be read, what
+    is left is not clear: the observation has no amount. `ours` are our own refunds; while one of
+    them is listed that we have not settled, the payment says nothing.
     """
     response = answered.message
     result = response.result
@@ -127,19 +129,22 @@ def observe_inquiry(
         outcome = _payment_outcome(result)
     else:
         return None
-    given_back = None
+    amount, given_back = response.payment_amount, None
     if outcome is Outcome.SUCCEEDED and attempt.state is not State.SUCCEEDED:
         states = {refund.refund_request_id: refund.state for refund in ours}
         done = [one for one in response.transactions or () if _is_done(one)]
-        unsettled = [one for one in done if _state_of(one, states) is RefundState.CREATED]
-        if unsettled or any(one.transaction_amount is None for one in done):
+        if any(_state_of(one, states) is RefundState.CREATED for one in done):
             return None  # it may all have been given back
-        paid = response.payment_amount or attempt.amount
+        paid = amount or attempt.amount
         back = _given_back(done, paid)
-        given_back = _given_back((one for one in done if _state_of(one, states) is None), paid)
+        # One that Alipay+ had refused to us was carried out all the same.
+        unknown = [one for one in done if _state_of(one, states) is not RefundState.SUCCEEDED]
+        given_back = _given_back(unknown, paid)
         # Alipay+ still says S. Told "paid", the shop would deliver what was given back.
         if back is not None and back.value >= paid.value:
             outcome = Outcome.RETURNED
+        elif any(_is_unread(one) for one in response.transactions or ()):
+            amount = given_back = None
     return Observation(
         source=Source.INQUIRY,
         outcome=outcome,
@@ -147,7 +152,7 @@ def observe_inquiry(
         client_id=attempt.client_id,
         result=result,
         payment_id=response.payment_id,
-        amount=response.payment_amount,
+        amount=amount,
         payment_time=response.payment_time,
         wallet=response.wallet_brand_name,
         given_back=given_back,
@@ -229,9 +234,10 @@ def observe_transaction(
 
 
 def may_be_carried_out(answered: Answered[InquiryResponse], refund: Refund) -> bool:
-    """Return whether an inquiry lists a refund as one that has not failed."""
+    """Return whether an inquiry lists a refund as one that has not failed, or may list it."""
     return any(
-        one.transaction_request_id == refund.refund_request_id and not _has_failed(one)
+        isinstance(one, UnreadTransaction)
+        or (one.transaction_request_id == refund.refund_request_id and not _has_failed(one))
         for one in answered.message.transactions or ()
     )
 
@@ -262,14 +268,20 @@ def _state_of(transaction: Transaction, states: Mapping[str, RefundState]) -> Re
 
 
 def _given_back(refunds: Iterable[Transaction], paid: Amount) -> Amount | None:
-    """Return the sum of the refunds that were made in the payment's currency, None if none were."""
+    """Return the sum of the refunds in the payment's currency, at most `paid`; None if none are."""
     amounts = [
         refund.transaction_amount.value
         for refund in refunds
         if refund.transaction_amount is not None
         and refund.transaction_amount.currency == paid.currency
     ]
-    return Amount(paid.currency, sum(amounts)) if amounts else None
+    return Amount(paid.currency, min(sum(amounts), paid.value)) if amounts else None
+
+
+def _is_unread(transaction: Transaction) -> bool:
+    """Return whether a transaction may be a refund of a sum that nobody can tell."""
+    is_of_nothing = _is_done(transaction) and transaction.transaction_amount is None
+    return is_of_nothing or isinstance(transaction, UnreadTransaction)
 
 
 def _is_done(transaction: Transaction) -> bool:

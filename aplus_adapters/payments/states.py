@@ -1,4 +1,4 @@
-"""The state table: what each observation does to an attempt, and which refunds are admitted."""
+"""The state table: what each observation does to an attempt."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Final, overload
 from attrs import evolve
 
 from aplus_adapters.errors import (
-    InconsistentRetry,
-    InvalidValue,
     TooManyAttempts,
     UnknownPayment,
 )
@@ -22,20 +20,25 @@ from aplus_adapters.payments.model import (
     Outcome,
     Refund,
     RefundObservation,
-    RefundOutcome,
-    RefundState,
     RefundTransition,
     Source,
     State,
     Transition,
 )
+from aplus_adapters.payments.refund_states import advance_refund, committed, refunded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from aplus_adapters.protocol.amounts import Amount
 
-__all__ = ["CONFLICT", "ORDER_IS_CLOSED", "TABLE", "admit_refund", "advance", "committed"]
+__all__ = [
+    "CONFLICT",
+    "ORDER_IS_CLOSED",
+    "TABLE",
+    "advance",
+    "needs_refunds",
+    "too_many",
+]
 
 ORDER_IS_CLOSED: Final = "ORDER_IS_CLOSED"
 """The result code of a payment that was closed or cancelled."""
@@ -71,10 +74,6 @@ _ROWS: dict[Outcome, tuple[State | str, ...]] = {
     Outcome.ABSENT:         (_C,       _P,       _F,       CONFLICT, _F,       _X),
     Outcome.RETURNED:       (_X,       _X,       _X,       CONFLICT, _F,       _X),
 }  # fmt: skip
-_REFUND_STATES = {
-    RefundOutcome.REFUNDED: RefundState.SUCCEEDED,
-    RefundOutcome.REFUND_REFUSED: RefundState.FAILED,
-}
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
 # Out of date if they come from an older claim: another worker may have acted since then.
 _OVERTAKEN = (Outcome.ABSENT, Outcome.CLOSING, Outcome.CANCEL_REFUSED)
@@ -89,27 +88,34 @@ TABLE: Mapping[tuple[State, Outcome], State | str] = MappingProxyType(
 """(state, outcome) to the next state, or CONFLICT."""
 
 
-@overload
-def advance(attempt: Attempt, observation: Observation, refund: None = None) -> Transition: ...
+def needs_refunds(attempt: Attempt, observation: Observation | RefundObservation) -> bool:
+    """Return whether `advance` has to be given the payment's refunds for this observation."""
+    return isinstance(observation, RefundObservation) or attempt.disputed is not None
+
+
 @overload
 def advance(
-    attempt: Attempt, observation: RefundObservation, refund: Refund | None
+    attempt: Attempt, observation: Observation, refunds: Iterable[Refund] = ()
+) -> Transition: ...
+@overload
+def advance(
+    attempt: Attempt, observation: RefundObservation, refunds: Iterable[Refund]
 ) -> RefundTransition: ...
 @overload
 def advance(
-    attempt: Attempt, observation: Observation | RefundObservation, refund: Refund | None
+    attempt: Attempt, observation: Observation | RefundObservation, refunds: Iterable[Refund]
 ) -> Transition: ...
 def advance(
     attempt: Attempt,
     observation: Observation | RefundObservation,
-    refund: Refund | None = None,
+    refunds: Iterable[Refund] = (),
 ) -> Transition:
     """Return what an observation does to an attempt; the only place where states change.
 
     Amount, currency and payment id are compared first. An observation that differs from the stored
-    attempt never completes it. `refund` is the stored refund that a RefundObservation is about.
-    Raises UnknownPayment if the observation belongs to another account than the attempt, or is
-    about a refund that is not stored.
+    attempt never completes it. `refunds` are the stored refunds of the payment; they may be left
+    out where `needs_refunds` is False. Raises UnknownPayment if the observation belongs to another
+    account than the attempt, or is about a refund that is not stored.
     """
     # Valid keys of one account prove nothing about the payments of another.
     if observation.client_id != attempt.client_id:
@@ -118,9 +124,9 @@ def advance(
             f"{observation.source}'s; check which keys and client ids belong together"
         )
     if isinstance(observation, RefundObservation):
-        transition: Transition = _advance_refund(attempt, observation, refund)
+        transition: Transition = advance_refund(attempt, observation, refunds)
     else:
-        transition = _advance_payment(attempt, observation)
+        transition = _advance_payment(attempt, observation, tuple(refunds))
     after = transition.after
     is_open = transition.conflict is None and not after.state.is_final
     answer = _answer(observation) if is_open else None
@@ -137,19 +143,20 @@ def _answer(observation: Observation | RefundObservation) -> str | None:
     return hashlib.sha256(repr(content).encode()).hexdigest()[:32]
 
 
-def _advance_payment(attempt: Attempt, observation: Observation) -> Transition:
+def _advance_payment(
+    attempt: Attempt, observation: Observation, refunds: tuple[Refund, ...]
+) -> Transition:
     outcome = _effective(attempt, observation)
     following = TABLE[attempt.state, outcome]
     reason = _mismatch(attempt, observation)
     if reason is None and not isinstance(following, State):
         reason = f"{observation.outcome} by {observation.source} although it is {attempt.state}"
-    is_end = following is State.FAILED and not attempt.state.is_final
-    if reason is None and is_end and attempt.success_reported:
-        reason = f"{observation.outcome} by {observation.source} although a success was reported"
+    if reason is None and not attempt.state.is_final:
+        reason = _doubt(attempt, observation, following, refunds)
     if reason is not None:
-        after = _rescheduled(_disputed(attempt, observation), observation)
+        after = _rescheduled(_disputed(attempt, observation, refunds), observation)
     else:
-        after = _applied(attempt, State(following), outcome, observation)
+        after = _applied(attempt, State(following), outcome, observation, refunds)
         reason = _given_back_in_part(attempt, after, observation)
     conflict = reason and Conflict(attempt=after, observation=observation, reason=reason)
     return Transition(
@@ -164,10 +171,17 @@ def _effective(attempt: Attempt, observation: Observation) -> Outcome:
         return Outcome.IN_PROCESS  # an identical request was accepted before
     if outcome in _OVERTAKEN and observation.claim != attempt.claim:
         return Outcome.IN_PROCESS
+    if outcome is Outcome.CLOSING and attempt.disputed is not None:
+        return Outcome.IN_PROCESS  # the buyer may have paid, so a person decides
     if outcome is Outcome.ABSENT and not _is_gone(attempt, observation):
         return Outcome.IN_PROCESS
-    if outcome is Outcome.FAILED and attempt.state is State.CLOSING and _is_closed(observation):
+    was_closing = attempt.state is State.CLOSING or attempt.success_reported
+    if outcome is Outcome.FAILED and was_closing and _is_closed(observation):
         return Outcome.CANCELLED  # our cancelPayment acted, though its answer may have been lost
+    # A repeat of what was reported while we closed: only an inquiry tells what has become of it.
+    is_old = outcome is Outcome.SUCCEEDED and observation.source is not Source.INQUIRY
+    if is_old and attempt.success_reported and attempt.state is State.PENDING:
+        return Outcome.IN_PROCESS
     return outcome
 
 
@@ -198,7 +212,7 @@ def _mismatch(attempt: Attempt, observation: Observation) -> str | None:
         return f"{observation.source} says {said}, the attempt is for {ours}"
     # Alipay+ wants the amount compared, and here is none to compare.
     if said is None and observation.outcome is Outcome.SUCCEEDED:
-        return f"{observation.source} says paid without an amount to compare with {ours}"
+        return f"{observation.source} says paid without a clear amount to compare with {ours}"
     # Two wallets may scan one code; the second payment has an id of its own.
     if (
         observation.payment_id is not None
@@ -209,33 +223,54 @@ def _mismatch(attempt: Attempt, observation: Observation) -> str | None:
     return None
 
 
-def _disputed(attempt: Attempt, observation: Observation) -> Attempt:
+def _doubt(
+    attempt: Attempt,
+    observation: Observation,
+    following: State | str,
+    refunds: tuple[Refund, ...],
+) -> str | None:
+    """Return why an open attempt may not end so, although nothing in the observation differs."""
+    said = f"{observation.outcome} by {observation.source}"
+    if following is State.FAILED and attempt.success_reported:
+        return f"{said} although a success was reported"
+    going_back = committed(refunds, attempt.amount.currency)
+    if following is State.SUCCEEDED and going_back >= attempt.amount.value:
+        back = evolve(attempt.amount, value=going_back)
+        return f"{said} although refunds of {back} were made or are under way"
+    return None
+
+
+def _disputed(attempt: Attempt, observation: Observation, refunds: tuple[Refund, ...]) -> Attempt:
     """Return the attempt with the amount of a success that contradicts its state."""
     # What a second wallet paid for a paid attempt, Alipay+ itself returns.
     if observation.outcome is not Outcome.SUCCEEDED or attempt.state is State.SUCCEEDED:
         return attempt
+    known, said = attempt.disputed, observation.amount
     # The cancellation returns it; without one it was our refund of other money that cancelled.
-    if attempt.state is State.CANCELLED and attempt.disputed is None:
+    if attempt.state is State.CANCELLED and known is None:
         return evolve(attempt, success_reported=True)
-    amount = observation.amount or attempt.amount
-    return evolve(attempt, disputed=amount, refunded=_refunded_of(attempt, amount))
+    amount = said if said is not None and said.value else attempt.amount
+    given_back = refunded(refunds, amount.currency)
+    if known is not None and known.currency == amount.currency:
+        amount = max(known, amount, key=lambda one: one.value)  # to hear of less returns nothing
+    elif known is not None and given_back >= amount.value:
+        return attempt  # told again after it was given back
+    return evolve(attempt, disputed=amount, refunded=given_back)
 
 
-def _refunded_of(attempt: Attempt, paid: Amount) -> int:
-    """Return what of `paid` our refunds gave back; disputed money may be in another currency."""
-    is_same = attempt.disputed is None or attempt.disputed.currency == paid.currency
-    return attempt.refunded if is_same else 0
-
-
-def _applied(attempt: Attempt, state: State, outcome: Outcome, observation: Observation) -> Attempt:
+def _applied(
+    attempt: Attempt,
+    state: State,
+    outcome: Outcome,
+    observation: Observation,
+    refunds: tuple[Refund, ...],
+) -> Attempt:
     if attempt.state.is_final:
         # With the id stored, a second wallet's payment is told from a duplicate.
         if state is State.SUCCEEDED and attempt.payment_id is None:
             return evolve(attempt, payment_id=observation.payment_id)
         return attempt
     reported = attempt.success_reported or outcome is Outcome.SUCCEEDED
-    if outcome is Outcome.CANCEL_REFUSED and reported and attempt.state is State.CLOSING:
-        state = State.SUCCEEDED  # no cancellation returns the money, so the reported success counts
     moved = state is not attempt.state
     after = evolve(
         attempt,
@@ -248,7 +283,7 @@ def _applied(attempt: Attempt, state: State, outcome: Outcome, observation: Obse
         payment_time=observation.payment_time or attempt.payment_time,
         wallet=observation.wallet or attempt.wallet,
         success_reported=reported and state is not State.SUCCEEDED,
-        refunded=_refunded_of(attempt, attempt.amount)
+        refunded=refunded(refunds, attempt.amount.currency)
         if state is State.SUCCEEDED
         else attempt.refunded,
         # Paid for certain, or returned by the cancellation: nobody has to decide any more.
@@ -274,117 +309,6 @@ def _given_back_in_part(before: Attempt, after: Attempt, observation: Observatio
     if before.state.is_final or after.state is not State.SUCCEEDED:
         return None
     return f"paid {after.amount}, of which {observation.given_back} were given back elsewhere"
-
-
-def _advance_refund(
-    attempt: Attempt, observation: RefundObservation, refund: Refund | None
-) -> RefundTransition:
-    if refund is None or refund.payment_request_id != attempt.payment_request_id:
-        raise UnknownPayment(
-            f"refund {observation.refund_request_id}: found no such refund of payment "
-            f"{attempt.payment_request_id}"
-        )
-    state = _REFUND_STATES[observation.outcome]
-    # An F of an older claim decides nothing: a later send may have succeeded.
-    is_overtaken = state is RefundState.FAILED and observation.claim != refund.claim
-    is_of_nothing = state is RefundState.SUCCEEDED and attempt.paid_amount is None
-    reason = None
-    if observation.amount not in (None, refund.amount):
-        reason = f"refund says {observation.amount}, it was to be {refund.amount}"
-    elif is_of_nothing:
-        reason = f"{observation.outcome} although the payment is {attempt.state}"
-    elif refund.state not in (RefundState.CREATED, state) and not is_overtaken:
-        reason = f"{observation.outcome} although the refund is {refund.state}"
-    conflict = None
-    after, refund_after = attempt, refund
-    if reason is not None:
-        conflict = Conflict(attempt=attempt, observation=observation, reason=reason)
-    # Carried out although nothing is paid any more: it must not be sent again for ever.
-    is_certain = reason is None or (is_of_nothing and observation.amount in (None, refund.amount))
-    if is_certain and not refund.state.is_final and not is_overtaken:
-        refund_after = evolve(
-            refund,
-            state=state,
-            next_call_at=None,
-            claimed_until=None,
-            changed_at=observation.at,
-            refund_id=observation.refund_id,
-            result=observation.result,
-        )
-        paid = attempt.paid_amount
-        if state is RefundState.SUCCEEDED and paid and refund.amount.currency == paid.currency:
-            after = _given_back(attempt, refund, observation)
-    return RefundTransition(
-        before=attempt,
-        after=after,
-        observation=observation,
-        conflict=conflict,
-        refund_before=refund,
-        refund=refund_after,
-    )
-
-
-def _given_back(attempt: Attempt, refund: Refund, observation: RefundObservation) -> Attempt:
-    """Return the attempt after a refund; an open one is cancelled if all its money was refunded."""
-    after = evolve(attempt, refunded=attempt.refunded + refund.amount.value)
-    if attempt.state.is_final or not after.is_refunded:
-        return after
-    return evolve(
-        after,
-        state=State.CANCELLED,
-        changed_at=observation.at,
-        next_call_at=None,
-        claimed_until=None,
-    )
-
-
-def committed(refunds: Iterable[Refund], currency: str) -> int:
-    """Return the minor units that refunds in a currency may have given back, or will."""
-    return sum(
-        refund.amount.value
-        for refund in refunds
-        # One without an answer counts, too: it may have been carried out.
-        if refund.state is not RefundState.FAILED and refund.amount.currency == currency
-    )
-
-
-def admit_refund(attempt: Attempt, stored: Iterable[Refund], wanted: Refund) -> Refund | None:
-    """Return the stored refund with the wanted one's id, or None if the wanted one may be added.
-
-    `stored` are the payment's refunds, read under the payment's lock. Raises InconsistentRetry for
-    an id that was used with other content, InvalidValue unless money was paid (undisputed or not)
-    in the same currency and what did not fail stays within it. Source: protocol, "Sibling calls".
-    """
-    stored = tuple(stored)
-    for refund in stored:
-        if refund.refund_request_id == wanted.refund_request_id:
-            if refund.request_body != wanted.request_body:
-                raise InconsistentRetry(
-                    f"refund {wanted.refund_request_id}: already used with other content, expected "
-                    "a new refund_request_id for another refund; nothing was sent"
-                )
-            return refund
-    paid = attempt.paid_amount
-    if paid is None:
-        raise InvalidValue(
-            f"refund of {attempt.payment_request_id}: found a payment that is {attempt.state}, "
-            "expected one that is paid; nothing was sent"
-        )
-    if wanted.amount.currency != paid.currency:
-        raise InvalidValue(
-            f"refund of {attempt.payment_request_id}: found {wanted.amount}, expected the "
-            f"payment's currency {paid.currency}; nothing was sent"
-        )
-    # A refund of another payment is among them only because it has the wanted one's id.
-    own = (item for item in stored if item.payment_request_id == attempt.payment_request_id)
-    spent = committed(own, paid.currency)
-    if spent + wanted.amount.value > paid.value:
-        left = evolve(paid, value=max(0, paid.value - spent))
-        raise InvalidValue(
-            f"refund of {attempt.payment_request_id}: found {wanted.amount}, expected at most "
-            f"{left}, what is left of {paid}; nothing was sent"
-        )
-    return None
 
 
 def too_many(order_ref: str, most: int) -> TooManyAttempts:

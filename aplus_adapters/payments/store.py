@@ -10,7 +10,7 @@
 | `record`            | one transaction: lock, advance, store, `inside`, commit; all or nothing   |
 | `due`               | open attempts whose next call has come, the longest waiting first         |
 | `history`           | every observation that was recorded, in that order                        |
-| `add_refund`        | under the payment's lock: `states.admit_refund`, then durable             |
+| `add_refund`        | under the payment's lock: `refund_states.admit_refund`, durable           |
 | `refunds`           | every refund of a payment, in the order in which they were added          |
 | `claim_refund`, `release_refund` | as `claim` and `release`, for a refund                       |
 | `due_refunds`       | as `due`, for refunds                                                     |
@@ -160,8 +160,8 @@ class PaymentStore(Protocol[C_co]):
     ) -> Transition:
         """Apply `payments.states.advance` to the locked attempt and keep the observation.
 
-        For a RefundObservation the refund of its `refund_request_id` is passed to `advance` and
-        advanced as well. `inside(transition, connection)` is called within the transaction if
+        `advance` gets the payment's refunds where `states.needs_refunds` says so; the refund of a
+        RefundTransition is kept as well. `inside(transition, connection)` is called within it if
         `Transition.calls_hooks`. If it raises, nothing is stored. A conflict is stored once per
         `key`. The returned transition carries it only until it is reported. An observation with
         `Transition.repeats` replaces the payment's last one, with a higher `count` and the time of
@@ -184,7 +184,7 @@ class PaymentStore(Protocol[C_co]):
     def add_refund(self, refund: Refund, /) -> Refund:
         """Store a new refund of a paid attempt; return the stored one if its id is known.
 
-        Raises UnknownPayment, and what `payments.states.admit_refund` raises under the lock.
+        Raises UnknownPayment, and what `payments.refund_states.admit_refund` raises under the lock.
         """
         ...
 

@@ -77,21 +77,22 @@ def timeline(
         disputed=None,
         refunded=0,
     )
-    open_refunds = {refund.refund_request_id: _as_it_began(refund) for refund in refunds}
+    by_then = {refund.refund_request_id: _as_it_began(refund) for refund in refunds}
     for observation in observations:
         # The token of that time lets the table see what another worker had overtaken.
-        refund, claim = None, observation.claim or 0
+        claim = observation.claim or 0
         if isinstance(observation, Observation):
             present = evolve(present, claim=max(present.claim, claim))
-        else:
-            refund = open_refunds.get(observation.refund_request_id)
-            if refund is not None:
-                refund = evolve(refund, claim=max(refund.claim, claim))
-        transition = advance(present, observation, refund)
+        elif observation.refund_request_id in by_then:
+            refund = by_then[observation.refund_request_id]
+            refund = evolve(refund, claim=max(refund.claim, claim))
+            by_then[refund.refund_request_id] = refund
+        known = [one for one in by_then.values() if one.created_at <= observation.at]
+        transition = advance(present, observation, known)
         present = transition.after
         state: State | RefundState = present.state
         if isinstance(transition, RefundTransition):
-            open_refunds[transition.refund.refund_request_id] = transition.refund
+            by_then[transition.refund.refund_request_id] = transition.refund
             state = transition.refund.state
         elif observation.outcome is Outcome.CODE_ISSUED and not present.state.is_final:
             present = evolve(present, order_code=attempt.order_code)  # not in the history

@@ -14,8 +14,9 @@ from attrs import evolve
 from aplus_adapters.errors import InconsistentRetry, StoreError, UnknownPayment
 from aplus_adapters.payments.model import RefundObservation, RefundTransition
 from aplus_adapters.payments.policy import has_come
+from aplus_adapters.payments.refund_states import admit_refund
 from aplus_adapters.payments.search import page_of
-from aplus_adapters.payments.states import admit_refund, advance, too_many
+from aplus_adapters.payments.states import advance, needs_refunds, too_many
 from aplus_adapters.stores.memory_retention import MemoryRetention, newest
 
 if TYPE_CHECKING:
@@ -169,6 +170,12 @@ class MemoryStore(MemoryRetention):
             attempt = self._attempts.get(refund.payment_request_id)
             if attempt is None:
                 raise _unknown(refund.payment_request_id)
+            # To wait for it could stop the event loop on which its hook runs.
+            if attempt.disputed is not None and self._locks[refund.payment_request_id].locked():
+                raise StoreError(
+                    f"refund of {refund.payment_request_id}: found a message about the payment "
+                    "that is being recorded at this moment; nothing was sent, try again"
+                )
             related = [
                 stored
                 for stored in self._refunds.values()
@@ -283,13 +290,11 @@ class MemoryStore(MemoryRetention):
     def _advance(
         self, payment_request_id: str, observation: Observation | RefundObservation
     ) -> Transition:
-        refund = None
-        if isinstance(observation, RefundObservation):
-            refund = self._refunds.get(observation.refund_request_id)
         attempt = self._attempts.get(payment_request_id)
         if attempt is None:  # deleted while this waited for the lock
             raise _unknown(payment_request_id)
-        return advance(attempt, observation, refund)
+        needed = needs_refunds(attempt, observation)
+        return advance(attempt, observation, self.refunds(payment_request_id) if needed else ())
 
     def _commit(self, transition: Transition) -> Transition:
         request_id = transition.after.payment_request_id

@@ -32,7 +32,7 @@ __all__ = ["MemoryRetention", "newest"]
 
 def newest(attempts: Sequence[Attempt]) -> Attempt | None:
     """Return the attempt that was made last, None if there is none."""
-    return max(reversed(attempts), key=attrgetter("created_at"), default=None)
+    return max(attempts, key=attrgetter("created_at", "payment_request_id"), default=None)
 
 
 class MemoryRetention:

@@ -23,7 +23,8 @@ from attrs import evolve
 
 from aplus_adapters.errors import InconsistentRetry
 from aplus_adapters.payments.model import RefundObservation, RefundTransition, Stage
-from aplus_adapters.payments.states import admit_refund, advance, too_many
+from aplus_adapters.payments.refund_states import admit_refund
+from aplus_adapters.payments.states import advance, needs_refunds, too_many
 from aplus_adapters.stores.claims import SQLClaims
 from aplus_adapters.stores.database import repeating, store_error, to_be_repeated
 from aplus_adapters.stores.database_store import DatabaseStore
@@ -131,11 +132,11 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
             try:
                 with self._transaction("add") as connection:
                     result: Any = connection.execute(insertion, values)
-                    is_new = result.rowcount == 1
-                if is_new:
+                    is_below_limit = result.rowcount == 1
+                if is_below_limit:
                     return attempt
             except IntegrityError:
-                is_new = True  # the order is below its limit of attempts
+                is_below_limit = True  # another attempt is in the way
             # A transaction of its own: in one that failed, PostgreSQL answers nothing more.
             with self._transaction("add") as connection:
                 ids = {"payment": attempt.payment_request_id, "order": attempt.order_ref}
@@ -149,7 +150,7 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
                 )
             if rows:
                 return attempt_of(stored or next(iter(rows.values())))
-            if not is_new and most is not None:
+            if not is_below_limit and most is not None:
                 raise too_many(attempt.order_ref, most)
         raise StoreError(f"order {attempt.order_ref}: its attempts change too fast; try again")
 
@@ -186,8 +187,9 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
     ) -> Transition:
         with self._transaction("record") as connection:
             attempt = self._locked(connection, payment_request_id)
-            refund = self._refund(connection, observation)
-            transition = advance(attempt, observation, refund)
+            is_needed = needs_refunds(attempt, observation)
+            refunds = self._refunds_of(connection, payment_request_id) if is_needed else ()
+            transition = advance(attempt, observation, refunds)
             changes: dict[str, Any] = {}
             if transition.after != transition.before:
                 changes = self._changes(connection, transition)
@@ -245,8 +247,7 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
     def refunds(self, payment_request_id: str, /) -> list[Refund]:
         """Return every refund of the attempt in the order in which they were added."""
         with self._transaction("refunds") as connection:
-            rows = connection.execute(self._statements.refunds, {"payment": payment_request_id})
-            return [refund_of(row) for row in rows.mappings()]
+            return self._refunds_of(connection, payment_request_id)
 
     def conflict_reported(self, conflict: Conflict, /) -> None:
         """Mark a conflict as reported to the shop."""
@@ -295,15 +296,11 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
             )
         return attempt_of(row)
 
-    def _refund(
-        self, connection: Connection | Session, observation: Observation | RefundObservation
-    ) -> Refund | None:
-        """Return the stored refund that the observation is about, None if there is none."""
-        if not isinstance(observation, RefundObservation):
-            return None
-        values = {"refund": observation.refund_request_id}
-        row = connection.execute(self._statements.refund, values).mappings().first()
-        return None if row is None else refund_of(row)
+    def _refunds_of(
+        self, connection: Connection | Session, payment_request_id: str
+    ) -> list[Refund]:
+        rows = connection.execute(self._statements.refunds, {"payment": payment_request_id})
+        return [refund_of(row) for row in rows.mappings()]
 
     def _changes(self, connection: Connection | Session, transition: Transition) -> dict[str, Any]:
         """Return the columns that a transition changes.
@@ -339,7 +336,9 @@ class SQLStore(DatabaseStore, SQLClaims, SQLQueries, SQLRetention, Generic[C]):
         query = select(payments.c.payment_request_id, payments.c.occupied_order)
         occupies = payments.c.occupied_order.is_not(None)
         query = query.where(*of_order, or_(occupies, is_paid))
-        query = query.order_by(~occupies, payments.c.created_at.desc())
+        query = query.order_by(
+            ~occupies, payments.c.created_at.desc(), payments.c.payment_request_id.desc()
+        )
         while (row := connection.execute(query).first()) and row.occupied_order is None:
             change = update(payments).where(*self._payment(row.payment_request_id), is_paid)
             result: Any = connection.execute(change.values(occupied_order=order_ref))

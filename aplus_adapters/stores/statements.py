@@ -62,11 +62,11 @@ class Statements:
         # Money that came late makes an older attempt the one that matters.
         is_over = payments.c.occupied_order.is_(None)
         of_order = select(payments).where(is_of, payments.c.order_ref == bindparam("order"))
-        self.latest = of_order.order_by(is_over, payments.c.created_at.desc()).limit(1)
+        newest_first = payments.c.created_at.desc(), payments.c.payment_request_id.desc()
+        self.latest = of_order.order_by(is_over, *newest_first).limit(1)
         by_order = payments.c.occupied_order == bindparam("order")
         self.in_the_way = select(payments).where(is_of, by_id | by_order)
         self.history = _select_of_payment(tables.observations, shop)
-        self.refund = select(refunds).where(*self._is_refund)
         self.refunds = _select_of_payment(refunds, shop)
 
         # An UPDATE, not FOR UPDATE: in REPEATABLE READ the view of who waits is older than the

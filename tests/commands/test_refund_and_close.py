@@ -130,7 +130,6 @@ def test_a_refused_refund_exits_with_1_and_is_tried_anew_under_a_new_id(aplus, p
         (["PAID", "--amount", "42.01"], "found 42.01 USD, expected at most 42.00 USD"),
         (["PAID", "--id", "x" * 65], "refundRequestId"),
         (["PAID", "--id", "note-1", "--amount", "1"], "note-1: already used with other content"),
-        (["PAID", "--id", "note-1", "--reason", "why"], "already used with other content"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_refunded_is_a_usage_error(aplus, paid, words, found):
@@ -143,6 +142,19 @@ def test_what_cannot_be_refunded_is_a_usage_error(aplus, paid, words, found):
     refused = aplus("refund", *words, "--yes")
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert found in " ".join(refused.stderr.split())
+    assert aplus.gateway.sent == []
+
+
+def test_a_second_person_with_another_reason_finds_the_refund_and_no_other_id_is_advised(
+    aplus, paid
+):
+    words = ("refund", paid, "--amount", "2", "--yes")
+    assert aplus(*words, "--reason", "damaged").exit_code == 0
+    aplus.gateway.sent.clear()
+    again = aplus(*words, "--reason", "late")
+    assert again.exit_code == 0
+    assert "This refund is known: it is succeeded." in again.stderr
+    assert "The reason that was sent first stays." in again.stderr
     assert aplus.gateway.sent == []
 
 

@@ -173,11 +173,12 @@ def no_intent(monkeypatch):
 def no_token(monkeypatch):
     """Whoever held a claim once is listened to as if it still did."""
 
-    def advance(attempt, observation, refund=None):
-        current = attempt if refund is None else refund
+    def advance(attempt, observation, refunds=()):
+        about = getattr(observation, "refund_request_id", None)
+        of_it = [one for one in refunds if one.refund_request_id == about]
         if observation.claim is not None:
-            observation = evolve(observation, claim=current.claim)
-        return states.advance(attempt, observation, refund)
+            observation = evolve(observation, claim=(of_it or [attempt])[0].claim)
+        return states.advance(attempt, observation, refunds)
 
     monkeypatch.setattr(memory, "advance", advance)
     return MemoryStore

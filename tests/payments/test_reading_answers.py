@@ -3,11 +3,12 @@
 from datetime import timedelta
 
 import pytest
+from attrs import evolve
 
 from aplus_adapters import Amount
 from aplus_adapters.payments import observations
 from aplus_adapters.payments.flows.gateway_call import Answered
-from aplus_adapters.payments.model import Outcome
+from aplus_adapters.payments.model import Outcome, RefundState
 from aplus_adapters.protocol.messages.inquiry import InquiryResponse
 from aplus_adapters.protocol.messages.pay import PayResponse
 from aplus_adapters.protocol.timestamps import Timestamp
@@ -135,6 +136,7 @@ def test_another_refund_says_nothing_of_this_one():
         ([4200], Outcome.RETURNED),
         ([4000, 200], Outcome.RETURNED),
         ([4201], Outcome.RETURNED),
+        ([10**18 - 1, 10**18 - 1], Outcome.RETURNED),
     ],
 )
 def test_a_payment_is_returned_once_all_of_it_went_back(values, outcome):
@@ -142,13 +144,53 @@ def test_a_payment_is_returned_once_all_of_it_went_back(values, outcome):
     listed = [transaction(transactionAmount=amount) for amount in amounts]
     other = transaction(transactionAmount={"currency": "USD", "value": "999999"})
     seen = observations.observe_inquiry(inquiry(*listed, other), an_attempt(), NOON)
-    assert (seen.outcome, seen.given_back) == (outcome, Amount("JPY", sum(values)))
+    assert (seen.outcome, seen.given_back) == (outcome, Amount("JPY", min(sum(values), 4200)))
     assert (seen.said_at, seen.claim) == (NOON, 0)
 
 
-def test_a_refund_of_an_unknown_amount_may_be_all_of_it():
-    listed = transaction(transactionAmount=None)
-    assert observations.observe_inquiry(inquiry(listed), an_attempt(), NOON) is None
+UNREAD = {
+    "no amount": transaction(transactionAmount=None),
+    "an amount that is none": transaction(transactionAmount={"currency": "JPY", "value": "1.00"}),
+    "a status that is none": transaction(transactionStatus=[]),
+    "a type that is none": transaction(transactionType=[], transactionStatus="FAIL"),
+}
+
+
+@pytest.mark.parametrize("case", UNREAD)
+def test_a_refund_that_cannot_be_read_may_be_all_of_it_and_the_payment_stays_paid(case):
+    """Without an amount a person decides; taken for no answer, it would be cancelled at expiry."""
+    seen = observations.observe_inquiry(inquiry(UNREAD[case]), an_attempt(), NOON)
+    assert (seen.outcome, seen.amount, seen.given_back) == (Outcome.SUCCEEDED, None, None)
+    all_of_it = transaction(transactionAmount={"currency": "JPY", "value": "4200"})
+    seen = observations.observe_inquiry(inquiry(UNREAD[case], all_of_it), an_attempt(), NOON)
+    assert (seen.outcome, seen.amount) == (Outcome.RETURNED, Amount("JPY", 4200))
+
+
+def test_what_may_be_a_refund_of_ours_may_have_been_carried_out():
+    for case in set(UNREAD) - {"no amount"}:
+        assert observations.observe_transaction(inquiry(UNREAD[case]), a_refund(), NOON) is None
+        assert observations.may_be_carried_out(inquiry(UNREAD[case]), a_refund())
+    other = transaction(transactionType="PAYMENT", transactionAmount=[])
+    seen = observations.observe_inquiry(inquiry(other), an_attempt(), NOON)
+    assert (seen.outcome, seen.amount) == (Outcome.SUCCEEDED, Amount("JPY", 4200))
+    assert not observations.may_be_carried_out(inquiry(other), a_refund())
+
+
+def test_a_refund_that_is_under_way_elsewhere_has_returned_nothing_yet():
     going_on = transaction(transactionAmount=None, transactionStatus="PROCESSING")
     seen = observations.observe_inquiry(inquiry(going_on), an_attempt(), NOON)
-    assert (seen.outcome, seen.given_back) == (Outcome.SUCCEEDED, None)
+    assert (seen.outcome, seen.amount) == (Outcome.SUCCEEDED, Amount("JPY", 4200))
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome", "given_back"),
+    [
+        (RefundState.CREATED, None, None),
+        (RefundState.SUCCEEDED, Outcome.SUCCEEDED, None),
+        (RefundState.FAILED, Outcome.SUCCEEDED, Amount("JPY", 1000)),
+    ],
+)
+def test_a_refund_of_ours_that_is_listed_counts_by_what_we_know_of_it(state, outcome, given_back):
+    ours = [evolve(a_refund(), state=state)]
+    seen = observations.observe_inquiry(inquiry(transaction()), an_attempt(), NOON, ours)
+    assert (seen and seen.outcome, seen and seen.given_back) == (outcome, given_back)

@@ -23,7 +23,8 @@ from aplus_adapters import (
 )
 from aplus_adapters.messages import Result, Timestamp
 from aplus_adapters.payments.model import RefundOutcome
-from aplus_adapters.payments.states import CONFLICT, TABLE, admit_refund, advance
+from aplus_adapters.payments.refund_states import admit_refund
+from aplus_adapters.payments.states import CONFLICT, TABLE, advance
 from aplus_adapters.payments.timeline import timeline
 from support.shop import NOON
 
@@ -239,7 +240,7 @@ def test_a_conflict_of_an_open_attempt_only_puts_off_the_next_call():
         (State.FAILED, {}, "succeeded by notification although it is failed"),
         (State.PENDING, {"payment_id": "P-2"}, "notification says paymentId P-2, not the stored one"),
         (State.PENDING, {"amount": None},
-         "notification says paid without an amount to compare with 4200 JPY"),
+         "notification says paid without a clear amount to compare with 4200 JPY"),
     ],
 )  # fmt: skip
 def test_a_conflict_says_why(state, changes, reason):
@@ -284,7 +285,7 @@ def refunded(outcome=RefundOutcome.REFUNDED, **changes):
 )
 def test_a_refund_becomes_final_and_the_payment_stays_as_it_is(outcome, state):
     said = refunded(outcome)
-    transition = advance(PAID, said, REFUND)
+    transition = advance(PAID, said, [REFUND])
     given_back = 1000 if outcome is RefundOutcome.REFUNDED else 0
     assert transition.before == PAID
     assert transition.after == evolve(PAID, refunded=given_back)
@@ -296,7 +297,7 @@ def test_a_refund_becomes_final_and_the_payment_stays_as_it_is(outcome, state):
     assert transition.refund_became_final
     assert not transition.became_final
     again = advance(
-        transition.after, refunded(outcome, at=NOON, refund_id="R-2"), transition.refund
+        transition.after, refunded(outcome, at=NOON, refund_id="R-2"), [transition.refund]
     )
     assert again.after == transition.after
     assert again.refund == transition.refund
@@ -317,7 +318,7 @@ def test_a_refund_becomes_final_and_the_payment_stays_as_it_is(outcome, state):
 def test_a_refund_that_contradicts_is_a_conflict_and_changes_no_payment(
     attempt, refund, changes, reason
 ):
-    transition = advance(attempt, refunded(**changes), refund)
+    transition = advance(attempt, refunded(**changes), [refund])
     assert transition.conflict.reason == reason
     assert (transition.conflict.attempt, transition.conflict.observation.at) == (attempt, LATER)
     assert transition.after == attempt
@@ -330,27 +331,27 @@ def test_a_refund_that_contradicts_is_a_conflict_and_changes_no_payment(
 @pytest.mark.parametrize("state", State)
 def test_a_refund_of_what_is_not_paid_is_a_conflict_and_its_refusal_is_none(state):
     attempt = evolve(ATTEMPT, state=state)
-    done = advance(attempt, refunded(), REFUND)
+    done = advance(attempt, refunded(), [REFUND])
     is_paid = state is State.SUCCEEDED
     reason = None if is_paid else f"refunded although the payment is {state}"
     assert (done.conflict and done.conflict.reason) == reason
     assert done.after == (evolve(attempt, refunded=1000) if is_paid else attempt)
     assert done.refund_became_final
-    refusal = advance(attempt, refunded(RefundOutcome.REFUND_REFUSED), REFUND)
+    refusal = advance(attempt, refunded(RefundOutcome.REFUND_REFUSED), [REFUND])
     assert (refusal.after, refusal.conflict) == (attempt, None)
     assert refusal.refund.state is RefundState.FAILED
 
 
 def test_an_answer_that_does_not_repeat_the_amount_settles_the_refund():
-    assert advance(PAID, refunded(amount=None), REFUND).refund_became_final
+    assert advance(PAID, refunded(amount=None), [REFUND]).refund_became_final
 
 
-@pytest.mark.parametrize("refund", [None, evolve(REFUND, payment_request_id="pay2")])
-def test_a_refund_that_is_not_there_is_unknown(refund):
+@pytest.mark.parametrize("refunds", [[], [evolve(REFUND, payment_request_id="pay2")]])
+def test_a_refund_that_is_not_there_is_unknown(refunds):
     with pytest.raises(
         UnknownPayment, match="refund refund1: found no such refund of payment pay1"
     ):
-        advance(PAID, refunded(), refund)
+        advance(PAID, refunded(), refunds)
 
 
 def wanted(number, value, **changes):
@@ -379,8 +380,24 @@ def test_refunds_are_admitted_up_to_what_was_paid():
     for message, (attempt, refund) in refusals.items():
         with pytest.raises(InvalidValue, match=message):
             admit_refund(attempt, stored, refund)
-    with pytest.raises(InconsistentRetry, match="refund refund1: already used"):
-        admit_refund(PAID, stored, evolve(wanted(1, 4000), request_body=b"other"))
+    with pytest.raises(InconsistentRetry, match="for 4000 JPY of payment pay1, expected a new"):
+        admit_refund(PAID, stored, wanted(1, 3999))
+    with pytest.raises(InconsistentRetry, match="refund refund1: already used with other content"):
+        admit_refund(
+            evolve(PAID, payment_request_id="pay2"),
+            stored,
+            evolve(wanted(1, 4000), payment_request_id="pay2"),
+        )
+
+
+def test_a_known_refund_is_found_without_its_reason_and_another_reason_asks_for_no_new_id():
+    stored = [wanted(1, 4000, reason="damaged")]
+    for reason in ("damaged", None):
+        assert admit_refund(PAID, stored, wanted(1, 4000, reason=reason)) is stored[0]
+    with pytest.raises(
+        InconsistentRetry, match="a new refund_request_id would give the money back"
+    ):
+        admit_refund(PAID, stored, wanted(1, 4000, reason="late"))
 
 
 CLOSING = evolve(ATTEMPT, state=State.CLOSING, claim=2)
@@ -411,12 +428,22 @@ def test_a_failure_after_a_reported_success_ends_nothing_and_is_told(outcome):
     assert transition.conflict.reason.endswith("although a success was reported")
 
 
-def test_where_it_can_no_longer_be_cancelled_the_reported_success_decides():
+def test_where_it_can_no_longer_be_cancelled_an_inquiry_decides_what_a_reported_success_became():
+    """An earlier cancelPayment may have acted, and its answer may have been lost."""
     refused = observed(Outcome.CANCEL_REFUSED, source=Source.CANCEL, amount=None, claim=2)
     assert advance(CLOSING, refused).after.state is State.PENDING
     reported = advance(CLOSING, observed(Outcome.SUCCEEDED, claim=None)).after
-    after = advance(reported, refused).after
-    assert (after.state, after.success_reported) == (State.SUCCEEDED, False)
+    refused = advance(reported, refused).after
+    assert (refused.state, refused.success_reported) == (State.PENDING, True)
+    again = advance(refused, observed(Outcome.SUCCEEDED, claim=None))
+    assert (again.after, again.conflict) == (refused, None)
+    paid = advance(refused, observed(Outcome.SUCCEEDED, source=Source.INQUIRY)).after
+    assert (paid.state, paid.success_reported) == (State.SUCCEEDED, False)
+    closed = Result(result_code="ORDER_IS_CLOSED", result_status="F")
+    said = observed(Outcome.FAILED, source=Source.INQUIRY, result=closed)
+    assert advance(refused, said).after.state is State.CANCELLED
+    failed = advance(refused, observed(Outcome.FAILED, source=Source.INQUIRY))
+    assert (failed.after.state, failed.conflict is None) == (State.PENDING, False)
 
 
 @pytest.mark.parametrize("outcome", [Outcome.ABSENT, Outcome.CLOSING, Outcome.CANCEL_REFUSED])
@@ -478,7 +505,7 @@ def test_the_money_of_a_conflict_can_be_refunded_and_ends_the_attempt():
     assert admit_refund(disputed, [], REFUND) is None
     with pytest.raises(InvalidValue, match="expected at most 1000 JPY"):
         admit_refund(disputed, [], wanted(2, 1001))
-    transition = advance(disputed, refunded(), REFUND)
+    transition = advance(disputed, refunded(), [REFUND])
     assert transition.became_final
     assert transition.refund_became_final
     assert transition.after.state is State.CANCELLED
@@ -493,13 +520,13 @@ def test_another_success_after_the_refund_of_disputed_money_occupies_the_order_a
     """No cancelPayment was sent, so none returns it. In all only one amount was paid."""
     wrong = observed(Outcome.SUCCEEDED, amount=Amount("JPY", 1000))
     disputed = advance(evolve(ATTEMPT, state=state), wrong).after
-    refunded_ = advance(disputed, refunded(), REFUND).after
+    refunded_ = advance(disputed, refunded(), [REFUND]).after
+    done = [evolve(REFUND, state=RefundState.SUCCEEDED)]
     assert not refunded_.occupies_order
-    assert not advance(refunded_, wrong).after.occupies_order  # the same one, sent again
-    transition = advance(refunded_, observed(Outcome.SUCCEEDED))
+    assert not advance(refunded_, wrong, done).after.occupies_order  # the same one, sent again
+    transition = advance(refunded_, observed(Outcome.SUCCEEDED), done)
     assert transition.conflict is not None
     assert transition.after.occupies_order
-    done = [evolve(REFUND, state=RefundState.SUCCEEDED)]
     assert admit_refund(transition.after, done, wanted(2, 3200)) is None
     with pytest.raises(InvalidValue, match="expected at most 3200 JPY"):
         admit_refund(transition.after, done, wanted(2, 3201))
@@ -508,11 +535,11 @@ def test_another_success_after_the_refund_of_disputed_money_occupies_the_order_a
 def test_an_outdated_refusal_of_a_refund_does_not_free_its_amount():
     again = evolve(REFUND, claim=2)
     outdated = refunded(RefundOutcome.REFUND_REFUSED, claim=1)
-    transition = advance(PAID, outdated, again)
+    transition = advance(PAID, outdated, [again])
     assert (transition.refund, transition.conflict) == (again, None)
-    done = advance(PAID, refunded(claim=2), again)
-    assert advance(done.after, outdated, done.refund).conflict is None
-    assert advance(PAID, refunded(claim=1), again).refund.state is RefundState.SUCCEEDED
+    done = advance(PAID, refunded(claim=2), [again])
+    assert advance(done.after, outdated, [done.refund]).conflict is None
+    assert advance(PAID, refunded(claim=1), [again]).refund.state is RefundState.SUCCEEDED
 
 
 def test_an_order_is_free_once_all_of_its_money_was_given_back():

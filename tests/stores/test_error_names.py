@@ -16,8 +16,9 @@ from aplus_adapters import (
     StoreError,
 )
 from aplus_adapters.payments.model import Conflict, Source, Stage
+from aplus_adapters.payments.refund_states import admit_refund
 from aplus_adapters.payments.retention import Retention
-from aplus_adapters.payments.states import admit_refund, advance
+from aplus_adapters.payments.states import advance
 from aplus_adapters.payments.store import STORE_METHODS
 from aplus_adapters.testing.store_values import NOON, a_refund, an_attempt, an_observation, nothing
 
@@ -162,7 +163,7 @@ def test_the_id_of_another_payments_refund_is_found_before_anything_is_written(t
 
 def test_money_that_went_back_for_another_payment_leaves_all_of_this_one():
     """A store of the shop's own may read more than the refunds of the payment."""
-    paid = advance(an_attempt(), an_observation(), None).after
+    paid = advance(an_attempt(), an_observation()).after
     of_another = a_refund(2, 4200, payment_request_id="pay2")
     assert admit_refund(paid, [of_another], a_refund(1, 4200)) is None
     with pytest.raises(InvalidValue, match="found 1 JPY, expected at most 0 JPY"):

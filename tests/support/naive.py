@@ -4,8 +4,9 @@ from attrs import evolve
 from sqlalchemy import insert, select, update
 
 from aplus_adapters import MemoryStore, SQLStore
+from aplus_adapters.payments.refund_states import admit_refund
 from aplus_adapters.payments.search import page_key
-from aplus_adapters.payments.states import admit_refund, advance
+from aplus_adapters.payments.states import advance
 from aplus_adapters.stores.rows import (
     attempt_of,
     attempt_row,

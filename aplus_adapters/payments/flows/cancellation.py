@@ -46,14 +46,17 @@ def close_claimed(holder: ClaimHolder, *, wanted: bool) -> Flow[Attempt]:
         if not wanted and moment < expires_at + timing.grace:
             return (yield from holder.give_back(timing.inquiry, error))
         log.warning(
-            "payment %s: %s; it is cancelled",
+            "payment %s: %s; cancelPayment is sent, as it may be open",
             holder.request_id,
             error,
             extra={"event": "inquiry_unanswered", **holder.log_ids},
         )
     else:
         if observation.outcome in _ENDS:
-            return (yield from holder.record(observation, timing.inquiry))
+            # If it contradicts a success that was reported, a person has to look at it.
+            is_doubtful = holder.attempt.success_reported
+            pause = timing.after_conflict if is_doubtful else timing.inquiry
+            return (yield from holder.record(observation, pause))
         time_left = _time_left(holder.attempt, observation)
         if not wanted and time_left > timedelta(0):
             # Our clock is ahead: count what is left by Alipay+'s clock instead.
@@ -74,32 +77,34 @@ def cancel(holder: ClaimHolder) -> Flow[Attempt]:
     alone may come from a part of Alipay+ that lags behind.
     """
     pause = _next_pause(holder, (yield from now()))
+    doubtful, is_refused = None, False
     try:
         cancelled = yield from _cancelled(holder)
-        is_doubtful = (
-            cancelled is not None
-            and cancelled.outcome is Outcome.ABSENT
-            and holder.attempt.order_code is not None
-        )
-        if cancelled is not None and not is_doubtful:
-            # None keeps the claim for the inquiry that may follow.
-            yield from holder.record(cancelled, None)
+        if cancelled is not None:
+            is_refused = cancelled.outcome is Outcome.CANCEL_REFUSED
+            is_unknown = cancelled.outcome is Outcome.ABSENT
+            if is_unknown and holder.attempt.order_code is not None:
+                doubtful = cancelled
+            else:
+                # None keeps the claim for the inquiry that may follow.
+                yield from holder.record(cancelled, None)
         if holder.attempt.state.is_final:
             return holder.attempt
+        if is_refused:
+            pause = max(pause, holder.timing.after_refusal)
         observation = yield from holder.inquire()
     except (NotSent, OutcomeUnknown) as error:
-        return (yield from holder.give_back(pause, error))
-    if cancelled is not None and is_doubtful:
-        log.info(
-            "payment %s: cancelPayment does not know it",
-            holder.request_id,
-            extra={"event": "cancel_unknown", **holder.log_ids},
-        )
-        if observation.outcome is Outcome.ABSENT:
-            observation = cancelled
-    is_refused = cancelled is not None and cancelled.outcome is Outcome.CANCEL_REFUSED
-    pause = max(pause, holder.timing.after_refusal) if is_refused else pause
-    attempt = yield from holder.record(observation, pause)
+        attempt = yield from holder.give_back(pause, error)
+    else:
+        if doubtful is not None:
+            log.info(
+                "payment %s: cancelPayment does not know it",
+                holder.request_id,
+                extra={"event": "cancel_unknown", **holder.log_ids},
+            )
+            if observation.outcome is Outcome.ABSENT:
+                observation = doubtful
+        attempt = yield from holder.record(observation, pause)
     if is_refused and not attempt.state.is_final:
         _cannot_close(holder, "can be cancelled no more, and nobody says what became of it", pause)
     return attempt

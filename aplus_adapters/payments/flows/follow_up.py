@@ -63,13 +63,20 @@ def close_order(config: PaymentConfig, order_ref: str) -> Flow[Attempt | None]:
     """Close the order's open attempt, so that nobody pays an order that the shop has cancelled.
 
     Returns the attempt that occupies the order, otherwise its newest, None if it never had one.
-    SUCCEEDED means that it was paid
-    before. An attempt that comes back open is still being closed by `reconcile`.
+    SUCCEEDED means that it was paid before. An attempt that comes back open is still being closed
+    by `reconcile`.
     """
     attempt = yield from latest(order_ref)
     if attempt is None or attempt.state.is_final:
         return attempt
-    return (yield from close(config, attempt))
+    closed = yield from close(config, attempt)
+    if closed.occupies_order:
+        return closed
+    try:
+        # An older attempt, whose late money nobody has returned, may occupy the order now.
+        return (yield from latest(order_ref)) or closed
+    except StoreError:
+        return closed
 
 
 def _claimed_step(config: PaymentConfig, attempt: Attempt, *, closing: bool) -> Flow[Attempt]:
@@ -168,13 +175,10 @@ def _resend(holder: ClaimHolder) -> Flow[Attempt]:
 def _ask(holder: ClaimHolder) -> Flow[Attempt]:
     """Inquire and record the answer."""
     timing = holder.timing
+    is_disputed = holder.attempt.disputed is not None
+    pause = timing.after_conflict if is_disputed else timing.inquiry
     try:
         observation = yield from holder.inquire()
     except (NotSent, OutcomeUnknown) as error:
-        return (yield from holder.give_back(timing.inquiry, error))
-    is_disputed = holder.attempt.disputed is not None
-    return (
-        yield from holder.record(
-            observation, timing.after_conflict if is_disputed else timing.inquiry
-        )
-    )
+        return (yield from holder.give_back(pause, error))
+    return (yield from holder.record(observation, pause))

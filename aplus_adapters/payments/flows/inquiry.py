@@ -54,9 +54,8 @@ def inquire(config: PaymentConfig, attempt: Attempt) -> Flow[Observation]:
     answered = yield from inquire_once(
         config, attempt.client_id, request_id, until=attempt.claimed_until
     )
-    # Before it is paid, only disputed money can have been refunded by us.
-    has_moved = attempt.disputed is not None and answered.message.transactions
-    ours = (yield from refunds(request_id)) if has_moved else ()
+    # A refund of ours may be among them: of disputed money, also of what came meanwhile.
+    ours = (yield from refunds(request_id)) if answered.message.transactions else ()
     observation = observe_inquiry(answered, attempt, (yield from now()), ours)
     if observation is None:
         result = answered.message.result

@@ -32,7 +32,7 @@ from aplus_adapters.payments.observations import (
     observe_refund,
     observe_transaction,
 )
-from aplus_adapters.payments.states import committed
+from aplus_adapters.payments.refund_states import committed
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.messages.refund import RefundRequest, RefundResponse
 

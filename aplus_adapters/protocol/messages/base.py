@@ -39,12 +39,24 @@ from aplus_adapters.protocol.messages.rules import (
     Key,
     OneOf,
     Text,
+    Unread,
     Url,
     wrong,
 )
 from aplus_adapters.protocol.timestamps import Timestamp
 
-__all__ = ["AlwaysTrue", "Currency", "Decides", "Key", "Message", "OneOf", "Text", "Url", "message"]
+__all__ = [
+    "AlwaysTrue",
+    "Currency",
+    "Decides",
+    "Key",
+    "Message",
+    "OneOf",
+    "Text",
+    "Unread",
+    "Url",
+    "message",
+]
 
 log = logging.getLogger("aplus_adapters")
 
@@ -69,6 +81,7 @@ class Codec:
     required: bool
     insisted: bool  # an unreadable value is an error, however lenient the reader
     decides: bool  # likewise, and also for the whole message around it
+    instead: Unread | None  # what is read in its place
     check: Callable[[str, object], None]
     to_json: Callable[[Any], str]
     from_wire: Callable[[Any, bool], Any]
@@ -158,7 +171,7 @@ class Message:
                 codec.check(f"{cls.__name__}.{codec.key}", value)
             except (InvalidValue, MessageError) as error:
                 is_undecided = codec.decides or isinstance(error, _Undecided)
-                if strict or codec.insisted or is_undecided:
+                if strict or ((codec.insisted or is_undecided) and codec.instead is None):
                     kind = _Undecided if is_undecided else MessageError
                     raise kind(f"{cls.__name__}.{codec.key}: {error}") from None
                 log.warning(
@@ -168,7 +181,9 @@ class Message:
                     error,
                     extra={"event": "field_unread"},
                 )
-                if codec.key in twice or isinstance(raw, wire.Ambiguous):
+                if codec.instead is not None:
+                    values[codec.name] = codec.instead.value
+                if codec.instead or codec.key in twice or isinstance(raw, wire.Ambiguous):
                     del extra[codec.key]  # who wrote and read it again would believe the last one
                 continue
             values[codec.name] = value
@@ -176,10 +191,13 @@ class Message:
         return cls(**values, extra=extra)
 
     @classmethod
-    def decides(cls, found: object) -> bool:
-        """Return whether a list may not leave out an entry of which a field cannot be read."""
+    def stand_in(cls, found: object, error: MessageError) -> Self | None:
+        """Return what stands in a list for an entry of which a deciding field cannot be read.
+
+        None leaves the entry out. By default the error is the whole message's.
+        """
         _ = found
-        return True
+        raise error
 
     @classmethod
     def decode(cls, body: bytes, strict: bool = False) -> Self:
@@ -251,17 +269,20 @@ def _codec(name: str, annotation: Any, default: Any) -> Codec:
     key = head + "".join(part.capitalize() for part in rest)
     check: Callable[[str, object], None] | None = None
     # Beside a default the unreadable value could not be kept in `extra` and be written again.
-    insisted, decides = default is not None, False
+    insisted, decides, instead = default is not None, False, None
     for rule in rules:
         if isinstance(rule, Key):
             key = rule.name
+        elif isinstance(rule, Unread):
+            instead = rule
         elif isinstance(rule, Decides):
             insisted = decides = True
         else:
             check = rule.check
     kind_check, to_json, from_wire = _kind(annotation)
     required = default is attrs.NOTHING
-    return Codec(name, key, required, insisted, decides, check or kind_check, to_json, from_wire)
+    check = check or kind_check
+    return Codec(name, key, required, insisted, decides, instead, check, to_json, from_wire)
 
 
 def _kind(
@@ -306,10 +327,13 @@ def _items(kind: type[Any], raw: list[Any], strict: bool) -> Iterator[Any]:
         try:
             yield kind.from_wire(child, strict)
         except MessageError as error:
-            if strict or (isinstance(error, _Undecided) and kind.decides(child)):
+            if strict:
                 raise
+            instead = kind.stand_in(child, error) if isinstance(error, _Undecided) else None
             # One odd detail must not cost the whole code, for which a buyer waits.
             log.warning("an entry is left out: %s", error, extra={"event": "entry_left_out"})
+            if instead is not None:
+                yield instead
 
 
 def _array(raw: object) -> list[Any]:

@@ -2,10 +2,10 @@
 
 from typing import Annotated, ClassVar
 
-from aplus_adapters.errors import InvalidValue
+from aplus_adapters.errors import InvalidValue, MessageError
 from aplus_adapters.protocol import wire
 from aplus_adapters.protocol.amounts import Amount
-from aplus_adapters.protocol.messages.base import Decides, Message, Text, message
+from aplus_adapters.protocol.messages.base import Decides, Message, Text, Unread, message
 from aplus_adapters.protocol.messages.result import Result
 from aplus_adapters.protocol.messages.settlement import SettlementQuote
 from aplus_adapters.protocol.timestamps import Timestamp
@@ -48,11 +48,18 @@ class Transaction(Message):
     transaction_time: Timestamp | None = None
 
     @classmethod
-    def decides(cls, found: object) -> bool:
-        """Return whether it may be a refund: of no other movement do we read anything."""
+    def stand_in(cls, found: object, error: MessageError) -> "Transaction | None":
+        """Return an UnreadTransaction if it may be a refund; no other movement is looked at."""
+        _ = error
         twice = found.keys_twice if isinstance(found, wire.Ambiguous) else frozenset[str]()
         kind = found.get("transactionType") if isinstance(found, dict) else None
-        return "transactionType" in twice or not isinstance(kind, str) or kind == "REFUND"
+        may_be = "transactionType" in twice or not isinstance(kind, str) or kind == "REFUND"
+        return UnreadTransaction() if may_be else None
+
+
+@message
+class UnreadTransaction(Transaction):
+    """A movement that may be a refund, and of which not all that decides could be read."""
 
 
 @message
@@ -65,7 +72,9 @@ class InquiryResponse(Message):
     psp_id: str | None = None
     payment_request_id: Annotated[str, Decides()] | None = None
     payment_id: str | None = None
-    payment_amount: Annotated[Amount, Decides()] | None = None
+    payment_amount: Amount | None = (
+        None  # unreadable it is absent: a success without one is doubted
+    )
     payment_time: Timestamp | None = None
     customer_id: str | None = None
     wallet_brand_name: str | None = None
@@ -73,6 +82,7 @@ class InquiryResponse(Message):
     settlement_quote: SettlementQuote | None = None
     customs_declaration_amount: Amount | None = None
     mpp_payment_id: str | None = None
-    transactions: Annotated[tuple[Transaction, ...], Decides()] | None = (
-        None  # no notification tells of refunds
-    )
+    # No notification tells of refunds.
+    transactions: (
+        Annotated[tuple[Transaction, ...], Decides(), Unread((UnreadTransaction(),))] | None
+    ) = None

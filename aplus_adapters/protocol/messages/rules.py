@@ -7,7 +7,7 @@ import attrs
 from aplus_adapters.errors import InvalidValue
 from aplus_adapters.protocol.currencies import EXPONENTS
 
-__all__ = ["AlwaysTrue", "Currency", "Decides", "Key", "OneOf", "Text", "Url", "wrong"]
+__all__ = ["AlwaysTrue", "Currency", "Decides", "Key", "OneOf", "Text", "Unread", "Url", "wrong"]
 
 _URL = re.compile(r"https?://[^\s/?#@\\]+(?:[/?#][!-~]*)?")
 
@@ -89,6 +89,13 @@ class Key:
     """The wire name of a field whose camelCase is not the rule, such as merchantMCC."""
 
     name: str
+
+
+@attrs.frozen
+class Unread:
+    """What is read in the place of a field that decides and cannot be read: it is not absent."""
+
+    value: object
 
 
 @attrs.frozen
