@@ -125,7 +125,9 @@ class AplusPay(Operations):
         """Return the attempt by which an order is paid now, with its code if Alipay+ answers.
 
         For a till, a job or a test; the web routes do the same. `visitor` is passed to
-        `load_order`. Raises what `payments.flows.initiate.initiate` raises.
+        `load_order`. Raises before anything is sent: UnknownOrder, InvalidValue for an order that
+        cannot be paid, OrderChanged if it was paid with another amount, TooManyAttempts, HookError
+        and StoreError.
         """
         return self._write("start", initiate(self.config, order_ref, visitor))
 
@@ -189,11 +191,13 @@ class AplusPay(Operations):
         amount: Amount | None = None,
         reason: str | None = None,
     ) -> Refund:
-        """Refund a payment; `payments.flows.refund.refund` states the rules and the errors.
+        """Refund a paid payment, or disputed money; return the refund.
 
         `refund_request_id` is your own id of this refund, such as the credit note's number. A
         second call with the same id returns the same refund. `amount` None refunds what is left. A
-        refund that comes back CREATED is not lost: `reconcile` sends it again.
+        refund that comes back CREATED is not lost: `reconcile` sends it again. Raises before
+        anything is sent: UnknownPayment, InvalidValue for what is not paid or too much,
+        InconsistentRetry for an id used with other content, ConfigurationError and StoreError.
         """
         flow = refund(
             self.config,
@@ -344,7 +348,7 @@ class AplusPay(Operations):
         self._runner.close()
 
     async def aclose(self) -> None:
-        """Close the HTTP clients and threads of the awaiting side; the store stays open."""
+        """Close the HTTP clients and threads of the awaiting side, and what an awaiting store holds."""
         await self._runner.aclose()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.web.http import HttpRequest, collect, decode_headers
-from aplus_adapters.web.routing import Site, find_route, mounted_twice
+from aplus_adapters.web.routing import Site, check_site, find_route, mounted_twice
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
@@ -31,23 +31,30 @@ class AplusMiddleware:
     """
 
     prefix: str
+    site: Site
 
     def __init__(self, app: App, pay: Site, prefix: str = "/aplus") -> None:
+        check_site(pay, "AplusMiddleware(app, pay): pay")
+        if not callable(app):
+            raise ConfigurationError(
+                f"AplusMiddleware(app, pay): found {type(app).__name__} as app, expected the "
+                "application that answers everything else"
+            )
         pay.prepare(awaiting=True)
         if isinstance(app, AplusMiddleware) and app.prefix.strip("/") == prefix.strip("/"):
             raise ConfigurationError(mounted_twice(prefix))
         pay.note_mount(prefix)
-        self._app, self._site, self.prefix = app, pay, prefix
+        self._app, self.site, self.prefix = app, pay, prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] == "lifespan":
-            self._site.note_lifespan()
+            self.site.note_lifespan()
             await self._app(scope, receive, self._closing(send))
             return
         match = None
         if scope["type"] == "http":
-            match = find_route(self._site.routes, _below_root(scope), self.prefix)
+            match = find_route(self.site.routes, _below_root(scope), self.prefix)
         if match is None:
             await self._app(scope, receive, send)
             return
@@ -62,7 +69,7 @@ class AplusMiddleware:
             native=scope,
             can_stream=True,
         )
-        answer = await self._site.handle_async(route, request, parameter)
+        answer = await self.site.handle_async(route, request, parameter)
         streams = answer.next_chunk is not None
         length = [] if streams else [("Content-Length", str(len(answer.body)))]
         headers = [
@@ -71,7 +78,7 @@ class AplusMiddleware:
         ]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         if answer.next_chunk is not None:
-            async for chunk in self._site.stream(answer.next_chunk):
+            async for chunk in self.site.stream(answer.next_chunk):
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         body = b"" if request.method == "HEAD" else answer.body
         await send({"type": "http.response.body", "body": body})
@@ -79,7 +86,7 @@ class AplusMiddleware:
     def _closing(self, send: Send) -> Send:
         async def sending(message: MutableMapping[str, Any]) -> None:
             if message["type"].startswith("lifespan.shutdown"):
-                await self._site.aclose()
+                await self.site.aclose()
             await send(message)
 
         return sending

@@ -26,6 +26,7 @@ never bodies, keys or signatures.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 
 __all__ = [
@@ -46,6 +47,8 @@ __all__ = [
     "UnknownPayment",
     "WouldDeadlock",
 ]
+
+_NOT_THE_SHOPS = ("aplus_adapters.", "concurrent.", "asyncio.", "importlib", "_frozen_importlib")
 
 
 class AplusError(Exception):
@@ -156,6 +159,21 @@ def hide_values(error: BaseException) -> None:
         unseen += [cause.__cause__, cause.__context__, getattr(cause, "orig", None)]
         if any(_is_of_a_database(kind) for kind in type(cause).__mro__):
             _shorten(cause)
+
+
+def place_of(error: BaseException) -> str:
+    """Return the line of the shop's file in which an error was raised, "" if none is known."""
+    file, place = "", ""
+    trace = error.__traceback__
+    while trace is not None:
+        module = trace.tb_frame.f_globals.get("__name__", "")
+        name = trace.tb_frame.f_code.co_filename
+        if not file and not module.startswith(_NOT_THE_SHOPS):
+            file = name
+        if file == name:
+            place = f" in {os.path.basename(name)} line {trace.tb_lineno}"  # noqa: PTH119  # no import for it
+        trace = trace.tb_next
+    return place
 
 
 def cause_of(error: BaseException) -> str:

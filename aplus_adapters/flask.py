@@ -15,6 +15,7 @@ try:
     from flask import Blueprint, Response, request
     from flask.cli import ScriptInfo
     from werkzeug.exceptions import HTTPException
+    from werkzeug.routing import Rule
 except ImportError:
     raise ConfigurationError(
         "aplus_adapters.flask: Flask is not installed; run pip install 'aplus_adapters[flask]'"
@@ -24,7 +25,7 @@ from aplus_adapters.aplus_pay import AplusPay
 from aplus_adapters.cli.commands import reachable
 from aplus_adapters.cli.shop_commands import shop_commands
 from aplus_adapters.web.http import MAX_BODY, HttpRequest
-from aplus_adapters.web.routing import METHODS, Route, Site, mounted_twice
+from aplus_adapters.web.routing import METHODS, Route, Site, check_site, mounted_twice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,8 @@ def create_blueprint(pay: Site, name: str = "aplus", **options: Any) -> Blueprin
     each `add_url_rule`, such as `host` where Flask matches hosts. Raises ConfigurationError if a
     hook or the store is async: Flask has no event loop for it.
     """
+    check_site(pay, "create_blueprint(pay)")
+    _check_options(name, options)
     pay.prepare(awaiting=False)
     blueprint = _Payments(name, __name__)
     blueprint.record(partial(_compare, pay))
@@ -59,6 +62,21 @@ def create_blueprint(pay: Site, name: str = "aplus", **options: Any) -> Blueprin
         for command in shop_commands(lambda: reachable(pay), _context_of_app):
             blueprint.cli.add_command(command)
     return blueprint
+
+
+def _check_options(name: object, options: dict[str, Any]) -> None:
+    """Raise ConfigurationError here for what Flask would refuse when the blueprint is used."""
+    if not isinstance(name, str) or not name or "." in name:
+        raise ConfigurationError(
+            f"create_blueprint name: found {name!r:.80}, expected a name without a dot"
+        )
+    try:
+        Rule("/", **options)
+    except TypeError:
+        raise ConfigurationError(
+            f"create_blueprint: found the options {', '.join(options)}, expected those of "
+            "`add_url_rule`, such as host; `url_prefix` belongs to app.register_blueprint"
+        ) from None
 
 
 def _context_of_app(command: Context) -> Callable[[], Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.web.http import MAX_BODY, HttpRequest
-from aplus_adapters.web.routing import Site, find_route, mounted_twice
+from aplus_adapters.web.routing import Site, check_site, find_route, mounted_twice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -29,19 +29,26 @@ class AplusMiddleware:
     """
 
     prefix: str
+    site: Site
 
     def __init__(self, app: App, pay: Site, prefix: str = "/aplus") -> None:
+        check_site(pay, "AplusMiddleware(app, pay): pay")
+        if not callable(app):
+            raise ConfigurationError(
+                f"AplusMiddleware(app, pay): found {type(app).__name__} as app, expected the "
+                "application that answers everything else"
+            )
         pay.prepare(awaiting=False)
         if isinstance(app, AplusMiddleware) and app.prefix.strip("/") == prefix.strip("/"):
             raise ConfigurationError(mounted_twice(prefix))
         pay.note_mount(prefix)
-        self._app, self._site, self.prefix = app, pay, prefix
+        self._app, self.site, self.prefix = app, pay, prefix
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         """Serve one request."""
         # PEP 3333: each byte of the path is one character; SCRIPT_NAME is not part of it.
         path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
-        match = find_route(self._site.routes, path, self.prefix)
+        match = find_route(self.site.routes, path, self.prefix)
         if match is None:
             return self._app(environ, start_response)
         route, parameter = match
@@ -53,7 +60,7 @@ class AplusMiddleware:
             client_ip=environ.get("REMOTE_ADDR"),
             native=environ,
         )
-        answer = self._site.handle(route, request, parameter)
+        answer = self.site.handle(route, request, parameter)
         length = ("Content-Length", str(len(answer.body)))
         status = f"{answer.status} {HTTPStatus(answer.status).phrase}"
         start_response(status, [*answer.headers, length])

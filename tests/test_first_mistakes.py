@@ -15,6 +15,10 @@ from aplus_adapters.errors import AplusError, ConfigurationError, InvalidValue, 
 from support.shop import AsyncShop, Shop
 
 
+async def _answer(scope, receive, send):
+    """Answer nothing: an application."""
+
+
 class Misspelt:
     load_orders = payment_changed = payment_conflict = lambda self, details: None
 
@@ -127,7 +131,7 @@ def mounted_twice_in_asgi(account, tmp_path, monkeypatch):
     from aplus_adapters.asgi import AplusMiddleware
 
     pay = pay_with(account)
-    AplusMiddleware(AplusMiddleware(None, pay), pay)
+    AplusMiddleware(AplusMiddleware(_answer, pay), pay)
 
 
 def without(monkeypatch, missing, module, name=""):
@@ -241,7 +245,7 @@ def wsgi_prefix(pay):
 def asgi_prefix(pay):
     from aplus_adapters.asgi import AplusMiddleware
 
-    AplusMiddleware(None, pay, prefix="/payments/")
+    AplusMiddleware(_answer, pay, prefix="/payments/")
 
 
 def starlette_app(pay, prefix="/payments", lifespan=None):

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aplus_adapters.aplus_pay import AplusPay
-from aplus_adapters.errors import AplusError, ConfigurationError, InvalidValue, UnknownPayment
+from aplus_adapters.errors import (
+    AplusError,
+    ConfigurationError,
+    InvalidValue,
+    UnknownPayment,
+    place_of,
+)
 from aplus_adapters.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -178,11 +184,11 @@ def flow_runner(pay: AplusPay) -> Iterator[Callable[[Flow[Any]], Any]]:
 
 
 def load_shop(address: str) -> AplusPay:
-    """Return the AplusPay at `module:name`, or call the function that is there to make it.
+    """Return the AplusPay at `module:name`.
 
-    An application with it as `app.state.pay`, or a tuple that has it, will do as well.
-
-    Raise ConfigurationError if it cannot be loaded or is something else.
+    There may be an AplusPay, what holds one (our middleware, an application with it as
+    `app.state.pay`, a tuple), or what returns one of these when it is called without an argument,
+    such as a function. Raises ConfigurationError for anything else, and if it cannot be loaded.
     """
     if os.environ.get("DJANGO_SETTINGS_MODULE") and importlib.util.find_spec("django"):
         importlib.import_module("django").setup()  # before it a Django shop's models cannot load
@@ -193,15 +199,52 @@ def load_shop(address: str) -> AplusPay:
         shop: Any = importlib.import_module(module_name)
         for part in name.split("."):
             shop = getattr(shop, part)
-        if inspect.isfunction(shop):
+        found = _pay_in(shop)
+        if found is None and _is_called_alone(shop):
             shop = shop()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise ConfigurationError(f"shop {address!r}: cannot be loaded: {error}") from error
+            found = _pay_in(shop)
+    except AplusError:
+        raise
+    except Exception as error:
+        # The text of other errors may hold a secret, such as an address with its password.
+        what = f"{type(error).__name__}"
+        if isinstance(error, ImportError | AttributeError | NameError | TypeError | KeyError):
+            what += f": {error}"
+        raise ConfigurationError(
+            f"shop {address!r}: cannot be loaded: {what:.300}{place_of(error)}"
+        ) from error
+    if found is None:
+        raise ConfigurationError(f"shop {address!r}: {_wrong_shop(shop, module_name)}")
+    return found
+
+
+def _pay_in(shop: Any) -> AplusPay | None:
+    """Return the AplusPay that this is or holds, None if it holds none."""
     of_app = getattr(getattr(shop, "state", None), "pay", None)
-    for part in shop if isinstance(shop, tuple) else (shop, of_app):
-        if isinstance(part, AplusPay):
-            return part
-    raise ConfigurationError(
-        f"shop {address!r}: found {type(shop).__name__}, expected an AplusPay, an application with "
-        "it as app.state.pay, or a function that returns one"
+    parts = shop if isinstance(shop, tuple) else (shop, of_app, getattr(shop, "site", None))
+    return next((part for part in parts if isinstance(part, AplusPay)), None)
+
+
+def _is_called_alone(shop: Any) -> bool:
+    """Return whether it can be called without an argument, which no application can."""
+    try:
+        inspect.signature(shop).bind()
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _wrong_shop(shop: Any, module_name: str) -> str:
+    expected = (
+        "expected an AplusPay, an application with it as app.state.pay, or a function that returns "
+        "one"
     )
+    if inspect.iscoroutine(shop):
+        shop.close()
+        return f"found an async function, {expected} without awaiting"
+    if hasattr(shop, "register_blueprint"):
+        return (
+            f"found a Flask application, {expected}; its commands are those of Flask: "
+            f"`flask --app {module_name} aplus list`"
+        )
+    return f"found {type(shop).__name__}, {expected}"

@@ -48,12 +48,12 @@ def show_command(find_pay: FindPay, context_of: ContextOf = no_context) -> click
             of_order = PaymentFilter(order_ref=payment, oldest_first=True)
             for attempt in [named] if named else attempts_of(run_flow, of_order):
                 events = run_flow(read_timeline(attempt.payment_request_id))
+                stored = run_flow(refunds(attempt.payment_request_id))
                 if as_json:
-                    stored = run_flow(refunds(attempt.payment_request_id))
                     print_json(_row(attempt, events, stored))
                 else:
                     click.echo("" if is_first else "\n", nl=False)
-                    _print(attempt, events)
+                    _print(attempt, events, stored)
                 is_first = False
         if is_first:
             raise click.UsageError(f"{payment}: found no such payment or order in the store")
@@ -61,7 +61,7 @@ def show_command(find_pay: FindPay, context_of: ContextOf = no_context) -> click
     return command
 
 
-def _print(attempt: Attempt, events: Sequence[Event]) -> None:
+def _print(attempt: Attempt, events: Sequence[Event], stored: Sequence[Refund]) -> None:
     click.echo(f"payment  {attempt.payment_request_id}")
     click.echo(f"order    {plain(attempt.order_ref)}")
     click.echo(f"amount   {attempt.amount}")
@@ -70,6 +70,10 @@ def _print(attempt: Attempt, events: Sequence[Event]) -> None:
     click.echo(f"state    {attempt.state}, expires {show_time(attempt.expires_at)}")
     if attempt.next_call_at is not None:
         click.echo(f"next     call not before {show_time(attempt.next_call_at)}")
+    for refund in stored:
+        if refund.next_call_at is not None:
+            due = f"without an answer, call not before {show_time(refund.next_call_at)}"
+            click.echo(f"refund   {plain(refund.refund_request_id)} {due}")
     for event in events:
         text = plain(f"{event.source:<13} {event.text}  ->  {event.state}")
         line = f"{show_time(event.at)}  {text}"

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import frozen
 
+from aplus_adapters.payments.ids import check_id
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -173,13 +175,15 @@ def add(attempt: Attempt, most: int, since: datetime) -> Flow[Attempt]:
 
 
 def get(payment_request_id: str) -> Flow[Attempt | None]:
-    """Ask the store for an attempt."""
+    """Ask the store for an attempt; raise InvalidValue for an id that cannot be one."""
+    check_id("payment_request_id", payment_request_id)
     attempt: Attempt | None = yield CallStore("get", (payment_request_id,))
     return attempt
 
 
 def latest(order_ref: str) -> Flow[Attempt | None]:
-    """Ask the store for the newest attempt of an order."""
+    """Ask the store for the newest attempt of an order; raise InvalidValue likewise."""
+    check_id("order_ref", order_ref)
     attempt: Attempt | None = yield CallStore("latest", (order_ref,))
     return attempt
 
@@ -231,6 +235,8 @@ def conflicts(
     payment_request_id: str | None, limit: int, after: str | None = None
 ) -> Flow[Sequence[ConflictRecord]]:
     """Ask the store for conflicts that nobody has resolved, or for all of one payment."""
+    if payment_request_id is not None:
+        check_id("payment_request_id", payment_request_id)
     records: Sequence[ConflictRecord] = yield CallStore(
         "conflicts", (payment_request_id, limit, after)
     )
@@ -239,6 +245,7 @@ def conflicts(
 
 def resolve_conflict(key: str, at: datetime, by: str, note: str) -> Flow[ConflictRecord | None]:
     """Ask the store to mark a conflict as resolved; return it, None if it is not stored."""
+    check_id("key", key)
     record: ConflictRecord | None = yield CallStore("resolve_conflict", (key, at, by, note))
     return record
 

@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from aplus_adapters.errors import InvalidValue
 from aplus_adapters.payments import order_checks
+from aplus_adapters.payments.ids import check_order_ref
 from aplus_adapters.protocol.messages.order import Buyer, Goods, Merchant, Shipping
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class OrderToPay:
         # Longer ones do not fit into orderDescription and referenceOrderId, which they become.
         order_checks.check_text("description", self.description, 256)
         if self.order_ref is not None:
-            order_checks.check_text("order_ref", self.order_ref, 64)
+            check_order_ref("OrderToPay order_ref", self.order_ref)
         order_checks.check_kind("merchant", self.merchant, Merchant)
         order_checks.check_kind("buyer", self.buyer, Buyer)
         order_checks.check_kind("shipping", self.shipping, Shipping)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from aplus_adapters.errors import InvalidValue
+from aplus_adapters.payments.ids import check_id
 from aplus_adapters.payments.model import WALLET_LENGTH, State
 
 if TYPE_CHECKING:
@@ -42,9 +43,10 @@ def page_key(created_at: datetime, payment_request_id: str) -> str:
 def _check_optional(kind: type, expected: str) -> Callable[[Any, Any, Any], None]:
     def check(_instance: object, attribute: Any, value: object) -> None:
         if value is not None and not isinstance(value, kind):
-            raise InvalidValue(
-                f"payments {attribute.name}: found {str(value)[:80]!r}, expected {expected}"
-            )
+            found = f"{type(value).__name__} {str(value)[:80]!r}"
+            raise InvalidValue(f"payments {attribute.name}: found {found}, expected {expected}")
+        if isinstance(value, str):
+            check_id(f"payments {attribute.name}", value)
 
     return check
 

@@ -14,10 +14,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import traceback
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aplus_adapters.errors import (
@@ -27,6 +25,7 @@ from aplus_adapters.errors import (
     StoreError,
     cause_of,
     hide_values,
+    place_of,
 )
 from aplus_adapters.payments.effects import (
     CallHook,
@@ -384,17 +383,5 @@ def _hook_error(name: str, error: Exception) -> HookError:
     hide_values(error)  # of statements that the hook ran on our connection
     # Our errors hold no secret; the text of others may, so it is left to the traceback.
     message = f": {error}" if isinstance(error, AplusError) else ""
-    where = _place_of(error)
+    where = place_of(error)
     return HookError(f"hook {name}: raised {type(error).__name__}{where}{message}", hook=name)
-
-
-def _place_of(error: Exception) -> str:
-    """Return the line of the hook's file in which an error was raised."""
-    file, place = "", ""
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        module = frame.f_globals.get("__name__", "")
-        if not file and not module.startswith(("aplus_adapters.", "concurrent.", "asyncio.")):
-            file = frame.f_code.co_filename
-        if file == frame.f_code.co_filename:
-            place = f" in {Path(file).name} line {line}"
-    return place

@@ -54,7 +54,9 @@ class Identity:
         The simulator listens at `address`. The shop takes notifications at `notify_url`. Files with
         private keys are readable by their owner only.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            (folder / ".gitignore").write_text("*\n")  # private keys: nobody commits them
         stored = _read_changes(folder)
         client_key = _load_or_make_key(folder / "client_private.pem").public_key
         clients = {CLIENT_ID: {KEY_VERSION: client_key}}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from aplus_adapters.errors import InvalidValue
+from aplus_adapters.payments.ids import check_order_ref
 from aplus_adapters.web.routing import NOTIFY_PATH
 from aplus_adapters.web.texts import choose_language
 
@@ -55,11 +56,7 @@ def payment_button(
     It needs no script and no inline style. `action` is the address of the route that starts a
     payment. Raises InvalidValue for an `order_ref` that this route would refuse.
     """
-    if not isinstance(order_ref, str) or not 1 <= len(order_ref) <= 64:
-        found = f"{len(order_ref)} characters" if isinstance(order_ref, str) else type(order_ref)
-        raise InvalidValue(
-            f"payment_button order_ref: found {found}, expected text of 1 to 64 characters"
-        )
+    check_order_ref("payment_button order_ref", order_ref)
     language = choose_language(accept_language, design.all_texts)
     texts, brand = design.all_texts[language], design.brand
     hidden = "".join(

@@ -154,7 +154,8 @@ def refuse_visitor(
     allowed = yield from call_hook("authorize", details)
     if isinstance(allowed, LogIn):
         return _to_log_in(request, allowed)
-    if not isinstance(allowed, bool | None):  # a word such as "no" would let everybody in
+    # A word such as "no" would let everybody in; without a `return` nobody could pay.
+    if not isinstance(allowed, bool):
         raise HookError(
             f"hook authorize: found {type(allowed).__name__}, expected True, False or a LogIn",
             hook="authorize",

@@ -19,6 +19,7 @@ from aplus_adapters.errors import (
 from aplus_adapters.payments.effects import now
 from aplus_adapters.payments.flows.initiate import initiate
 from aplus_adapters.payments.flows.notification import claimed_payment, receive
+from aplus_adapters.payments.ids import is_order_ref
 from aplus_adapters.protocol import wire
 from aplus_adapters.web.context import (
     WebContext,
@@ -46,6 +47,7 @@ log = logging.getLogger("aplus_adapters")
 _MOUNT_IS_SEEN = ("pay", "notify")  # the routes whose path shows where the notify route is
 _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
+_LONGEST_ID = 64  # characters
 
 
 def respond(
@@ -53,9 +55,9 @@ def respond(
 ) -> Flow[HttpResponse]:
     """Answer a request for a route; `parameter` is the value of the path's parameter.
 
-    Every AplusError becomes a short response, and its reason is logged: 4xx if the sender caused
-    it, 503 while the store fails, 500 if the shop has to correct something. A buyer's browser gets
-    it as a page.
+    Every AplusError becomes a short response: 4xx if the sender caused it, 503 while the store
+    fails, 500 if the shop has to correct something. All but an unknown order are logged. A buyer's
+    browser gets a page.
     """
     response = yield from _respond(context, route, request, parameter)
     if response.status >= 400 and route.name in STYLED:
@@ -92,20 +94,44 @@ def _respond(
         retry = ("Retry-After", "600")
         response = problem(request, 429, "this order was tried too often; try again later", retry)
     except StoreError as error:
+        about, subject = _about(route, request, parameter)
         log.exception(
-            "%s: %s", route.name, error, extra={"event": "store_failed", "route": route.name}
+            "%s%s: %s",
+            route.name,
+            about,
+            error,
+            extra={"event": "store_failed", "route": route.name, **subject},
         )
         response = problem(request, 503, "please try again in a moment", ("Retry-After", "2"))
     except AplusError as error:
-        _log_failed(route.name, error)
+        _log_failed(route.name, error, *_about(route, request, parameter))
         response = problem(request, 500, "this shop cannot take the payment at the moment")
     return response
 
 
-def _log_failed(route: str, error: AplusError) -> None:
+def _log_failed(route: str, error: AplusError, about: str, subject: dict[str, str]) -> None:
     log.error(
-        "%s: %s", route, error, exc_info=error, extra={"event": "request_failed", "route": route}
+        "%s%s: %s",
+        route,
+        about,
+        error,
+        exc_info=error,
+        extra={"event": "request_failed", "route": route, **subject},
     )
+
+
+def _about(route: Route, request: HttpRequest, parameter: str) -> tuple[str, dict[str, str]]:
+    """Return what a request was about, as words and as fields for the log."""
+    if route.name == "pay":
+        order_ref = _order_ref(request)
+        if isinstance(order_ref, HttpResponse):
+            return "", {}
+        return f" of order {order_ref}", {"order_ref": order_ref}
+    if route.name == "notify":
+        parameter = claimed_payment(request.body)
+    if not parameter or len(parameter) > _LONGEST_ID or not parameter.isalnum():
+        return "", {}
+    return f" of payment {parameter}", {"payment_request_id": parameter}
 
 
 def _refuse(context: WebContext, route: Route, request: HttpRequest) -> HttpResponse | None:
@@ -190,7 +216,8 @@ def _lead_to_page(
     try:
         refusal = yield from refuse_visitor(context, request, attempt.order_ref, attempt)
     except HookError as error:
-        _log_failed("payment", error)
+        ids = {"payment_request_id": attempt.payment_request_id}
+        _log_failed("payment", error, f" {attempt.payment_request_id}", ids)
         return json_response(200, where)
     if refusal is not None:
         return json_response(200, where)
@@ -213,7 +240,9 @@ def _order_ref(request: HttpRequest) -> str | HttpResponse:
             return problem(request, 415, f"expected {_FORM} or {_JSON}")
     except (MessageError, ValueError):
         return problem(request, 400, "the body cannot be read")
-    if not isinstance(value, str) or not 1 <= len(value) <= 64 or not value.isprintable():
+    if value is None:
+        return problem(request, 400, "order_ref is missing: expected it in the body, once")
+    if not isinstance(value, str) or not is_order_ref(value):
         return problem(request, 400, "order_ref: expected 1 to 64 printable characters")
     return value
 

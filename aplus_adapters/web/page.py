@@ -135,6 +135,12 @@ class PageDesign:
         object.__setattr__(self, "logo_address", logo)
         object.__setattr__(self, "_merged", merged)
         if self.template is not None:
+            if not isinstance(self.template, str) or "{" not in self.template:
+                raise _wrong(
+                    "template",
+                    self.template,
+                    "the text of a Jinja template; for a file write Path(...).read_text()",
+                )
             _render_examples(self)
 
     @property

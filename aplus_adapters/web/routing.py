@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
 
+from aplus_adapters.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
@@ -18,6 +20,7 @@ __all__ = [
     "ROUTES",
     "Route",
     "Site",
+    "check_site",
     "find_route",
     "mounted_twice",
     "notify_path",
@@ -119,6 +122,14 @@ def mounted_twice(where: str) -> str:
         f"payment routes: found them mounted twice at {where[:100]!r}, expected once; remove one, "
         "or give several shops a name and a prefix each"
     )
+
+
+def check_site(pay: object, where: str) -> None:
+    """Raise ConfigurationError unless it is a `Site`; `where` names the call and the argument."""
+    if not all(hasattr(pay, name) for name in ("routes", "prepare", "handle")):
+        raise ConfigurationError(
+            f"{where}: found {type(pay).__name__}, expected the AplusPay of the shop"
+        )
 
 
 def find_route(routes: Sequence[Route], path: str, prefix: str = "") -> tuple[Route, str] | None:

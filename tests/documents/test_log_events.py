@@ -10,6 +10,7 @@ OUTSIDE = ("cli", "simulator", "conformance", "testing")
 # What `**` adds to a line's fields.
 HELPERS = {
     "ids": {"payment_request_id"},
+    "subject": {"payment_request_id", "order_ref"},
     "self.log_ids": {"payment_request_id", "order_ref"},
     "holder.log_ids": {"payment_request_id", "order_ref"},
     "_ids(read, request_id)": {"payment_request_id", "tracerid"},

@@ -81,10 +81,10 @@ def test_operators_find_payments_by_what_they_know_of_them(calls, pay, start, pa
 
 
 WRONG = {
-    "state": ("paid", "payments state: found 'paid', expected a State"),
+    "state": ("paid", "payments state: found str 'paid', expected a State"),
     "since": (NOON.replace(tzinfo=None), "payments since: .* expected a time zone too"),
-    "until": ("yesterday", "payments until: found 'yesterday', expected a datetime"),
-    "order_ref": (1001, "payments order_ref: found '1001', expected text"),
+    "until": ("yesterday", "payments until: found str 'yesterday', expected a datetime"),
+    "order_ref": (1001, "payments order_ref: found int '1001', expected text"),
     "after": ("pay1", "payments after: found 'pay1', expected the `after` of a page"),
     "limit": (0, "limit: found 0, expected a whole number from 1 to 1000"),
 }

@@ -368,9 +368,23 @@ def test_an_order_that_cannot_be_paid_is_refused_before_anything_is_stored_or_se
     assert pay.store.latest("A-1") is None
 
 
-def test_an_order_reference_that_is_too_long_is_refused(start, gateway):
-    with pytest.raises(InvalidValue, match="1 to 64 characters"):
-        start("x" * 65)
+REFUSED_REFS = {
+    "x" * 65: "65 characters",
+    "": "0 characters",
+    "A\n1": r"'A\\n1'",
+    "A\0": r"'A\\x00'",
+    "\ud83d": r"'\\ud83d'",
+    5: "int",
+    None: "NoneType",
+}
+
+
+def test_an_order_reference_that_cannot_be_one_is_refused(start, gateway):
+    for order_ref, found in REFUSED_REFS.items():
+        with pytest.raises(
+            InvalidValue, match=f"order_ref: found {found}, expected text of 1 to 64"
+        ):
+            start(order_ref)
     assert gateway.sent == []
 
 

@@ -302,7 +302,7 @@ REFUSALS = {
     ),
     "no order": (
         lambda ask: ask("pay", FORM, JSON, body=form(other="A-1")),
-        (400, "order_ref: expected 1 to 64 printable characters"),
+        (400, "order_ref is missing: expected it in the body, once"),
     ),
     "an empty order": (
         lambda ask: ask("pay", TYPE, JSON, body=order("")),
@@ -437,7 +437,7 @@ class Trouble(Shop):
         return None if self.trouble == "no order" else super().load_order(details)
 
     def authorize(self, details):
-        answers = {"a stranger": False, "a word for no": "no", "a number": 0}
+        answers = {"a stranger": False, "a word for no": "no", "a number": 0, "no answer": None}
         return answers.get(self.trouble, True)
 
     def render_order_code(self, details):
@@ -464,14 +464,14 @@ class TestATroubledShop:
             ("a stranger", 403, "this order is not yours to pay", (), ""),
             (
                 "a bug", 500, "this shop cannot take the payment at the moment", (),
-                "pay: hook load_order: raised LookupError",
+                "pay of order A-1: hook load_order: raised LookupError",
             ),
             *(
                 (
                     trouble, 500, "this shop cannot take the payment at the moment", (),
-                    f"pay: hook authorize: found {found}, expected True, False or a LogIn",
+                    f"pay of order A-1: hook authorize: found {found}, expected True, False or a LogIn",
                 )
-                for trouble, found in (("a word for no", "str"), ("a number", "int"))
+                for trouble, found in (("a word for no", "str"), ("a number", "int"), ("no answer", "NoneType"))
             ),
         ]:  # fmt: skip
             caplog.clear()
@@ -489,7 +489,10 @@ class TestATroubledShop:
         assert (answer.status, answer.headers) == (503, (*IS_PROBLEM, ("Retry-After", "2")))
         assert json.loads(answer.body)["title"] == "please try again in a moment"
         (line,) = caplog.records
-        assert (line.levelname, line.getMessage()[:22]) == ("ERROR", "pay: store add: raised")
+        assert (line.levelname, line.getMessage()[:35]) == (
+            "ERROR",
+            "pay of order A-1: store add: raised",
+        )
         assert line.exc_info
 
     def test_a_stranger_learns_of_no_payment(self, ask, hooks):

@@ -135,4 +135,5 @@ class ClaimHolder:
             retry=retry,
             timeout=self.timing.timeout,
             until=self.attempt.claimed_until,
+            payment_request_id=self.request_id,
         )

@@ -80,6 +80,7 @@ def exchange(
     retry: Retry,
     timeout: float,
     until: datetime | None = None,
+    payment_request_id: str | None = None,
 ) -> Flow[Answered[R]]:
     """Send `body` until a verified answer says something, and return that answer.
 
@@ -88,8 +89,10 @@ def exchange(
     REQUEST_TRAFFIC_EXCEED_LIMIT, an unknown U). `timeout` is seconds per send. When `retry` is used
     up, raises NotSent if no byte of any send can have arrived, otherwise OutcomeUnknown. `until` is
     the end of the claim. A call that could outlast it is not begun (NotSent), as another worker may
-    be calling by then. Source: the seed page, "Result processing logic".
+    be calling by then. The log names `payment_request_id`. Source: the seed page, "Result
+    processing logic".
     """
+    about = "" if payment_request_id is None else f"payment {payment_request_id}: "
     started = yield from now()
     longest = timedelta(seconds=max(timeout, retry.longest))
     if until is not None and started + longest > until:
@@ -110,11 +113,11 @@ def exchange(
         except (NotSent, OutcomeUnknown) as error:
             nothing_arrived = nothing_arrived and isinstance(error, NotSent)
             log.warning(
-                "%s: send %d brought no result: %s",
-                path,
+                "%ssend %d brought no result: %s",
+                about,
                 repetition + 1,
                 error,
-                extra={"event": "send_failed"},
+                extra={"event": "send_failed", "payment_request_id": payment_request_id},
             )
             pause = yield from _pause(retry, repetition, error, started)
             if pause is None and (nothing_arrived or isinstance(error, OutcomeUnknown)):

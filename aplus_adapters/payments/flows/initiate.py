@@ -9,7 +9,6 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from aplus_adapters.errors import (
     HookError,
-    InvalidValue,
     OrderChanged,
     StoreError,
     UnknownOrder,
@@ -24,6 +23,7 @@ from aplus_adapters.payments.effects import (
 )
 from aplus_adapters.payments.flows import follow_up
 from aplus_adapters.payments.hooks import LoadOrderDetails, OrderToPay, Visitor
+from aplus_adapters.payments.ids import check_order_ref
 from aplus_adapters.payments.model import Attempt, State
 from aplus_adapters.protocol.messages.order import Env, Order
 from aplus_adapters.protocol.messages.pay import PayRequest, SettlementStrategy, check_expiry
@@ -57,13 +57,14 @@ def initiate(config: PaymentConfig, order_ref: str, visitor: Visitor) -> Flow[At
     was paid with another amount, TooManyAttempts for one that was tried too often, HookError,
     StoreError: all of them before anything is sent.
     """
+    check_order_ref("order_ref", order_ref)
     # The price comes from the shop's server; a browser could name any price.
     order = yield from call_hook(
         "load_order", LoadOrderDetails(order_ref=order_ref, visitor=visitor)
     )
     if order is None:
         raise UnknownOrder(
-            f"order {order_ref[:64]!r}: the shop has no such order to pay; check the link"
+            f"order {order_ref!r}: the shop has no such order to pay; check the link"
         )
     if not isinstance(order, OrderToPay):
         raise HookError(
@@ -136,11 +137,7 @@ def new_attempt(
     `moment` is now (aware), `expiry` how long Alipay+ keeps a code unless the order shortens it,
     `claim` how long the claim lasts. Raises InvalidValue for what Alipay+ would refuse.
     """
-    if not isinstance(order_ref, str) or not 1 <= len(order_ref) <= 64:
-        raise InvalidValue(
-            "order_ref: expected 1 to 64 characters, as it becomes the referenceOrderId; "
-            "use the shop's order id"
-        )
+    check_order_ref("order_ref", order_ref)
     closes = None if order.expires_in is None else Timestamp.of(moment + order.expires_in)
     check_expiry(closes, moment)
     # Alipay+ requires a userAgent with an order code; a till or a job has none.
@@ -199,9 +196,7 @@ def return_address(account: Account, payment_request_id: str) -> str:
 
 def _absolute(account: Account, url: str) -> str:
     """Return the address of a path on the notify URL's host; any other address as it is."""
-    # Two slashes at the beginning name another host.
-    own_path = url.startswith("/") and not url.startswith("//")
-    return urljoin(account.notify_url, url) if own_path else url
+    return urljoin(account.notify_url, url) if url.startswith("/") else url
 
 
 def _await_code(config: PaymentConfig, attempt: Attempt) -> Flow[Attempt]:

@@ -38,6 +38,7 @@ def inquire_once(
         retry=Retry(pauses=()),
         timeout=config.timing.inquiry_timeout,
         until=until,
+        payment_request_id=payment_request_id,
     )
     # The signature does not cover our question: an answer to another one verifies as well.
     if answered.message.payment_request_id not in (None, payment_request_id):

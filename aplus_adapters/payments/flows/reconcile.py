@@ -190,11 +190,14 @@ def _ask(config: PaymentConfig, attempt: Attempt, done: ReconcileReport) -> Flow
     mine = yield from take_claim(config, attempt)
     if mine is None:
         return evolve(done, taken=done.taken + 1)
+    asked = evolve(done, asked=done.asked + 1)
+    return (yield from _count(asked, mine, _step(config, mine, asked)))
+
+
+def _step(config: PaymentConfig, mine: Attempt, done: ReconcileReport) -> Flow[ReconcileReport]:
     # `step`, not `step_or_stored`: here an error is counted.
     after = yield from step(config, mine)
-    return evolve(
-        done, asked=done.asked + 1, became_final=done.became_final + int(after.state.is_final)
-    )
+    return evolve(done, became_final=done.became_final + int(after.state.is_final))
 
 
 def _refund(config: PaymentConfig, refund: Refund, done: ReconcileReport) -> Flow[ReconcileReport]:

@@ -181,6 +181,7 @@ def _ask(config: PaymentConfig, mine: Refund) -> Flow[RefundObservation]:
         retry=config.timing.refund,
         timeout=config.timing.timeout,
         until=mine.claimed_until,
+        payment_request_id=mine.payment_request_id,
     )
     observation = observe_refund(answered, mine, (yield from now()))
     result = answered.message.result
