@@ -348,7 +348,7 @@ class AplusPay(Operations):
         self._runner.close()
 
     async def aclose(self) -> None:
-        """Close the HTTP clients and threads of the awaiting side, and what an awaiting store holds."""
+        """Close the HTTP clients and threads of the awaiting side, and an awaiting store's pool."""
         await self._runner.aclose()
 
 

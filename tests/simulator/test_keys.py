@@ -89,7 +89,6 @@ def test_a_shop_with_both_keys_of_alipayplus_goes_through_its_rotation(world, id
     assert world.shop.changes == [("A-1", "succeeded")]
 
 
-@pytest.mark.parametrize("keys", [{"1": "no key"}, {"": "x"}, {"1": None}])
 def test_a_new_folder_is_kept_out_of_git_and_one_that_was_there_is_left_alone(tmp_path):
     for folder, made in (("new", True), ("old", False)):
         if not made:
@@ -98,6 +97,7 @@ def test_a_new_folder_is_kept_out_of_git_and_one_that_was_there_is_left_alone(tm
         assert (tmp_path / folder / ".gitignore").exists() is made
 
 
+@pytest.mark.parametrize("keys", [{"1": "no key"}, {"": "x"}, {"1": None}])
 def test_what_is_no_key_is_refused(identity, keys):
     with pytest.raises(ConfigurationError):
         identity.set_client("OTHER", keys)
