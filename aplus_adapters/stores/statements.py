@@ -160,7 +160,7 @@ def _parameters(
     return {name: _parameter(table.c[name], prefix) for name in names}
 
 
-def _parameter(column: Column[Any], prefix: str = "new_") -> BindParameter[Any]:
+def _parameter(column: Column[Any], prefix: str) -> BindParameter[Any]:
     return bindparam(f"{prefix}{column.name}", type_=column.type)
 
 

@@ -17,7 +17,11 @@ from aplus_adapters import (
 )
 from aplus_adapters.messages import Result
 from aplus_adapters.payments.effects import Send
+from aplus_adapters.payments.model import OrderCode, Outcome, Source
+from aplus_adapters.payments.timeline import timeline
+from aplus_adapters.testing.store_values import LATER, an_attempt, an_observation
 from support.gateway import CLOSED, GONE, LOST, OPEN, PAID, inquired
+from support.shop import NOON
 
 
 class Calls:
@@ -193,3 +197,17 @@ def test_a_rejection_keeps_its_result_through_a_pickle():
     result = Result(result_code="RISK_REJECT", result_status="F")
     again = pickle.loads(pickle.dumps(Rejected("pay: refused", result=result)))
     assert (str(again), again.result) == ("pay: refused", result)
+
+
+def test_a_timeline_is_told_by_the_claim_and_the_code_of_each_time():
+    """An answer under the claim of that time was not overtaken, and a code that is shown counts."""
+    attempt = an_attempt(
+        claim=3, order_code=OrderCode(text="https://c.example/1", expires_at=LATER)
+    )
+    told = [
+        an_observation(Outcome.CODE_ISSUED, source=Source.PAY, claim=1),
+        an_observation(Outcome.CLOSING, source=Source.SHOP, claim=2, amount=None),
+        an_observation(Outcome.ABSENT, source=Source.CANCEL, claim=2, amount=None, said_at=NOON),
+    ]
+    events = timeline(attempt, told, [])
+    assert [event.state for event in events] == ["created", "pending", "closing", "closing"]

@@ -15,7 +15,7 @@ from aplus_adapters import (
 )
 from aplus_adapters.payments.flows.follow_up import follow_up, step_or_stored, take_claim
 from aplus_adapters.payments.flows.notification import receive
-from support.gateway import GONE, LOST, OPEN, PAID, asked, done, give_back, inquired
+from support.gateway import DOWN, GONE, LOST, OPEN, PAID, asked, done, give_back, inquired
 from support.shop import Skewed
 
 DENIED = {"resultCode": "ACCESS_DENIED", "resultStatus": "F", "resultMessage": "no"}
@@ -285,3 +285,20 @@ def test_what_belongs_to_an_account_of_others_is_not_asked_about(pay, gateway, s
 def test_rules_that_cannot_work_are_refused(changes, message):
     with pytest.raises(InvalidValue, match=message):
         Timing(**changes)
+
+
+@pytest.mark.parametrize("call", ["pay", "cancelPayment"])
+def test_a_call_that_could_outlast_its_claim_is_not_begun(pay, gateway, start, clock, call):
+    """Another worker may be calling by then."""
+    gateway.script["pay"] = [DOWN if call == "pay" else "code"]
+    gateway.script["cancelPayment"] = [LOST]
+    attempt = start()
+    if call == "cancelPayment":
+        gateway.script["inquiryPayment"] = [inquired(attempt, OPEN)]
+        pay.close_order("A-1")
+    clock.moment += timedelta(seconds=30)
+    mine = pay.run(take_claim(pay.config, pay.find(attempt.payment_request_id)))
+    clock.moment = mine.claimed_until - timedelta(seconds=1)
+    gateway.sent.clear()
+    pay.run(step_or_stored(pay.config, mine))
+    assert call not in gateway.calls()

@@ -24,6 +24,7 @@ from aplus_adapters import (
     Transition,
     UnknownPayment,
 )
+from aplus_adapters.errors import NotSent
 from aplus_adapters.payments.effects import Send, get
 from aplus_adapters.payments.flows.follow_up import close
 from aplus_adapters.payments.flows.gateway_call import exchange
@@ -70,6 +71,22 @@ def test_the_deadline_of_a_retry_cuts_no_single_send(pay, account, retry, timeou
     with pytest.raises(OutcomeUnknown):
         pay.run(flow)
     assert timeouts == [expected]
+
+
+def test_a_call_that_ends_just_with_its_claim_is_begun(pay, account, gateway, clock):
+    def call(longest):
+        until = clock.now() + timedelta(seconds=5)
+        once = Retry(pauses=())
+        return exchange(
+            account, "/pay", b"{}", PayResponse, retry=once, timeout=longest, until=until
+        )
+
+    gateway.script["pay"] = [LOST]
+    with pytest.raises(OutcomeUnknown):
+        pay.run(call(5.0))
+    with pytest.raises(NotSent, match="the claim ends at"):
+        pay.run(call(5.001))
+    assert gateway.calls() == ["pay"]
 
 
 def test_closing_while_another_worker_holds_the_claim_is_decided_and_done_by_that_one(

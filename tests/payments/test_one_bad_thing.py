@@ -91,3 +91,9 @@ def test_many_rows_that_cannot_be_read_are_passed_over(pay):
         connection.execute(sqlalchemy.text(broken))
     due = pay.store.due(NOON.replace(hour=13), 2, {"C"})
     assert [attempt.payment_request_id for attempt in due] == ["pay7", "pay8"]
+
+
+def test_a_round_whose_end_cannot_be_kept_is_said_by_its_event(pay, monkeypatch, caplog):
+    monkeypatch.setattr(pay.store, "note", lambda *_: 1 / 0)
+    assert pay.reconcile().failed == 1
+    assert [getattr(one, "event", None) for one in caplog.records] == ["round_not_stored"]

@@ -194,3 +194,15 @@ def test_a_refund_of_ours_that_is_listed_counts_by_what_we_know_of_it(state, out
     ours = [evolve(a_refund(), state=state)]
     seen = observations.observe_inquiry(inquiry(transaction()), an_attempt(), NOON, ours)
     assert (seen and seen.outcome, seen and seen.given_back) == (outcome, given_back)
+
+
+@pytest.mark.parametrize("status", ["F", "U"])
+def test_what_was_given_back_counts_only_of_a_payment_that_succeeded(status):
+    content = {
+        "result": SUCCESS,
+        "paymentResult": {**FAILURE, "resultStatus": status},
+        "transactions": [transaction(transactionAmount={"currency": "JPY", "value": "4200"})],
+    }
+    seen = observations.observe_inquiry(read(InquiryResponse, content), an_attempt(), NOON)
+    outcome = Outcome.FAILED if status == "F" else Outcome.IN_PROCESS
+    assert (seen.outcome, seen.given_back) == (outcome, None)

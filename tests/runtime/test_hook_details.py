@@ -2,6 +2,7 @@
 
 import asyncio
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,7 +10,7 @@ from aplus_adapters import AplusPay, HookError, MemoryStore
 from aplus_adapters.payments.effects import Record
 from aplus_adapters.payments.hooks import PaymentDetails, RefundDetails
 from aplus_adapters.payments.model import RefundObservation, RefundOutcome, Source
-from aplus_adapters.runtime import transports
+from aplus_adapters.runtime import deadline, transports
 from aplus_adapters.testing.store_values import LATER, a_refund, an_attempt, an_observation
 
 RECORD = Record("pay1", an_observation())
@@ -160,3 +161,44 @@ def test_a_sender_forgets_what_was_opened_by_another_process(kind, monkeypatch):
         sender._renew_after_fork()
         assert forgotten == ([] if shops_own is None else [client])
         forgotten.clear()
+
+
+def test_a_coroutine_that_nobody_can_await_is_closed(account):
+    """Otherwise Python would warn of it at some later time, in some other place."""
+
+    async def load():
+        """Return nothing."""
+
+    made = []
+
+    class Hooks(Plain):
+        def load_order(self, details):
+            made.append(load())
+            return made[0]
+
+    pay = AplusPay(account=account, store=MemoryStore(), hooks=Hooks())
+    with pytest.raises(HookError, match="hook returned an awaitable"):
+        pay.start("A-1")
+    assert made[0].cr_frame is None
+
+
+def test_transports_that_only_await_are_found_inside_others():
+    class Awaiting:
+        async def handle_async_request(self, request): ...
+
+    class Outer:
+        def __init__(self):
+            self.inner = [Awaiting()]
+
+    outer = Outer()
+    client = SimpleNamespace(_transport=outer)
+    assert list(transports.innermost_transports(client)) == outer.inner
+
+
+def test_an_open_connection_is_guarded_too():
+    connection = SimpleNamespace(_connection=SimpleNamespace(_network_stream="stream"))
+    pool = SimpleNamespace(_network_backend="backend", connections=[connection])
+    client = SimpleNamespace(_transport=SimpleNamespace(_pool=pool))
+    assert deadline.guard(client)
+    assert type(connection._connection._network_stream).__name__ == "_Stream"
+    assert type(pool._network_backend).__name__ == "_Backend"

@@ -1,11 +1,15 @@
 """What every payment store promises, by the suite that is shipped, and what SQLStore adds to it."""
 
+import importlib
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import sessionmaker
 
 from aplus_adapters import (
     ConfigurationError,
@@ -16,7 +20,10 @@ from aplus_adapters import (
     StoreError,
     UnknownPayment,
 )
-from aplus_adapters.payments.model import OrderCode
+from aplus_adapters.payments.model import OrderCode, Source
+from aplus_adapters.stores import lent
+from aplus_adapters.stores.drivers import refuse_blocking_gevent
+from aplus_adapters.stores.lent import LentSQLite
 from aplus_adapters.testing.store_contract import (
     LATER,
     NOON,
@@ -204,3 +211,52 @@ def test_in_memory_a_claim_that_is_taken_while_an_answer_is_recorded_is_kept(mon
     assert transition.after == after
     assert (after.state, after.order_code) == (State.PENDING, code)
     assert (after.claim, after.claimed_until, after.next_call_at) == (1, LATER, LATER)
+
+
+def test_two_shops_count_the_answers_about_payments_of_one_id_apart(database):
+    stores = [SQLStore(database, shop=name) for name in ("cinema", "bookshop")]
+    silent = said(Outcome.IN_PROCESS, source=Source.INQUIRY, amount=None)
+    for store in stores:
+        store.add(attempt())
+    for _ in range(3):
+        for store in stores:
+            store.record("pay1", silent, nothing)
+    for store in stores:
+        assert [one.count for one in store.history("pay1")] == [3]
+        store.close()
+
+
+@pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
+def test_a_driver_that_would_block_every_greenlet_is_refused_in_this_process_too(
+    driver, monkeypatch
+):
+    pytest.importorskip(driver)
+    engine = create_engine(f"postgresql+{driver}://x/y")
+    refuse_blocking_gevent(engine)
+    patched = SimpleNamespace(is_module_patched=lambda name: name == "socket")
+    monkeypatch.setitem(sys.modules, "gevent.monkey", patched)
+    if driver == "psycopg":
+        waiting = importlib.import_module("psycopg.waiting")
+        monkeypatch.setattr(waiting, "wait_c", waiting.wait, raising=False)
+    with pytest.raises(ConfigurationError, match=f"found {driver} "):
+        refuse_blocking_gevent(engine)
+    patched.is_module_patched = lambda name: name != "socket"
+    refuse_blocking_gevent(engine)
+
+
+def test_a_time_that_django_has_read_is_left_alone_and_a_text_is_read():
+    read = lent._ReadTime().result_processor(LentSQLite(), None)
+    assert read(NOON) is NOON
+    assert read("2026-11-23 12:00:00.000000") == NOON.replace(tzinfo=None)
+
+
+def test_what_the_blocking_store_cannot_use_is_named_with_what_to_pass():
+    engine = create_async_engine("sqlite+aiosqlite:///x.db")
+    for given, found in (
+        (engine.connect(), "found AsyncConnection, .* an open one belongs to the code"),
+        (AsyncSession(engine), "found AsyncSession, .* an open one belongs to the code"),
+        (async_sessionmaker(engine), "found async_sessionmaker, .* AsyncSQLStore takes"),
+        (sessionmaker(class_=AsyncSession), "found sessionmaker of AsyncSession, .* AsyncSQL"),
+    ):
+        with pytest.raises(ConfigurationError, match=found):
+            SQLStore(given).get("pay1")

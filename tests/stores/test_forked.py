@@ -148,3 +148,16 @@ def test_a_constructor_opens_nothing(tmp_path, account, shop, given):
 
     assert in_child(construct) == 0  # where no thread of an earlier test opens or ends anything
     port.release()
+
+
+def test_a_child_has_a_pool_of_its_own_from_its_first_line(tmp_path):
+    store = SQLStore(f"sqlite:///{tmp_path}/payments.db")
+    store.set_up()
+    inherited = store.engine.pool
+
+    def look():
+        assert store.engine.pool is not inherited
+
+    assert in_child(look) == 0
+    assert store.engine.pool is inherited
+    store.close()

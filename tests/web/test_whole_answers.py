@@ -426,6 +426,46 @@ def test_options_names_the_methods(ask, name):
     assert answer.headers == (("Allow", methods), NO_STORE)
 
 
+class Careful(Shop):
+    """A shop that notes what it is asked to authorize."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def authorize(self, details):
+        self.asked.append((details.order_ref, details.attempt))
+        return True
+
+
+class TestACarefulShop:
+    @pytest.fixture
+    def hooks(self):
+        return Careful()
+
+    def test_is_told_the_payment_that_somebody_wants_to_see(self, ask, pay, hooks):
+        ask("pay", JSON, TYPE, body=order())
+        stored = pay.find(ID)
+        assert hooks.asked == [("A-1", None), ("A-1", stored)]  # may it be paid, may it be seen
+        hooks.asked.clear()
+        for name in ("payment", "status", "code"):
+            assert ask(name, JSON).status == 200
+        assert hooks.asked == [("A-1", stored)] * 3
+
+    @pytest.mark.parametrize("odd", ["A-1", "a" * 65, "a%2Fb", "pay 1"])
+    def test_is_not_asked_nor_its_store_for_what_is_no_id(self, ask, pay, hooks, odd, monkeypatch):
+        monkeypatch.setattr(pay.store, "get", lambda _: 1 / 0)
+        assert ask("status", JSON, parameter=odd).status == 404
+        assert hooks.asked == []
+
+
+def test_of_the_paths_that_strangers_choose_eight_are_compared(pay, caplog):
+    for number in range(12):
+        pay.context.compare_mount(f"/elsewhere{number}/notify")
+    events = [getattr(one, "event", None) for one in caplog.records]
+    assert events.count("notify_path_differs") == 8
+
+
 class Trouble(Shop):
     """Hooks of a shop that fail or answer something else, as `trouble` says."""
 
