@@ -153,11 +153,12 @@ def test_a_constructor_opens_nothing(tmp_path, account, shop, given):
 def test_a_child_has_a_pool_of_its_own_from_its_first_line(tmp_path):
     store = SQLStore(f"sqlite:///{tmp_path}/payments.db")
     store.set_up()
-    inherited = store.engine.pool
+    engine = store.engine
+    inherited = engine.pool
 
     def look():
-        assert store.engine.pool is not inherited
+        assert engine.pool is not inherited
 
     assert in_child(look) == 0
-    assert store.engine.pool is inherited
+    assert engine.pool is inherited
     store.close()
