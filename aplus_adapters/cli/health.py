@@ -33,6 +33,7 @@ class Limits:
     reconcile: timedelta
     overdue: timedelta
     oldest_open: timedelta
+    hooks: timedelta
     clock: timedelta
     refused_share: float
     open_conflicts: int | None
@@ -58,6 +59,12 @@ def find_problems(health: Health, limits: Limits) -> list[str]:
         problems.append(
             f"payment {oldest.payment_request_id} has been open since "
             f"{show_time(oldest.created_at)}: see `aplus show {oldest.payment_request_id}`"
+        )
+    failed = health.last_failed_hook
+    if failed is not None and health.at - failed < limits.hooks:
+        problems.append(
+            f"a hook failed at {show_time(failed)}: what it was told is not stored, and comes "
+            "again; see the log"
         )
     if health.clock_ahead and abs(health.clock_ahead) > limits.clock:
         problems.append(
@@ -91,6 +98,7 @@ def health_command(find_pay: FindPay, context_of: ContextOf = no_context) -> cli
     @_age("--reconcile", "5m", "Wrong if no round of reconcile ended for this long.")
     @_age("--overdue", "5m", "Wrong if a payment or refund should have been asked about before.")
     @_age("--open", "15m", "Wrong if a payment is open for longer.", into="oldest_open")
+    @_age("--hooks", "10m", "Wrong if a hook of the shop failed since then.")
     @_age("--clock", "2m", "Wrong if our clock is farther from Alipay+'s.")
     @click.option(
         "--refused",
@@ -110,6 +118,7 @@ def health_command(find_pay: FindPay, context_of: ContextOf = no_context) -> cli
         reconcile: timedelta,
         overdue: timedelta,
         oldest_open: timedelta,
+        hooks: timedelta,
         clock: timedelta,
         refused: float,
         conflicts: int | None,
@@ -123,6 +132,7 @@ def health_command(find_pay: FindPay, context_of: ContextOf = no_context) -> cli
             reconcile=reconcile,
             overdue=overdue,
             oldest_open=oldest_open,
+            hooks=hooks,
             clock=clock,
             refused_share=refused,
             open_conflicts=conflicts,
@@ -168,6 +178,7 @@ def _row(health: Health) -> dict[str, Any]:
     return {
         "at": iso(health.at),
         "last_reconcile": iso(health.last_reconcile),
+        "last_failed_hook": iso(health.last_failed_hook),
         "last_notification": iso(health.last_notification),
         "overdue_seconds": health.overdue.total_seconds(),
         "longest_waiting": waiting and waiting.payment_request_id,

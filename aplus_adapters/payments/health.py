@@ -22,7 +22,8 @@ class Health:
     `at` is when it was asked. `longest_waiting` is the payment that should have been asked about
     first, and `overdue` for how long. `oldest_open` is the open payment that was created first: if
     Alipay+ cannot be reached, payments are asked about in time and stay open all the same.
-    `last_notification` and `last_reconcile` (the end of a round) are None if there was none.
+    `last_notification`, `last_reconcile` (the end of a round) and `last_failed_hook` are None if
+    there was none. What a failing hook cannot take is not stored, and comes again.
     `clock_ahead` is our clock minus Alipay+'s at its last answer, with the answer's way to us in
     it; None if there is no answer. `unreported_conflicts` are unknown to the shop's hook,
     `open_conflicts` were resolved by nobody; of each at most 100 are counted. `calls` are the last
@@ -36,6 +37,7 @@ class Health:
     oldest_open: Attempt | None = None
     last_notification: datetime | None = None
     last_reconcile: datetime | None = None
+    last_failed_hook: datetime | None = None
     clock_ahead: timedelta | None = None
     unreported_conflicts: int = 0
     open_conflicts: int = 0

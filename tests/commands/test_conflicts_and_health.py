@@ -197,6 +197,15 @@ def a_conflict_unreported(aplus):
     return "1 conflicts could not be reported to the shop"
 
 
+def a_hook_that_fails(aplus):
+    """The buyer has paid, the shop cannot take it, and no payment shows that."""
+    attempt = aplus.start()
+    aplus.run(reconcile(aplus.pay.config))
+    aplus.hooks.payment_changed = None
+    aplus.settle(attempt)
+    return f"a hook failed at {aplus.clock.moment:%Y-%m-%d %H:%M:%S}.000Z"
+
+
 def refused_often(aplus):
     refusal = {"resultCode": "RISK_REJECT", "resultStatus": "F", "resultMessage": "no"}
     aplus.gateway.script["pay"] = [{"result": refusal}]
@@ -213,6 +222,7 @@ def refused_often(aplus):
         nobody_asks,
         open_for_long,
         a_conflict_unreported,
+        a_hook_that_fails,
         refused_often,
     ],
     ids=lambda trouble: trouble.__name__,

@@ -1,11 +1,13 @@
 """One thing that fails costs the others nothing: rows, hooks, claims of others."""
 
+from datetime import timedelta
+
 import pytest
 
 from aplus_adapters import Amount, MemoryStore, State
 from aplus_adapters.testing.store_values import an_attempt, an_observation, nothing
 from support.databases import DATABASES
-from support.gateway import OPEN, PAID
+from support.gateway import OPEN, PAID, inquired
 from support.shop import NOON
 
 MANY = 130  # more than are read at once
@@ -97,3 +99,20 @@ def test_a_round_whose_end_cannot_be_kept_is_said_by_its_event(pay, monkeypatch,
     monkeypatch.setattr(pay.store, "note", lambda *_: 1 / 0)
     assert pay.reconcile().failed == 1
     assert [getattr(one, "event", None) for one in caplog.records] == ["round_not_stored"]
+
+
+@pytest.mark.parametrize(("took", "noted"), [(0.9, True), (1.1, False)])
+def test_a_hook_that_fails_is_noted_unless_a_slow_database_would_be_waited_for_again(
+    pay, gateway, start, clock, shop, took, noted
+):
+    attempt = start()
+
+    def payment_changed(details):
+        clock.moment += timedelta(seconds=took)
+        raise RuntimeError("the shop's own bug")
+
+    shop.payment_changed = payment_changed
+    gateway.script["inquiryPayment"] = [inquired(attempt, PAID)]
+    clock.moment = attempt.next_call_at
+    assert pay.reconcile().asked == 1
+    assert (pay.health().last_failed_hook is not None) is noted

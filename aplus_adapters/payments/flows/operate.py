@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from aplus_adapters.errors import InvalidValue
 from aplus_adapters.payments import effects
 from aplus_adapters.payments.flows.reconcile import LAST_ROUND
+from aplus_adapters.payments.flows.record import FAILED_HOOK
 from aplus_adapters.payments.health import Health
 from aplus_adapters.payments.model import Outcome, RefundOutcome, Source, State
 from aplus_adapters.payments.search import ConflictRecord, PaymentFilter, check_limit
@@ -90,6 +91,7 @@ def read_health(config: PaymentConfig) -> Flow[Health]:
         oldest_open=min(oldest, key=_creation, default=None),
         last_notification=notified[0].at if notified else None,
         last_reconcile=(yield from effects.noted(LAST_ROUND)),
+        last_failed_hook=(yield from effects.noted(FAILED_HOOK)),
         clock_ahead=_clock_ahead([*answers, *inquired]),
         unreported_conflicts=len(unreported),
         open_conflicts=len(unresolved),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from aplus_adapters.errors import StoreError
-from aplus_adapters.payments.effects import call_hook, conflict_reported, record
+from aplus_adapters.errors import AplusError, HookError, StoreError
+from aplus_adapters.payments.effects import call_hook, conflict_reported, note, now, record
 from aplus_adapters.payments.hooks import ConflictDetails
 from aplus_adapters.payments.model import RefundObservation, RefundTransition, Source
 from aplus_adapters.protocol.results import Audience, look_up
@@ -21,7 +23,11 @@ if TYPE_CHECKING:
         Transition,
     )
 
-__all__ = ["record_observation", "record_refund", "report_conflict"]
+__all__ = ["FAILED_HOOK", "record_observation", "record_refund", "report_conflict"]
+
+FAILED_HOOK = "hook failed"
+"""The name under which the store keeps when a hook failed last in a payment's transaction."""
+_QUICKLY = timedelta(seconds=1)
 
 log = logging.getLogger("aplus_adapters")
 
@@ -50,7 +56,16 @@ def record_refund(payment_request_id: str, observation: RefundObservation) -> Fl
 def _record(
     payment_request_id: str, observation: Observation | RefundObservation
 ) -> Flow[Transition]:
-    transition = yield from record(payment_request_id, observation)
+    try:
+        transition = yield from record(payment_request_id, observation)
+    except HookError:
+        # Nothing else is stored of it, so that a person would look in vain. After a hook that has
+        # waited for a slow database, there is no time left to wait for it once more.
+        moment = yield from now()
+        if moment - observation.at < _QUICKLY:
+            with contextlib.suppress(AplusError):
+                yield from note(FAILED_HOOK, moment)
+        raise
     log.info(
         "payment %s: %s by %s, %s -> %s",
         payment_request_id,
