@@ -18,6 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 WHOLE = {
+    "aplus_adapters/payments/refund_states.py",
     "aplus_adapters/payments/states.py",
     "aplus_adapters/protocol/keys.py",
     "aplus_adapters/protocol/signed_messages.py",

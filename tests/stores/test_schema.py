@@ -1,11 +1,15 @@
 """Who makes the tables: the first use, an operator, or a shop's own migration."""
 
+import os
 import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, inspect, make_url, text
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.orm import sessionmaker
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from aplus_adapters import ConfigurationError, Outcome, SQLStore, State, StoreError
 from aplus_adapters.stores import Tables, metadata
@@ -284,3 +288,26 @@ def test_a_schema_that_is_not_there_is_named(postgres):
     with pytest.raises(StoreError, match='schema "billing" does not exist'):
         store.set_up()
     store.close()
+
+
+def printed_for(dialect):
+    lines = [f"-- {dialect.name}"]
+    for table in Tables().metadata.sorted_tables:
+        indexes = sorted(table.indexes, key=lambda index: str(index.name))
+        for made in (CreateTable(table), *map(CreateIndex, indexes)):
+            text = str(made.compile(dialect=dialect)).strip()
+            lines.append("\n".join(line.strip() for line in text.splitlines()) + ";")
+    return "\n".join(lines)
+
+
+def test_a_change_of_the_schema_is_seen():
+    """Whoever changes schema.sql by it also needs a step in migrations.py.
+
+    APLUS_WRITE_SCHEMA=1 writes the file anew.
+    """
+    dialects = (sqlite.dialect(), postgresql.dialect(), mysql.dialect())
+    printed = "\n\n".join(map(printed_for, dialects)) + "\n"
+    file = Path(__file__).with_name("schema.sql")
+    if os.environ.get("APLUS_WRITE_SCHEMA"):
+        file.write_text(printed)
+    assert printed == file.read_text()
