@@ -42,8 +42,6 @@ if TYPE_CHECKING:
         OrderToPay,
         PaymentDetails,
         RefundDetails,
-        RenderDetails,
-        Rendering,
         Visitor,
     )
     from aplus_adapters.payments.model import (
@@ -63,6 +61,7 @@ if TYPE_CHECKING:
     from aplus_adapters.payments.policy import Retry, Timing
     from aplus_adapters.payments.search import ConflictRecord, Page, PaymentFilter
     from aplus_adapters.payments.store import AsyncPaymentStore, PaymentStore
+    from aplus_adapters.payments.timeline import Event
     from aplus_adapters.protocol.account import Environment
     from aplus_adapters.protocol.amounts import Amount
     from aplus_adapters.protocol.keys import KeyRing, PrivateKey, PublicKey
@@ -70,13 +69,21 @@ if TYPE_CHECKING:
     from aplus_adapters.protocol.results import Rejected
     from aplus_adapters.protocol.signed_messages import acknowledge, verify_notification
     from aplus_adapters.runtime.client import AsyncClient, Client
+    from aplus_adapters.runtime.clock import Clock
     from aplus_adapters.runtime.settings import Account
     from aplus_adapters.stores.async_sql import AsyncSQLStore
     from aplus_adapters.stores.django_store import DjangoStore
     from aplus_adapters.stores.memory import MemoryStore
     from aplus_adapters.stores.sql import SQLStore
     from aplus_adapters.web.brand import Brand
+    from aplus_adapters.web.hooks import (
+        AsyncOptionalHooks,
+        OptionalHooks,
+        RenderDetails,
+        Rendering,
+    )
     from aplus_adapters.web.page import PageDesign
+    from aplus_adapters.web.view import PageState, PageView
 
 __version__ = "0.1.0"
 __all__ = [
@@ -86,6 +93,7 @@ __all__ = [
     "AplusPay",
     "AsyncClient",
     "AsyncHooks",
+    "AsyncOptionalHooks",
     "AsyncPaymentStore",
     "AsyncSQLStore",
     "Attempt",
@@ -93,12 +101,14 @@ __all__ = [
     "Brand",
     "Buyer",
     "Client",
+    "Clock",
     "ConfigurationError",
     "Conflict",
     "ConflictDetails",
     "ConflictRecord",
     "DjangoStore",
     "Environment",
+    "Event",
     "Goods",
     "Health",
     "HookError",
@@ -114,6 +124,7 @@ __all__ = [
     "NotSent",
     "NotificationError",
     "Observation",
+    "OptionalHooks",
     "OrderChanged",
     "OrderCode",
     "OrderToPay",
@@ -121,6 +132,8 @@ __all__ = [
     "OutcomeUnknown",
     "Page",
     "PageDesign",
+    "PageState",
+    "PageView",
     "PaymentDetails",
     "PaymentFilter",
     "PaymentStore",
@@ -167,7 +180,7 @@ if not TYPE_CHECKING:  # so that a misspelt name is an error of every type check
         "payments.flows.reconcile": ("ReconcileReport"),
         "payments.hooks": (
             "AsyncHooks AuthorizeDetails ConflictDetails Hooks LoadOrderDetails LogIn OrderToPay "
-            "PaymentDetails RefundDetails RenderDetails Rendering Visitor"
+            "PaymentDetails RefundDetails Visitor"
         ),
         "payments.model": (
             "Attempt Conflict Observation OrderCode Outcome Refund RefundObservation RefundState "
@@ -177,6 +190,7 @@ if not TYPE_CHECKING:  # so that a misspelt name is an error of every type check
         "payments.health": ("Health"),
         "payments.search": ("ConflictRecord Page PaymentFilter"),
         "payments.store": ("AsyncPaymentStore PaymentStore"),
+        "payments.timeline": ("Event"),
         "protocol.account": ("Environment"),
         "runtime.settings": ("Account"),
         "protocol.amounts": ("Amount"),
@@ -185,12 +199,15 @@ if not TYPE_CHECKING:  # so that a misspelt name is an error of every type check
         "protocol.results": ("Rejected"),
         "protocol.signed_messages": ("acknowledge verify_notification"),
         "runtime.client": ("AsyncClient Client"),
+        "runtime.clock": ("Clock"),
         "stores.async_sql": ("AsyncSQLStore"),
         "stores.django_store": ("DjangoStore"),
         "stores.memory": ("MemoryStore"),
         "stores.sql": ("SQLStore"),
         "web.brand": ("Brand"),
+        "web.hooks": ("AsyncOptionalHooks OptionalHooks RenderDetails Rendering"),
         "web.page": ("PageDesign"),
+        "web.view": ("PageState PageView"),
     }
     _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from attrs import field, frozen
@@ -48,8 +47,6 @@ __all__ = [
     "OrderToPay",
     "PaymentDetails",
     "RefundDetails",
-    "RenderDetails",
-    "Rendering",
     "Visitor",
 ]
 
@@ -177,42 +174,6 @@ class ConflictDetails:
     def attempt(self) -> Attempt:
         """Return the attempt as it stays."""
         return self.conflict.attempt
-
-
-@frozen(kw_only=True)
-class RenderDetails:
-    """The argument of `render_order_code` and `render_receipt`: the attempt and the page's view.
-
-    `view` is what the default page is made from: `state`, `amount`, `code_text` (None once the code
-    must not be scanned), `paid_at`, `payment_id`, `wallet`, `refunded` and the addresses.
-    """
-
-    attempt: Attempt
-    view: Any
-    visitor: Visitor
-
-
-@frozen(kw_only=True)
-class Rendering:
-    """The result of `render_order_code` or `render_receipt`: a whole response of the shop's own."""
-
-    body: bytes
-    content_type: str = "text/html; charset=utf-8"
-    headers: Mapping[str, str] = field(factory=dict)
-
-    def __attrs_post_init__(self) -> None:
-        """Raise InvalidValue for what no server can send."""
-        if not isinstance(self.body, bytes):
-            raise InvalidValue(
-                f"Rendering.body: found {type(self.body).__name__}, expected bytes; encode the page"
-            )
-        pairs = self.headers.items() if isinstance(self.headers, Mapping) else [(None, None)]
-        words = [self.content_type, *(word for pair in pairs for word in pair)]
-        if not all(isinstance(one, str) and one.isascii() and one.isprintable() for one in words):
-            raise InvalidValue(
-                "Rendering: found a content_type or headers that cannot be sent, expected text and "
-                "a mapping of text to text, of visible ASCII characters"
-            )
 
 
 @frozen(kw_only=True)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from aplus_adapters.errors import AplusError, HookError
 from aplus_adapters.payments.effects import call_hook, get, now, sleep
 from aplus_adapters.payments.flows.follow_up import follow_up
-from aplus_adapters.payments.hooks import RenderDetails, Rendering
 from aplus_adapters.web.context import describe, find_payment, visitor_of
+from aplus_adapters.web.hooks import RenderDetails, Rendering
 from aplus_adapters.web.http import HttpResponse, json_response, problem, to_json
 from aplus_adapters.web.page import asset, draw_code, render_page
 from aplus_adapters.web.texts import choose_language

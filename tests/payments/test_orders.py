@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from aplus_adapters import Amount, Goods, InvalidValue, LogIn, OrderToPay
 from aplus_adapters.payments.flows.initiate import new_attempt
-from aplus_adapters.payments.hooks import Rendering, Visitor
+from aplus_adapters.payments.hooks import Visitor
+from aplus_adapters.web.hooks import Rendering
 from support.shop import NOON
 
 

@@ -8,16 +8,21 @@ from aplus_adapters import (
     Account,
     Amount,
     AplusPay,
+    AsyncOptionalHooks,
     AsyncSQLStore,
+    AuthorizeDetails,
     ConflictDetails,
     LoadOrderDetails,
     OrderToPay,
     PaymentDetails,
+    RefundDetails,
+    RenderDetails,
+    Rendering,
 )
 from aplus_adapters.fastapi import create_router
 
 
-class Shop:
+class Shop(AsyncOptionalHooks[AsyncSession]):
     async def load_order(self, details: LoadOrderDetails) -> OrderToPay | None:
         return OrderToPay(amount=Amount("USD", 1), description=details.order_ref)
 
@@ -27,6 +32,15 @@ class Shop:
 
     async def payment_conflict(self, details: ConflictDetails) -> None:
         print(details.conflict.reason)
+
+    async def authorize(self, details: AuthorizeDetails) -> bool:
+        return details.order_ref != "A-1"
+
+    async def refund_changed(self, details: RefundDetails[AsyncSession]) -> None:
+        await details.connection.scalar(text("SELECT 1"))
+
+    def render_receipt(self, details: RenderDetails) -> Rendering | None:
+        return None
 
 
 sessions = async_sessionmaker(create_async_engine("postgresql+asyncpg:///shop"))

@@ -15,6 +15,7 @@ from aplus_adapters import (
     ConflictDetails,
     LoadOrderDetails,
     LogIn,
+    OptionalHooks,
     OrderToPay,
     PageDesign,
     PaymentDetails,
@@ -28,7 +29,7 @@ from aplus_adapters import (
 from aplus_adapters.flask import create_blueprint
 
 
-class Shop:
+class Shop(OptionalHooks[Connection]):
     def load_order(self, details: LoadOrderDetails) -> OrderToPay | None:
         if details.order_ref != "A-1001":
             return None
@@ -45,7 +46,7 @@ class Shop:
         print(details.refund.amount)
 
     def render_receipt(self, details: RenderDetails) -> Rendering | None:
-        return Rendering(body=details.attempt.order_ref.encode())
+        return Rendering(body=f"{details.view.order_ref} {details.view.state.value}".encode())
 
     def authorize(self, details: AuthorizeDetails) -> bool | LogIn:
         return LogIn("/login") if details.attempt is None else True

@@ -12,9 +12,12 @@ from aplus_adapters import (
     ConflictDetails,
     LoadOrderDetails,
     MemoryStore,
+    OptionalHooks,
     OrderToPay,
     PaymentDetails,
+    RefundDetails,
     Rejected,
+    RenderDetails,
     SQLStore,
     State,
 )
@@ -50,6 +53,21 @@ class WantsConnection(Shop):
         # mistake: text where a statement belongs
         details.connection.execute("UPDATE orders SET status = 'paid'")
         details.connection.execute(text("UPDATE orders SET status = 'paid'"))
+
+
+class WrongOptionalHooks(OptionalHooks[Connection]):
+    # mistake: an optional hook that takes something else
+    def authorize(self, details: LoadOrderDetails) -> bool:
+        return True
+
+    # mistake: an optional hook that answers something else
+    def render_receipt(self, details: RenderDetails) -> bytes:
+        # mistake: a misspelt field of the page
+        return details.view.ammount
+
+    # mistake: an optional hook that wants a Session where there is a Connection
+    def refund_changed(self, details: RefundDetails[Session]) -> None:
+        pass
 
 
 class NoConflicts:

@@ -3,10 +3,9 @@
 import flask
 import pytest
 
-from aplus_adapters import AplusPay, InvalidValue, MemoryStore
+from aplus_adapters import AplusPay, InvalidValue, MemoryStore, Rendering
 from aplus_adapters.flask import create_blueprint
 from aplus_adapters.payments.effects import Send
-from aplus_adapters.payments.hooks import Rendering
 from support.gateway import Gateway, notified
 from support.shop import Shop
 
