@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.web.http import HttpRequest, collect, decode_headers
-from aplus_adapters.web.routing import Site, check_site, find_route, mounted_twice
+from aplus_adapters.web.routing import Site, find_route, mounted_twice, prepare_site
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
@@ -34,13 +34,12 @@ class AplusMiddleware:
     site: Site
 
     def __init__(self, app: App, pay: Site, prefix: str = "/aplus") -> None:
-        check_site(pay, "AplusMiddleware(app, pay): pay")
+        prepare_site(pay, "AplusMiddleware(app, pay): pay", awaiting=True)
         if not callable(app):
             raise ConfigurationError(
                 f"AplusMiddleware(app, pay): found {type(app).__name__} as app, expected the "
                 "application that answers everything else"
             )
-        pay.prepare(awaiting=True)
         if isinstance(app, AplusMiddleware) and app.prefix.strip("/") == prefix.strip("/"):
             raise ConfigurationError(mounted_twice(prefix))
         pay.note_mount(prefix)

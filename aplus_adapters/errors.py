@@ -26,7 +26,6 @@ never bodies, keys or signatures.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 
 __all__ = [
@@ -171,7 +170,8 @@ def place_of(error: BaseException) -> str:
         if not file and not module.startswith(_NOT_THE_SHOPS):
             file = name
         if file == name:
-            place = f" in {os.path.basename(name)} line {trace.tb_lineno}"  # noqa: PTH119  # no import for it
+            short = name.replace("\\", "/").rpartition("/")[2]
+            place = f" in {short} line {trace.tb_lineno}"
         trace = trace.tb_next
     return place
 

@@ -19,7 +19,7 @@ except ImportError:
 
 from aplus_adapters.starlette import make_view
 from aplus_adapters.web.openapi import OPERATIONS
-from aplus_adapters.web.routing import METHODS, Site, check_site
+from aplus_adapters.web.routing import METHODS, Site, prepare_site
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -43,14 +43,13 @@ def create_router(
     be sync or async. Give the application `lifespan=pay.lifespan` (or write
     `async with pay.lifespan():` in your own).
     """
-    check_site(pay, "create_router(pay)")
     for one in dependencies:
         if not hasattr(one, "dependency"):
             raise ConfigurationError(
                 f"create_router dependencies: found {type(one).__name__}, expected Depends(...); "
                 "write dependencies=[Depends(your_function)]"
             )
-    pay.prepare(awaiting=True)
+    prepare_site(pay, "create_router(pay)", awaiting=True)
     router = APIRouter(tags=list(tags))
     for route in pay.routes:
         checks = list(dependencies) if route.is_private else []

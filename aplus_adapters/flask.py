@@ -24,8 +24,8 @@ except ImportError:
 from aplus_adapters.aplus_pay import AplusPay
 from aplus_adapters.cli.commands import reachable
 from aplus_adapters.cli.shop_commands import shop_commands
+from aplus_adapters.web import routing
 from aplus_adapters.web.http import MAX_BODY, HttpRequest
-from aplus_adapters.web.routing import METHODS, Route, Site, check_site, mounted_twice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,24 +36,25 @@ if TYPE_CHECKING:
 __all__ = ["create_blueprint"]
 
 
-def create_blueprint(pay: Site, name: str = "aplus", **options: Any) -> Blueprint:
+def create_blueprint(pay: routing.Site, name: str = "aplus", **options: Any) -> Blueprint:
     """Return a blueprint that takes payments with `pay`; several may be registered by `name`.
 
     The commands of docs/operations.md come with it, such as `flask aplus list`. `options` go to
-    each `add_url_rule`, such as `host` where Flask matches hosts. Raises ConfigurationError if a
-    hook or the store is async: Flask has no event loop for it.
+    each `add_url_rule`, such as `host`. Raises ConfigurationError for what Flask would refuse.
     """
-    check_site(pay, "create_blueprint(pay)")
-    _check_options(name, options)
-    pay.prepare(awaiting=False)
-    blueprint = _Payments(name, __name__)
+    routing.prepare_site(pay, "create_blueprint(pay)", awaiting=False)
+    try:
+        blueprint = _Payments(name, __name__)
+        Rule("/", **options)  # Flask itself would refuse them when the blueprint is registered
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(routing.wrong_blueprint(name, options, error)) from None
     blueprint.record(partial(_compare, pay))
     for route in pay.routes:
         blueprint.add_url_rule(
             route.path.replace("{", "<").replace("}", ">"),
             endpoint=route.name,
             view_func=_view(pay, route),
-            methods=METHODS,
+            methods=routing.METHODS,
             provide_automatic_options=False,
             strict_slashes=True,  # the page's links are relative to its own address
             **options,
@@ -62,21 +63,6 @@ def create_blueprint(pay: Site, name: str = "aplus", **options: Any) -> Blueprin
         for command in shop_commands(lambda: reachable(pay), _context_of_app):
             blueprint.cli.add_command(command)
     return blueprint
-
-
-def _check_options(name: object, options: dict[str, Any]) -> None:
-    """Raise ConfigurationError here for what Flask would refuse when the blueprint is used."""
-    if not isinstance(name, str) or not name or "." in name:
-        raise ConfigurationError(
-            f"create_blueprint name: found {name!r:.80}, expected a name without a dot"
-        )
-    try:
-        Rule("/", **options)
-    except TypeError:
-        raise ConfigurationError(
-            f"create_blueprint: found the options {', '.join(options)}, expected those of "
-            "`add_url_rule`, such as host; `url_prefix` belongs to app.register_blueprint"
-        ) from None
 
 
 def _context_of_app(command: Context) -> Callable[[], Any]:
@@ -91,18 +77,18 @@ class _Payments(Blueprint):
         parts = (options.get("name_prefix", ""), options.get("name", self.name))
         name = ".".join(parts).lstrip(".")
         if name in app.blueprints:
-            raise ConfigurationError(mounted_twice(name))
+            raise ConfigurationError(routing.mounted_twice(name))
         super().register(app, options)
 
 
-def _compare(site: Site, state: BlueprintSetupState) -> None:
+def _compare(site: routing.Site, state: BlueprintSetupState) -> None:
     """Compare the prefix with the notify URL when the blueprint is registered."""
     prefix = state.url_prefix or ""
     if "<" not in prefix:
         site.note_mount(prefix)
 
 
-def _view(site: Site, route: Route) -> Callable[..., Response]:
+def _view(site: routing.Site, route: routing.Route) -> Callable[..., Response]:
     def view(**parameters: str) -> Response:
         answer = site.handle(route, _read(), parameters.get(route.parameter or "", ""))
         response = Response(answer.body, answer.status)

@@ -20,7 +20,7 @@ except ImportError:
     ) from None
 
 from aplus_adapters.web.http import HttpRequest, collect, decode_headers
-from aplus_adapters.web.routing import METHODS, Site, check_site
+from aplus_adapters.web.routing import METHODS, Site, prepare_site
 from aplus_adapters.web.routing import Route as PaymentRoute
 
 if TYPE_CHECKING:
@@ -35,8 +35,7 @@ def create_routes(pay: Site, name: str = "aplus") -> list[Route]:
     `name` begins the routes' names. Hooks and store may be sync or async. Give the application
     `lifespan=pay.lifespan` (or write `async with pay.lifespan():` in your own).
     """
-    check_site(pay, "create_routes(pay)")
-    pay.prepare(awaiting=True)
+    prepare_site(pay, "create_routes(pay)", awaiting=True)
     return [
         Route(
             route.path,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.web.http import MAX_BODY, HttpRequest
-from aplus_adapters.web.routing import Site, check_site, find_route, mounted_twice
+from aplus_adapters.web.routing import Site, find_route, mounted_twice, prepare_site
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -32,13 +32,12 @@ class AplusMiddleware:
     site: Site
 
     def __init__(self, app: App, pay: Site, prefix: str = "/aplus") -> None:
-        check_site(pay, "AplusMiddleware(app, pay): pay")
+        prepare_site(pay, "AplusMiddleware(app, pay): pay", awaiting=False)
         if not callable(app):
             raise ConfigurationError(
                 f"AplusMiddleware(app, pay): found {type(app).__name__} as app, expected the "
                 "application that answers everything else"
             )
-        pay.prepare(awaiting=False)
         if isinstance(app, AplusMiddleware) and app.prefix.strip("/") == prefix.strip("/"):
             raise ConfigurationError(mounted_twice(prefix))
         pay.note_mount(prefix)

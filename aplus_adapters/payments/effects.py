@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import frozen
 
-from aplus_adapters.payments.ids import check_id
+from aplus_adapters.payments.order_checks import check_id
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -8,7 +8,7 @@ from attrs import field, frozen
 
 from aplus_adapters.errors import InvalidValue
 from aplus_adapters.payments import order_checks
-from aplus_adapters.payments.ids import check_order_ref
+from aplus_adapters.payments.order_checks import check_order_ref
 from aplus_adapters.protocol.messages.order import Buyer, Goods, Merchant, Shipping
 
 if TYPE_CHECKING:

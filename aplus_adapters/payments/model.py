@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from aplus_adapters.protocol.timestamps import Timestamp
 
 __all__ = [
+    "CANCEL_WINDOW_EXCEED",
+    "DOUBTS",
     "FORGOTTEN",
     "WALLET_LENGTH",
     "Attempt",
@@ -36,6 +38,8 @@ __all__ = [
     "Transition",
 ]
 
+CANCEL_WINDOW_EXCEED = "CANCEL_WINDOW_EXCEED"
+DOUBTS = (" although a success was reported", " although refunds of ")  # parts of reasons
 WALLET_LENGTH = 128
 FORGOTTEN = "buyerForgotten"
 """The field by which a stored pay request says that its buyer was forgotten."""
@@ -205,6 +209,13 @@ class Attempt:
         return paid is not None and self.refunded >= paid.value > 0
 
     @property
+    def is_doubted(self) -> bool:
+        """Return whether a cancellation was refused: only a new inquiry says what became of it."""
+        # An earlier cancelPayment may have acted although its answer was lost.
+        is_refused = self.result and self.result.result_code == CANCEL_WINDOW_EXCEED
+        return self.state is State.PENDING and bool(is_refused or self.success_reported)
+
+    @property
     def occupies_order(self) -> bool:
         """Return whether its order may have no other attempt: open, or paid and not refunded."""
         if not self.state.is_final:
@@ -331,7 +342,8 @@ class Conflict:
         seen = self.observation
         about = seen.payment_id if isinstance(seen, Observation) else seen.refund_request_id
         # No source and no time: a notification and an inquiry that agree are one conflict.
-        parts = (self.attempt.payment_request_id, seen.outcome, seen.amount, about)
+        parts: list[object] = [self.attempt.payment_request_id, seen.outcome, seen.amount, about]
+        parts += [doubt for doubt in DOUBTS if doubt in self.reason]  # certain, it is another one
         digest = hashlib.sha256("\n".join(str(part) for part in parts).encode())
         object.__setattr__(self, "key", digest.hexdigest()[:32])
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from aplus_adapters.payments.model import (
+    CANCEL_WINDOW_EXCEED,
     Observation,
     OrderCode,
     Outcome,
@@ -47,7 +48,6 @@ __all__ = [
 ]
 
 ORDER_NOT_EXIST = "ORDER_NOT_EXIST"
-CANCEL_WINDOW_EXCEED = "CANCEL_WINDOW_EXCEED"
 # A code lives for 3 minutes; with a faulty time such as the year 9999 it would never expire.
 _FARTHEST = timedelta(days=1)
 _FINAL = {"S": Outcome.SUCCEEDED, "F": Outcome.FAILED}  # U decides nothing
@@ -115,9 +115,9 @@ def observe_inquiry(
     """Read the answer to an inquiry; None if the call itself failed and says nothing.
 
     `result` is the call, `payment_result` the payment (protocol, "Sibling calls"). A payment whose
-    refunds, made elsewhere, add up to its amount was returned. If one of them cannot be read, what
-    is left is not clear: the observation has no amount. `ours` are our own refunds; while one of
-    them is listed that we have not settled, the payment says nothing.
+    refunds, made elsewhere, add up to its amount was returned. If they may do so, as one of them is
+    under way or cannot be read, the observation has no amount: what is left is not clear. `ours`
+    are our own refunds; while one of them is listed that we have not settled, it says nothing.
     """
     response = answered.message
     result = response.result
@@ -132,7 +132,8 @@ def observe_inquiry(
     amount, given_back = response.payment_amount, None
     if outcome is Outcome.SUCCEEDED and attempt.state is not State.SUCCEEDED:
         states = {refund.refund_request_id: refund.state for refund in ours}
-        done = [one for one in response.transactions or () if _is_done(one)]
+        listed = response.transactions or ()
+        done = [one for one in listed if _is_done(one)]
         if any(_state_of(one, states) is RefundState.CREATED for one in done):
             return None  # it may all have been given back
         paid = amount or attempt.amount
@@ -143,7 +144,7 @@ def observe_inquiry(
         # Alipay+ still says S. Told "paid", the shop would deliver what was given back.
         if back is not None and back.value >= paid.value:
             outcome = Outcome.RETURNED
-        elif any(_is_unread(one) for one in response.transactions or ()):
+        elif _may_be_all([one for one in listed if _state_of(one, states) is None], paid):
             amount = given_back = None
     return Observation(
         source=Source.INQUIRY,
@@ -278,10 +279,17 @@ def _given_back(refunds: Iterable[Transaction], paid: Amount) -> Amount | None:
     return Amount(paid.currency, min(sum(amounts), paid.value)) if amounts else None
 
 
-def _is_unread(transaction: Transaction) -> bool:
-    """Return whether a transaction may be a refund of a sum that nobody can tell."""
-    is_of_nothing = _is_done(transaction) and transaction.transaction_amount is None
-    return is_of_nothing or isinstance(transaction, UnreadTransaction)
+def _may_be_all(listed: list[Transaction], paid: Amount) -> bool:
+    """Return whether refunds that have not failed, known or not, may add up to what was paid."""
+    refunds = [
+        one
+        for one in listed
+        if isinstance(one, UnreadTransaction)
+        or (one.transaction_type == "REFUND" and (_is_done(one) or not _has_failed(one)))
+    ]
+    back = _given_back(refunds, paid)
+    is_unclear = any(one.transaction_amount is None for one in refunds)
+    return is_unclear or (back is not None and back.value >= paid.value)
 
 
 def _is_done(transaction: Transaction) -> bool:

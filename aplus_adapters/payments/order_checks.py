@@ -1,9 +1,10 @@
-"""Checks of the values of an `OrderToPay`; each raises in the line that creates it."""
+"""Checks of what a shop passes: the values of an `OrderToPay`, and ids."""
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
+from unicodedata import category
 
 from aplus_adapters.errors import InvalidValue
 from aplus_adapters.protocol.amounts import Amount
@@ -14,11 +15,16 @@ __all__ = [
     "check_amount",
     "check_currency",
     "check_expires_in",
+    "check_id",
     "check_kind",
+    "check_order_ref",
     "check_return_url",
     "check_text",
+    "is_order_ref",
 ]
 
+_STEERS = ("Cc", "Cs", "Zl", "Zp")  # controls, half surrogate pairs, breaks of lines
+_LONGEST_REF = 64  # characters of a referenceOrderId; protocol, "Field types"
 # Browsers read a backslash as a slash and skip tabs, newlines and control characters: only visible
 # ASCII is let through, no backslash, and no second slash at the beginning (it would name a host).
 _PATH = re.compile(r"/(?!/)[!-\[\]-~]*")
@@ -120,3 +126,43 @@ def _seen(url: str) -> str:
     if scheme:
         return "an address whose host or characters are not legal"
     return f"{len(url)} characters that begin with neither a slash nor a scheme"
+
+
+def check_id(name: str, value: object) -> None:
+    """Raise InvalidValue unless it is text that every store can look for, of whatever length."""
+    if not isinstance(value, str):
+        raise InvalidValue(
+            f"{name}: found {type(value).__name__}, expected text; is it from a row without a "
+            "payment, or a number that wants str()?"
+        )
+    # PostgreSQL has no NUL in a text, and half a surrogate pair is no UTF-8.
+    if not value.isascii() and not value.isprintable() and _has_surrogate(value):
+        raise InvalidValue(f"{name}: found half a surrogate pair, expected text that is UTF-8")
+    if "\0" in value:
+        raise InvalidValue(f"{name}: found a NUL character, expected text without it")
+
+
+def _has_surrogate(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def is_order_ref(value: object) -> bool:
+    """Return whether it can be an order's own id: 1 to 64 characters, none of which steers."""
+    if not isinstance(value, str) or not 1 <= len(value) <= _LONGEST_REF:
+        return False
+    # Joiners and marks of direction are letters of many scripts; printable means less than that.
+    return value.isprintable() or not any(category(one) in _STEERS for one in value)
+
+
+def check_order_ref(name: str, value: object) -> None:
+    """Raise InvalidValue unless it can be an order's own id, which becomes the referenceOrderId."""
+    if is_order_ref(value):
+        return
+    found = type(value).__name__
+    if isinstance(value, str):
+        is_long = len(value) > _LONGEST_REF
+        found = f"{len(value)} characters" if is_long or not value else f"{value!a}"
+    raise InvalidValue(
+        f"{name}: found {found}, expected text of 1 to {_LONGEST_REF} characters without controls "
+        "and line breaks; use the shop's order id"
+    )

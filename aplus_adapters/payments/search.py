@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from aplus_adapters.errors import InvalidValue
-from aplus_adapters.payments.ids import check_id
 from aplus_adapters.payments.model import WALLET_LENGTH, State
+from aplus_adapters.payments.order_checks import check_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

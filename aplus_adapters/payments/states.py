@@ -14,6 +14,7 @@ from aplus_adapters.errors import (
     UnknownPayment,
 )
 from aplus_adapters.payments.model import (
+    DOUBTS,
     Attempt,
     Conflict,
     Observation,
@@ -175,14 +176,18 @@ def _effective(attempt: Attempt, observation: Observation) -> Outcome:
         return Outcome.IN_PROCESS  # the buyer may have paid, so a person decides
     if outcome is Outcome.ABSENT and not _is_gone(attempt, observation):
         return Outcome.IN_PROCESS
-    was_closing = attempt.state is State.CLOSING or attempt.success_reported
+    was_closing = attempt.state is State.CLOSING or attempt.is_doubted
     if outcome is Outcome.FAILED and was_closing and _is_closed(observation):
         return Outcome.CANCELLED  # our cancelPayment acted, though its answer may have been lost
-    # A repeat of what was reported while we closed: only an inquiry tells what has become of it.
-    is_old = outcome is Outcome.SUCCEEDED and observation.source is not Source.INQUIRY
-    if is_old and attempt.success_reported and attempt.state is State.PENDING:
-        return Outcome.IN_PROCESS
+    is_of_now = _is_of_now(attempt, observation)
+    if outcome is Outcome.SUCCEEDED and attempt.is_doubted and not is_of_now:
+        return Outcome.IN_PROCESS  # kept as reported
     return outcome
+
+
+def _is_of_now(attempt: Attempt, observation: Observation) -> bool:
+    """Return whether it answers a question that was asked under the present claim."""
+    return observation.source is Source.INQUIRY and observation.claim == attempt.claim
 
 
 def _is_closed(observation: Observation) -> bool:
@@ -231,17 +236,22 @@ def _doubt(
 ) -> str | None:
     """Return why an open attempt may not end so, although nothing in the observation differs."""
     said = f"{observation.outcome} by {observation.source}"
-    if following is State.FAILED and attempt.success_reported:
-        return f"{said} although a success was reported"
-    going_back = committed(refunds, attempt.amount.currency)
-    if following is State.SUCCEEDED and going_back >= attempt.amount.value:
-        back = evolve(attempt.amount, value=going_back)
-        return f"{said} although refunds of {back} were made or are under way"
+    success, refunded_already = DOUBTS
+    # Once it is disputed, a person decides: it may end, and its money be refunded.
+    if following is State.FAILED and attempt.success_reported and attempt.disputed is None:
+        return said + success
+    if following is State.SUCCEEDED and refunds:
+        going_back = committed(refunds, attempt.amount.currency)
+        if going_back >= attempt.amount.value:
+            back = evolve(attempt.amount, value=going_back)
+            return f"{said}{refunded_already}{back} were made or are under way"
     return None
 
 
 def _disputed(attempt: Attempt, observation: Observation, refunds: tuple[Refund, ...]) -> Attempt:
     """Return the attempt with the amount of a success that contradicts its state."""
+    if attempt.is_doubted and observation.outcome is Outcome.FAILED:
+        return evolve(attempt, disputed=attempt.amount)  # reported, and no cancellation returns it
     # What a second wallet paid for a paid attempt, Alipay+ itself returns.
     if observation.outcome is not Outcome.SUCCEEDED or attempt.state is State.SUCCEEDED:
         return attempt
@@ -252,7 +262,9 @@ def _disputed(attempt: Attempt, observation: Observation, refunds: tuple[Refund,
     amount = said if said is not None and said.value else attempt.amount
     given_back = refunded(refunds, amount.currency)
     if known is not None and known.currency == amount.currency:
-        amount = max(known, amount, key=lambda one: one.value)  # to hear of less returns nothing
+        # To hear of less returns nothing; but Alipay+ corrects itself when it is asked.
+        least = given_back if _is_of_now(attempt, observation) else known.value
+        amount = evolve(amount, value=max(least, amount.value))
     elif known is not None and given_back >= amount.value:
         return attempt  # told again after it was given back
     return evolve(attempt, disputed=amount, refunded=given_back)
@@ -270,7 +282,7 @@ def _applied(
         if state is State.SUCCEEDED and attempt.payment_id is None:
             return evolve(attempt, payment_id=observation.payment_id)
         return attempt
-    reported = attempt.success_reported or outcome is Outcome.SUCCEEDED
+    reported = attempt.success_reported or observation.outcome is Outcome.SUCCEEDED
     moved = state is not attempt.state
     after = evolve(
         attempt,
@@ -284,7 +296,7 @@ def _applied(
         wallet=observation.wallet or attempt.wallet,
         success_reported=reported and state is not State.SUCCEEDED,
         refunded=refunded(refunds, attempt.amount.currency)
-        if state is State.SUCCEEDED
+        if refunds and state is State.SUCCEEDED
         else attempt.refunded,
         # Paid for certain, or returned by the cancellation: nobody has to decide any more.
         disputed=None if state in (State.SUCCEEDED, State.CANCELLED) else attempt.disputed,

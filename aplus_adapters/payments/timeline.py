@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from datetime import UTC
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from aplus_adapters.payments.model import (
 from aplus_adapters.payments.states import advance
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from aplus_adapters.payments.effects import Flow
@@ -64,13 +65,35 @@ def timeline(
         )
         for refund in refunds
     ]
-    events = [first, *asked]
+    # A refund is asked for by a clock of its own: of what it may have been before, that counts by
+    # which the attempt becomes what it is.
+    for is_before in (operator.le, operator.lt, _never):
+        events, end = _replay(attempt, observations, refunds, is_before)
+        if end.state is attempt.state:
+            break
+    # The requests for refunds come from a list of their own; the time finds their place.
+    return sorted([first, *asked, *events], key=lambda event: event.at)
+
+
+def _never(_asked_at: datetime, _heard_at: datetime) -> bool:
+    return False
+
+
+def _replay(
+    attempt: Attempt,
+    observations: Sequence[Observation | RefundObservation],
+    refunds: Sequence[Refund],
+    is_before: Callable[[datetime, datetime], bool],
+) -> tuple[list[Event], Attempt]:
+    """Return the events of the observations, and the attempt as it is after them."""
+    events: list[Event] = []
     # The history keeps no states: the observations go through the state table once more.
     present = evolve(
         attempt,
         state=State.CREATED,
         payment_id=None,
         order_code=None,
+        result=None,
         next_call_at=attempt.created_at,
         claim=0,
         success_reported=False,
@@ -87,7 +110,12 @@ def timeline(
             refund = by_then[observation.refund_request_id]
             refund = evolve(refund, claim=max(refund.claim, claim))
             by_then[refund.refund_request_id] = refund
-        known = [one for one in by_then.values() if one.created_at <= observation.at]
+        known = [
+            one
+            for one in by_then.values()
+            if isinstance(observation, RefundObservation)
+            or is_before(one.created_at, observation.at)
+        ]
         transition = advance(present, observation, known)
         present = transition.after
         state: State | RefundState = present.state
@@ -106,8 +134,7 @@ def timeline(
                 is_conflict=conflict is not None,
             )
         )
-    # The requests for refunds come from a list of their own; the time finds their place.
-    return sorted(events, key=lambda event: event.at)
+    return events, present
 
 
 def read_timeline(payment_request_id: str) -> Flow[list[Event]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from aplus_adapters.errors import InvalidValue
-from aplus_adapters.payments.ids import check_order_ref
+from aplus_adapters.payments.order_checks import check_order_ref
 from aplus_adapters.web.routing import NOTIFY_PATH
 from aplus_adapters.web.texts import choose_language
 

@@ -19,7 +19,7 @@ from aplus_adapters.errors import (
 from aplus_adapters.payments.effects import now
 from aplus_adapters.payments.flows.initiate import initiate
 from aplus_adapters.payments.flows.notification import claimed_payment, receive
-from aplus_adapters.payments.ids import is_order_ref
+from aplus_adapters.payments.order_checks import is_order_ref
 from aplus_adapters.protocol import wire
 from aplus_adapters.web.context import (
     WebContext,
@@ -243,7 +243,7 @@ def _order_ref(request: HttpRequest) -> str | HttpResponse:
     if value is None:
         return problem(request, 400, "order_ref is missing: expected it in the body, once")
     if not isinstance(value, str) or not is_order_ref(value):
-        return problem(request, 400, "order_ref: expected 1 to 64 printable characters")
+        return problem(request, 400, "order_ref: expected 1 to 64 characters without controls")
     return value
 
 

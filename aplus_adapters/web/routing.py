@@ -9,7 +9,7 @@ from attrs import frozen
 from aplus_adapters.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from aplus_adapters.payments.effects import Flow
     from aplus_adapters.web.http import HttpRequest, HttpResponse
@@ -20,10 +20,11 @@ __all__ = [
     "ROUTES",
     "Route",
     "Site",
-    "check_site",
     "find_route",
     "mounted_twice",
     "notify_path",
+    "prepare_site",
+    "wrong_blueprint",
 ]
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -124,12 +125,25 @@ def mounted_twice(where: str) -> str:
     )
 
 
-def check_site(pay: object, where: str) -> None:
-    """Raise ConfigurationError unless it is a `Site`; `where` names the call and the argument."""
+def prepare_site(pay: Site, where: str, *, awaiting: bool) -> None:
+    """Prepare to answer; `where` names the call and the argument in the error.
+
+    Raises ConfigurationError for what is no `Site`, or has something async that nobody can await.
+    """
     if not all(hasattr(pay, name) for name in ("routes", "prepare", "handle")):
         raise ConfigurationError(
             f"{where}: found {type(pay).__name__}, expected the AplusPay of the shop"
         )
+    pay.prepare(awaiting=awaiting)
+
+
+def wrong_blueprint(name: object, options: Mapping[str, object], error: Exception) -> str:
+    """Return the message of the error for arguments with which Flask makes no blueprint."""
+    return (
+        f"create_blueprint: found the name {name!r:.80} and the options {list(options)} ({error}), "
+        "expected a name without a dot and options of `add_url_rule`, such as host; `url_prefix` "
+        "belongs to app.register_blueprint"
+    )
 
 
 def find_route(routes: Sequence[Route], path: str, prefix: str = "") -> tuple[Route, str] | None:

@@ -111,7 +111,7 @@ def page_state(attempt: Attempt, now: datetime) -> PageState:
             return PageState.REFUNDED
         case State.CANCELLED | State.FAILED if attempt.success_reported:
             return PageState.RETURNED
-        case State.CLOSING:
+        case State.CLOSING | State.PENDING if attempt.state is State.CLOSING or attempt.is_doubted:
             return PageState.CHECKING
         case State.FAILED:
             code = attempt.result.result_code if attempt.result else ""

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from aplus_adapters import Amount, InvalidValue, MemoryStore, RefundState, State, StoreError
+from aplus_adapters.web.view import PageState, view_of
 from support.gateway import CLOSED, LOST, OPEN, PAID, asked, done, give_back, inquired, notified
 
 TOO_LATE = {"resultCode": "CANCEL_WINDOW_EXCEED", "resultStatus": "F", "resultMessage": "no"}
@@ -242,6 +243,121 @@ class TestACancellationThatIsRefused:
         alarms = [one for one in caplog.records if getattr(one, "event", "") == "cannot_close"]
         assert 9 <= len(alarms) <= 11
         assert {one.levelno for one in alarms} == {logging.ERROR}
+
+    def test_a_success_that_comes_first_after_it_decides_nothing_either(
+        self, pay, gateway, start, shop, clock, tell
+    ):
+        attempt = start()
+        gateway.script["inquiryPayment"] = [inquired(attempt, OPEN)]
+        gateway.script["cancelPayment"] = [LOST, {"result": TOO_LATE}]
+        pay.close_order("A-1")
+        gateway.script["inquiryPayment"] = [LOST]
+        clock.moment += timedelta(minutes=1)
+        pay.reconcile()
+        after = tell(attempt)
+        assert (after.state, after.success_reported, after.is_doubted) == (
+            State.PENDING,
+            True,
+            True,
+        )
+        view = view_of(after, clock.now(), None)
+        assert (view.state, view.code_text) == (PageState.CHECKING, None)
+        gateway.script["inquiryPayment"] = [inquired(attempt, CLOSED)]
+        clock.moment += timedelta(minutes=1)
+        pay.reconcile()
+        assert shop.changes == [("A-1", "cancelled")]
+
+    def test_a_failure_after_a_reported_success_is_disputed_and_asked_about_much_later(
+        self, pay, gateway, closing, shop, clock
+    ):
+        gateway.script["cancelPayment"] = [{"result": TOO_LATE}]
+        gateway.script["inquiryPayment"] = [inquired(closing, REFUSED)]
+        clock.moment += timedelta(minutes=1)
+        pay.reconcile()
+        after = pay.find(closing.payment_request_id)
+        assert (after.state, after.disputed) == (State.PENDING, closing.amount)
+        gateway.sent.clear()
+        for _ in range(100):
+            clock.moment += timedelta(seconds=2)
+            asked(pay, closing)
+        assert gateway.calls() == []
+        gateway.script["refund"] = [done()]
+        give_back(pay, closing)
+        assert shop.changes == [("A-1", "cancelled")]
+
+
+def test_what_was_doubted_and_is_certain_now_is_another_conflict(
+    pay, gateway, start, tell, shop, clock
+):
+    attempt = start()
+    tell(attempt, paymentAmount=None)
+    gateway.script["refund"] = [LOST, {"result": REFUSED}]
+    gateway.script["inquiryPayment"] = [{"result": PAID, "paymentResult": OPEN}]
+    give_back(pay, attempt)
+    tell(attempt)
+    for record in pay.conflicts(payment_request_id=attempt.payment_request_id):
+        pay.resolve_conflict(record.key, note="wait for the refund", by="Mei")
+    clock.moment += timedelta(minutes=3)
+    pay.reconcile()
+    (refund,) = pay.store.refunds(attempt.payment_request_id)
+    assert refund.state is RefundState.FAILED
+    assert tell(attempt, paymentResult=REFUSED, paymentAmount=None).state is State.FAILED
+    heard = len(shop.conflicts)
+    assert tell(attempt).disputed == attempt.amount
+    assert reasons(shop)[heard:] == ["succeeded by notification although it is failed"]
+    assert [one.conflict.reason for one in pay.conflicts()] == reasons(shop)[heard:]
+
+
+def test_alipayplus_itself_corrects_an_amount_that_was_too_large(
+    pay, gateway, start, tell, shop, clock
+):
+    attempt = start()
+    tell(attempt, paymentAmount={"currency": "USD", "value": "500000"})
+    said = {"paymentAmount": DOLLARS_50}
+    gateway.script["inquiryPayment"] = [inquired(attempt, PAID, **said)]
+    clock.moment += timedelta(minutes=11)
+    assert asked(pay, attempt).disputed == Amount("USD", 5000)
+    gateway.script["refund"] = [done()]
+    assert give_back(pay, attempt).amount == Amount("USD", 5000)
+    assert shop.changes == [("A-1", "cancelled")]
+
+
+@pytest.mark.parametrize("earlier", [0, 1])
+def test_a_timeline_ends_as_the_payment_did_whatever_the_refunds_clock(
+    pay, gateway, start, tell, clock, earlier
+):
+    attempt = start()
+    tell(attempt, paymentAmount=None)
+    clock.moment += timedelta(seconds=5)
+    tell(attempt)
+    clock.moment -= timedelta(seconds=earlier)  # of the machine that refunds
+    gateway.script["refund"] = [done()]
+    give_back(pay, attempt)
+    states = [event.state for event in pay.timeline(attempt.payment_request_id)]
+    assert states.count("succeeded") == 2  # the payment, and its refund
+    assert sum(state.startswith("CONFLICT") for state in states) == 1
+
+
+def test_a_code_that_somebody_begins_while_the_order_is_closed_is_closed_too(
+    pay, gateway, start, clock
+):
+    first = start()
+    gateway.script["inquiryPayment"] = [{"result": PAID, "paymentResult": OPEN}]
+    gateway.script["cancelPayment"] = [{"result": PAID}]
+    begun = []
+    find_latest = pay.store.latest
+
+    def latest(order_ref):
+        if not begun and pay.find(first.payment_request_id).state is State.CANCELLED:
+            begun.append(None)
+            clock.moment += timedelta(seconds=1)
+            begun[0] = start()
+        return find_latest(order_ref)
+
+    pay.store.latest = latest
+    closed = pay.close_order("A-1")
+    assert closed.payment_request_id == begun[0].payment_request_id
+    assert closed.state is State.CANCELLED
 
 
 def meanwhile(gateway, call, happens):

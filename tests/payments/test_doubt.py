@@ -197,7 +197,6 @@ def test_what_was_paid_and_given_back_elsewhere_is_not_told_as_paid(
     [
         {"transactionType": "CAPTURE"},
         {"transactionStatus": "FAIL"},
-        {"transactionStatus": None},
         {"transactionStatus": None, "transactionResult": DENIED},
         {"transactionAmount": {"currency": "JPY", "value": "4200"}},
         {"transactionAmount": None, "transactionStatus": "FAIL"},

@@ -372,8 +372,9 @@ REFUSED_REFS = {
     "x" * 65: "65 characters",
     "": "0 characters",
     "A\n1": r"'A\\n1'",
-    "A\0": r"'A\\x00'",
-    "\ud83d": r"'\\ud83d'",
+    "A\u2028": r"'A\\u2028'",
+    "A\0": "a NUL character",
+    "\ud83d": "half a surrogate pair",
     5: "int",
     None: "NoneType",
 }
@@ -381,11 +382,33 @@ REFUSED_REFS = {
 
 def test_an_order_reference_that_cannot_be_one_is_refused(start, gateway):
     for order_ref, found in REFUSED_REFS.items():
-        with pytest.raises(
-            InvalidValue, match=f"order_ref: found {found}, expected text of 1 to 64"
-        ):
+        with pytest.raises(InvalidValue, match=f"order_ref: found {found}"):
             start(order_ref)
     assert gateway.sent == []
+
+
+SCRIPTS = {
+    "Persian": "\u0645\u06cc\u200c\u0631\u0648\u06f1",
+    "Sinhala": "\u0dc1\u0dca\u200d\u0dbb\u0dd3 7",
+    "a wide space": "\u6ce8\u6587\u3000\uff11",
+    "a mark of direction": "\u200f\u05d0-1",
+    "a family": "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_an_order_reference_is_text_of_any_script(start, script, pay):
+    attempt = start(SCRIPTS[script])
+    assert pay.latest(SCRIPTS[script]) == attempt
+    assert pay.payment_button(SCRIPTS[script])
+
+
+def test_a_hook_may_know_an_order_by_a_longer_word_than_alipayplus(start, shop):
+    shop.load_order = lambda details: OrderToPay(
+        amount=Amount("USD", 4200), description="2 tickets", order_ref="A-7"
+    )
+    for word in (" A-7\n", "t" * 94):
+        assert start(word).order_ref == "A-7"
 
 
 def test_an_order_that_does_not_exist_is_said_to_be_unknown(start, shop):

@@ -152,7 +152,16 @@ UNREAD = {
     "no amount": transaction(transactionAmount=None),
     "an amount that is none": transaction(transactionAmount={"currency": "JPY", "value": "1.00"}),
     "a status that is none": transaction(transactionStatus=[]),
-    "a type that is none": transaction(transactionType=[], transactionStatus="FAIL"),
+    "no object": [],
+    "nothing": None,
+    "no status and no result": {
+        "transactionType": "REFUND",
+        "transactionAmount": {"currency": "JPY", "value": "4200"},
+    },
+    "under way, of an amount that nobody knows": transaction(
+        transactionAmount=None, transactionStatus="PROCESSING"
+    ),
+    "a type that is none": transaction(transactionType=[], transactionAmount=None),
 }
 
 
@@ -167,7 +176,7 @@ def test_a_refund_that_cannot_be_read_may_be_all_of_it_and_the_payment_stays_pai
 
 
 def test_what_may_be_a_refund_of_ours_may_have_been_carried_out():
-    for case in set(UNREAD) - {"no amount"}:
+    for case in ("an amount that is none", "a status that is none", "no object", "nothing"):
         assert observations.observe_transaction(inquiry(UNREAD[case]), a_refund(), NOON) is None
         assert observations.may_be_carried_out(inquiry(UNREAD[case]), a_refund())
     other = transaction(transactionType="PAYMENT", transactionAmount=[])
@@ -176,10 +185,28 @@ def test_what_may_be_a_refund_of_ours_may_have_been_carried_out():
     assert not observations.may_be_carried_out(inquiry(other), a_refund())
 
 
-def test_a_refund_that_is_under_way_elsewhere_has_returned_nothing_yet():
-    going_on = transaction(transactionAmount=None, transactionStatus="PROCESSING")
-    seen = observations.observe_inquiry(inquiry(going_on), an_attempt(), NOON)
+def test_a_refund_that_has_failed_returns_nothing_however_unreadable_its_amount():
+    failed = transaction(transactionStatus="FAIL", transactionAmount=[])
+    seen = observations.observe_inquiry(inquiry(failed), an_attempt(), NOON)
     assert (seen.outcome, seen.amount) == (Outcome.SUCCEEDED, Amount("JPY", 4200))
+
+
+def test_a_refund_that_is_under_way_elsewhere_has_returned_nothing_yet():
+    going_on = transaction(transactionStatus="PROCESSING")
+    seen = observations.observe_inquiry(inquiry(going_on), an_attempt(), NOON)
+    assert (seen.outcome, seen.amount, seen.given_back) == (
+        Outcome.SUCCEEDED,
+        Amount("JPY", 4200),
+        None,
+    )
+    twice = [
+        transaction(),
+        transaction(
+            transactionStatus="PROCESSING", transactionAmount={"currency": "JPY", "value": "3200"}
+        ),
+    ]
+    seen = observations.observe_inquiry(inquiry(*twice), an_attempt(), NOON)
+    assert (seen.outcome, seen.amount) == (Outcome.SUCCEEDED, None)  # all of it, once it has ended
 
 
 @pytest.mark.parametrize(

@@ -428,6 +428,14 @@ def test_a_failure_after_a_reported_success_ends_nothing_and_is_told(outcome):
     assert transition.conflict.reason.endswith("although a success was reported")
 
 
+REFUSAL = observed(
+    Outcome.CANCEL_REFUSED,
+    source=Source.CANCEL,
+    amount=None,
+    result=Result(result_code="CANCEL_WINDOW_EXCEED", result_status="F"),
+)
+
+
 def test_where_it_can_no_longer_be_cancelled_an_inquiry_decides_what_a_reported_success_became():
     """An earlier cancelPayment may have acted, and its answer may have been lost."""
     refused = observed(Outcome.CANCEL_REFUSED, source=Source.CANCEL, amount=None, claim=2)
@@ -435,15 +443,26 @@ def test_where_it_can_no_longer_be_cancelled_an_inquiry_decides_what_a_reported_
     reported = advance(CLOSING, observed(Outcome.SUCCEEDED, claim=None)).after
     refused = advance(reported, refused).after
     assert (refused.state, refused.success_reported) == (State.PENDING, True)
-    again = advance(refused, observed(Outcome.SUCCEEDED, claim=None))
-    assert (again.after, again.conflict) == (refused, None)
-    paid = advance(refused, observed(Outcome.SUCCEEDED, source=Source.INQUIRY)).after
-    assert (paid.state, paid.success_reported) == (State.SUCCEEDED, False)
+    first = advance(CLOSING, evolve(REFUSAL, claim=2)).after  # nothing was reported before
+    for before in (refused, first):
+        for old in (
+            observed(Outcome.SUCCEEDED, claim=None),
+            observed(Outcome.SUCCEEDED, source=Source.INQUIRY, claim=1),
+        ):
+            again = advance(before, old)
+            assert (again.after.state, again.conflict) == (State.PENDING, None)
+            assert again.after.success_reported
+        now = observed(Outcome.SUCCEEDED, source=Source.INQUIRY, claim=2)
+        paid = advance(before, now).after
+        assert (paid.state, paid.success_reported) == (State.SUCCEEDED, False)
     closed = Result(result_code="ORDER_IS_CLOSED", result_status="F")
     said = observed(Outcome.FAILED, source=Source.INQUIRY, result=closed)
     assert advance(refused, said).after.state is State.CANCELLED
     failed = advance(refused, observed(Outcome.FAILED, source=Source.INQUIRY))
     assert (failed.after.state, failed.conflict is None) == (State.PENDING, False)
+    assert failed.after.disputed == refused.amount  # a person may refund it
+    over = advance(failed.after, observed(Outcome.FAILED, source=Source.INQUIRY))
+    assert (over.after.state, over.after.disputed) == (State.FAILED, refused.amount)
 
 
 @pytest.mark.parametrize("outcome", [Outcome.ABSENT, Outcome.CLOSING, Outcome.CANCEL_REFUSED])

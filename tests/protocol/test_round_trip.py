@@ -37,7 +37,8 @@ MESSAGES = [
 ]  # fmt: skip
 words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 EPOCH = datetime(1970, 1, 2)  # noqa: DTZ001  # hypothesis wants naive bounds
-moments = st.datetimes(min_value=EPOCH, timezones=st.just(UTC))
+# The last year is left out by us: no sum may leave the calendar.
+moments = st.datetimes(EPOCH, datetime(9998, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 amounts = st.builds(
     Amount, st.sampled_from(sorted(EXPONENTS)), st.integers(min_value=1, max_value=10**18 - 100)
 ).map(lambda one: Amount("IDR", (one.value + 99) // 100 * 100) if one.currency == "IDR" else one)

@@ -49,10 +49,13 @@ def asgi(app, pay):
 MISTAKES = {
     "a prefix that belongs to register_blueprint": (
         lambda pay: flask(pay, url_prefix="/x"),
-        r"found the options url_prefix, .* app\.register_blueprint",
+        r"options \['url_prefix'\] .* belongs to app\.register_blueprint",
     ),
-    "a name with a dot": (lambda pay: flask(pay, "a.b"), r"create_blueprint name: found 'a\.b'"),
-    "a name that is none": (lambda pay: flask(pay, 5), "create_blueprint name: found 5"),
+    "a name with a dot": (
+        lambda pay: flask(pay, "a.b"),
+        r"create_blueprint: found the name 'a\.b'",
+    ),
+    "a name that is none": (lambda pay: flask(pay, 5), "create_blueprint: found the name 5"),
     "Flask without pay": (lambda pay: flask(None), "found NoneType, expected the AplusPay"),
     "Starlette without pay": (lambda pay: starlette("pay"), "found str, expected the AplusPay"),
     "FastAPI without pay": (lambda pay: fastapi(application), "found function, expected the Aplus"),

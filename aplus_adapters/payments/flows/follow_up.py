@@ -67,16 +67,18 @@ def close_order(config: PaymentConfig, order_ref: str) -> Flow[Attempt | None]:
     by `reconcile`.
     """
     attempt = yield from latest(order_ref)
-    if attempt is None or attempt.state.is_final:
-        return attempt
-    closed = yield from close(config, attempt)
-    if closed.occupies_order:
-        return closed
-    try:
-        # An older attempt, whose late money nobody has returned, may occupy the order now.
-        return (yield from latest(order_ref)) or closed
-    except StoreError:
-        return closed
+    for _ in range(_TRIES):
+        if attempt is None or attempt.state.is_final:
+            break
+        attempt = yield from close(config, attempt)
+        if attempt.occupies_order:
+            break
+        # Late money of an older attempt may occupy the order now, or somebody has begun another.
+        try:
+            attempt = (yield from latest(order_ref)) or attempt
+        except StoreError:  # Alipay+ was called: return what is known
+            break
+    return attempt
 
 
 def _claimed_step(config: PaymentConfig, attempt: Attempt, *, closing: bool) -> Flow[Attempt]:

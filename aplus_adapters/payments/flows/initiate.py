@@ -23,8 +23,8 @@ from aplus_adapters.payments.effects import (
 )
 from aplus_adapters.payments.flows import follow_up
 from aplus_adapters.payments.hooks import LoadOrderDetails, OrderToPay, Visitor
-from aplus_adapters.payments.ids import check_order_ref
 from aplus_adapters.payments.model import Attempt, State
+from aplus_adapters.payments.order_checks import check_id, check_order_ref
 from aplus_adapters.protocol.messages.order import Env, Order
 from aplus_adapters.protocol.messages.pay import PayRequest, SettlementStrategy, check_expiry
 from aplus_adapters.protocol.timestamps import Timestamp
@@ -57,14 +57,14 @@ def initiate(config: PaymentConfig, order_ref: str, visitor: Visitor) -> Flow[At
     was paid with another amount, TooManyAttempts for one that was tried too often, HookError,
     StoreError: all of them before anything is sent.
     """
-    check_order_ref("order_ref", order_ref)
+    check_id("order_ref", order_ref)  # the hook may know it by another, canonical one
     # The price comes from the shop's server; a browser could name any price.
     order = yield from call_hook(
         "load_order", LoadOrderDetails(order_ref=order_ref, visitor=visitor)
     )
     if order is None:
         raise UnknownOrder(
-            f"order {order_ref!r}: the shop has no such order to pay; check the link"
+            f"order {order_ref[:64]!r}: the shop has no such order to pay; check the link"
         )
     if not isinstance(order, OrderToPay):
         raise HookError(

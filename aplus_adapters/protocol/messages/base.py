@@ -192,12 +192,14 @@ class Message:
 
     @classmethod
     def stand_in(cls, found: object, error: MessageError) -> Self | None:
-        """Return what stands in a list for an entry of which a deciding field cannot be read.
+        """Return what stands in a list for an entry that cannot be read; None leaves it out.
 
-        None leaves the entry out. By default the error is the whole message's.
+        By default the error is the whole message's if a field that decides cannot be read.
         """
         _ = found
-        raise error
+        if isinstance(error, _Undecided):
+            raise error
+        return None
 
     @classmethod
     def decode(cls, body: bytes, strict: bool = False) -> Self:
@@ -329,7 +331,7 @@ def _items(kind: type[Any], raw: list[Any], strict: bool) -> Iterator[Any]:
         except MessageError as error:
             if strict:
                 raise
-            instead = kind.stand_in(child, error) if isinstance(error, _Undecided) else None
+            instead = kind.stand_in(child, error)
             # One odd detail must not cost the whole code, for which a buyer waits.
             log.warning("an entry is left out: %s", error, extra={"event": "entry_left_out"})
             if instead is not None:

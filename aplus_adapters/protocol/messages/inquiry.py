@@ -49,12 +49,15 @@ class Transaction(Message):
 
     @classmethod
     def stand_in(cls, found: object, error: MessageError) -> "Transaction | None":
-        """Return an UnreadTransaction if it may be a refund; no other movement is looked at."""
+        """Return an UnreadTransaction unless it surely is no refund, or one that has failed."""
         _ = error
+        if not isinstance(found, dict):
+            return UnreadTransaction()
         twice = found.keys_twice if isinstance(found, wire.Ambiguous) else frozenset[str]()
-        kind = found.get("transactionType") if isinstance(found, dict) else None
-        may_be = "transactionType" in twice or not isinstance(kind, str) or kind == "REFUND"
-        return UnreadTransaction() if may_be else None
+        kind, status = found.get("transactionType"), found.get("transactionStatus")
+        is_other = isinstance(kind, str) and kind != "REFUND" and "transactionType" not in twice
+        has_failed = status in ("FAIL", "FAILED") and "transactionStatus" not in twice
+        return None if is_other or has_failed else UnreadTransaction()
 
 
 @message
