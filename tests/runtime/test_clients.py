@@ -31,6 +31,7 @@ BROKEN = [
     ("SSL_CERT_FILE", __file__, "httpx2"),
     ("SSLKEYLOGFILE", "/nowhere/keys", "httpx"),
     ("ALL_PROXY", "socks5://user:s3cret@127.0.0.1:1", "httpx"),
+    ("no_proxy", "localhost,[::1]", "httpx"),
     ("all_proxy", "socks5://user:s3cret@127.0.0.1:1", "httpx2"),
     ("HTTPS_PROXY", "ftp://user:s3cret@proxy.example", "httpx2"),
     ("HTTPS_PROXY", "http://user:s3cret@proxy.example:port", "httpx"),

@@ -298,7 +298,7 @@ def test_a_hook_that_never_returns_lets_others_fail_with_its_name(account, monke
     pay = AplusPay(account=account, store=store, hooks=shop())
 
     async def main():
-        with pytest.raises(StoreError, match="its hook is still running after"):
+        with pytest.raises(StoreError, match=f"payment {made}: its hook is still running after"):
             await pay.run_async(record(made, an_observation()))
         await pay.aclose()
 

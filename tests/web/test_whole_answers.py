@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from aplus_adapters import Amount, AplusPay, MemoryStore, Rendering
+from aplus_adapters import Amount, AplusPay, LogIn, MemoryStore, Rendering
 from aplus_adapters.web.http import MAX_BODY, HttpRequest
 from aplus_adapters.web.page import PAGE_HEADERS, PageDesign
 from aplus_adapters.web.routing import ROUTES
@@ -438,6 +438,26 @@ class Careful(Shop):
         return True
 
 
+class Closed(Shop):
+    def authorize(self, details):
+        return LogIn("/login")
+
+
+class TestAShopWithALogIn:
+    @pytest.fixture
+    def hooks(self):
+        return Closed()
+
+    def test_answers_a_program_with_the_address_and_leads_a_browser_there(self, ask):
+        answer = ask("pay", JSON, TYPE, body=order())
+        assert (answer.status, answer.headers) == (401, IS_PROBLEM)
+        assert json.loads(answer.body) == {
+            "type": "about:blank", "title": "log in first", "status": 401, "logIn": "/login",
+        }  # fmt: skip
+        answer = ask("pay", TYPE, body=order())
+        assert (answer.status, answer.headers) == (303, (("Location", "/login"), NO_STORE))
+
+
 class TestACarefulShop:
     @pytest.fixture
     def hooks(self):
@@ -534,6 +554,17 @@ class TestATroubledShop:
             "pay of order A-1: store add: raised",
         )
         assert line.exc_info
+        assert (line.order_ref, line.route) == ("A-1", "pay")
+
+    def test_what_fails_about_a_payment_names_it(self, ask, pay, caplog, monkeypatch):
+        ask("pay", JSON, TYPE, body=order())
+        monkeypatch.setattr(pay.store, "get", lambda *_: 1 / 0)
+        for name in ("status", "new_code"):
+            caplog.clear()
+            assert ask(name, JSON, TYPE, body=b"{}").status == 503
+            (line,) = caplog.records
+            assert line.getMessage().startswith(f"{name} of payment {ID}: store get: raised")
+            assert line.payment_request_id == ID
 
     def test_a_stranger_learns_of_no_payment(self, ask, hooks):
         ask("pay", JSON, TYPE, body=order())
