@@ -285,6 +285,20 @@ class TestACancellationThatIsRefused:
         give_back(pay, closing)
         assert shop.changes == [("A-1", "cancelled")]
 
+    def test_costs_a_stranger_who_presses_nothing(self, pay, gateway, start, clock):
+        attempt = start()
+        gateway.script["cancelPayment"] = [{"result": TOO_LATE}]
+        gateway.script["inquiryPayment"] = [inquired(attempt, OPEN)]
+        clock.moment = attempt.expires_at + timedelta(seconds=1)
+        pay.reconcile()
+        assert pay.find(attempt.payment_request_id).is_doubted
+        gateway.sent.clear()
+        for _ in range(20):
+            clock.moment += timedelta(seconds=1)
+            assert start().payment_request_id == attempt.payment_request_id
+            assert pay.close_order("A-1").state is State.PENDING
+        assert gateway.calls() == []
+
 
 def test_what_was_doubted_and_is_certain_now_is_another_conflict(
     pay, gateway, start, tell, shop, clock

@@ -49,12 +49,11 @@ def close(config: PaymentConfig, attempt: Attempt, *, wanted: bool = True) -> Fl
     the decision is stored, and `reconcile` cancels.
 
     `wanted` False closes it only if it has expired. The attempt is closed only if the returned
-    state is final; otherwise call again later. An attempt that is being closed or disputed is tried
-    again only when it is due, however often this is called.
+    state is final; otherwise call again later. An attempt that is being closed, can be cancelled no
+    more or is disputed is tried again only when it is due, however often this is called.
     """
     moment = yield from now()
-    has_begun = attempt.state is State.CLOSING or attempt.disputed is not None
-    if (has_begun or not wanted) and not config.is_due(attempt, moment):
+    if (_has_begun(attempt) or not wanted) and not config.is_due(attempt, moment):
         return attempt
     return (yield from _claimed_step(config, attempt, closing=wanted))
 
@@ -102,8 +101,13 @@ def _claimed_step(config: PaymentConfig, attempt: Attempt, *, closing: bool) -> 
 
 def _can_be_closed(attempt: Attempt) -> bool:
     """Return whether an attempt is open and nobody has decided about it yet."""
-    has_begun = attempt.state is State.CLOSING or attempt.disputed is not None
-    return not (has_begun or attempt.state.is_final)
+    return not (_has_begun(attempt) or attempt.state.is_final)
+
+
+def _has_begun(attempt: Attempt) -> bool:
+    """Return whether to close it was decided before, or is for a person to decide."""
+    is_closing = attempt.state is State.CLOSING or attempt.is_doubted
+    return is_closing or attempt.disputed is not None
 
 
 def _decide(attempt: Attempt) -> Flow[Attempt]:
