@@ -374,6 +374,34 @@ def test_a_code_that_somebody_begins_while_the_order_is_closed_is_closed_too(
     assert closed.state is State.CANCELLED
 
 
+@pytest.mark.parametrize("trouble", ["the store fails", "somebody always begins another"])
+def test_closing_an_order_comes_to_an_end_and_tells_what_is_known(
+    pay, gateway, start, clock, trouble
+):
+    first = start()
+    gateway.script["inquiryPayment"] = [{"result": PAID, "paymentResult": OPEN}]
+    gateway.script["cancelPayment"] = [{"result": PAID}]
+    find_latest = pay.store.latest
+
+    def latest(order_ref):
+        if pay.find(first.payment_request_id).state is State.CANCELLED:
+            if trouble == "the store fails":
+                raise StoreError("gone")
+            clock.moment += timedelta(seconds=1)
+            pay.store.latest = find_latest
+            begun = start()
+            pay.store.latest = latest
+            return begun
+        return find_latest(order_ref)
+
+    pay.store.latest = latest
+    last = pay.close_order("A-1")
+    assert gateway.calls().count("cancelPayment") == (1 if trouble == "the store fails" else 5)
+    is_first = last.payment_request_id == first.payment_request_id
+    assert is_first is (trouble == "the store fails")
+    assert last.state is (State.CANCELLED if is_first else State.PENDING)
+
+
 def meanwhile(gateway, call, happens):
     """Let something happen between a question and its answer, once."""
     send = gateway.send
