@@ -42,11 +42,7 @@ def select_conflicts(tables: Tables, shop: str) -> Select[Any]:
     names = ("reason", "details", "unreported", "resolved_at", "resolved_by", "note")
     return (
         select(payments, *(conflicts.c[name] for name in names))
-        .join(
-            conflicts,
-            (conflicts.c.payment_request_id == payments.c.payment_request_id)
-            & (conflicts.c.shop == payments.c.shop),
-        )
+        .join(conflicts)  # by its foreign key
         .where(conflicts.c.shop == shop)
         .order_by(conflicts.c.id)
     )

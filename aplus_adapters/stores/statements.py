@@ -206,9 +206,6 @@ def select_due(shop: str, table: Table, now: datetime, client_ids: Collection[st
 def select_unreported(tables: Tables, shop: str, client_ids: Collection[str]) -> Select[Any]:
     """Return the query for conflicts that the shop does not know of, with their payments."""
     payments, conflicts = tables.payments, tables.conflicts
-    is_of = (conflicts.c.payment_request_id == payments.c.payment_request_id) & (
-        conflicts.c.shop == payments.c.shop
-    )
-    query = select(payments, conflicts.c.reason, conflicts.c.details).join(conflicts, is_of)
+    query = select(payments, conflicts.c.reason, conflicts.c.details).join(conflicts)
     query = query.where(conflicts.c.shop == shop, conflicts.c.unreported == "y")
     return query.where(payments.c.client_id.in_(client_ids)).order_by(conflicts.c.id)

@@ -59,9 +59,11 @@ def test_only_the_three_open_states_are_asked_about_again():
     }
 
 
-def viewed(more=b"", name=None, **changes):
+def viewed(more=b"", name=None, of_order=b"", **changes):
     body = (
-        b'{"order":{"referenceOrderId":"A-1","orderDescription":"Ticket","orderAmount":{"currency":"JPY",'
+        b'{"order":{"referenceOrderId":"A-1",'
+        + of_order
+        + b'"orderDescription":"Ticket","orderAmount":{"currency":"JPY",'
         b'"value":"4200"},"env":{"terminalType":"WEB","userAgent":"X"}},"paymentRequestId":"pay1","paymentAmount":'
         b'{"currency":"JPY","value":"4200"},"paymentMethod":{"paymentMethodType":"CONNECT_WALLET"},'
         b'"paymentFactor":{"isInStorePayment":"true","isCashierPayment":"true",'
@@ -90,6 +92,17 @@ def test_a_page_leads_back_to_where_the_order_says_and_never_to_itself():
     assert viewed().return_url is None
 
 
+MERCHANT = (
+    b'"merchant":{"referenceMerchantId":"M-1","merchantName":"Corner Ltd","merchantMCC":"7832",%s'
+    b'"merchantAddress":{"region":"JP","city":"Tokyo"}},'
+)
+DISPLAYED = b'"merchantDisplayName":"The Corner",'
+
+
 def test_the_shops_name_is_the_one_that_is_set():
     assert viewed(name="Corner Shop").shop_name == "Corner Shop"
     assert viewed().shop_name is None
+    assert viewed(of_order=MERCHANT % b"").shop_name == "Corner Ltd"
+    assert viewed(of_order=MERCHANT % DISPLAYED).shop_name == "The Corner"
+    named = viewed(name="Corner Shop", of_order=MERCHANT % DISPLAYED)
+    assert named.shop_name == "Corner Shop"

@@ -542,6 +542,8 @@ class TestATroubledShop:
             assert logged in caplog.text
             assert bool(caplog.records) is bool(logged)
             assert all(record.exc_info for record in caplog.records)
+            hook = next((word for word in ("authorize", "load_order") if word in logged), None)
+            assert [record.exc_info[1].hook for record in caplog.records] == [hook] * bool(logged)
 
     def test_a_store_that_fails_is_asked_again_in_two_seconds(self, ask, pay, caplog, monkeypatch):
         monkeypatch.setattr(pay.store, "add", lambda *_: 1 / 0)
