@@ -49,11 +49,16 @@ class HttpRequest:
     client_ip: str | None = field(default=None, repr=False)
     native: Any = field(default=None, repr=False, eq=False)
     can_stream: bool = False
+    _first: dict[str, str] = field(init=False, repr=False, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        # Reversed, so that of several values the first one stays.
+        first = {key.lower(): value for key, value in reversed(self.headers)}
+        object.__setattr__(self, "_first", first)
 
     def header(self, name: str) -> str | None:
-        """Return the first value of a header, None if the request has none."""
-        name = name.lower()
-        return next((value for key, value in self.headers if key.lower() == name), None)
+        """Return the first value of a header, None if there is none; `name` is in lower case."""
+        return self._first.get(name)
 
     @property
     def media_type(self) -> str:
