@@ -39,7 +39,8 @@ __all__ = [
 ]
 
 CANCEL_WINDOW_EXCEED = "CANCEL_WINDOW_EXCEED"
-DOUBTS = (" although a success was reported", " although refunds of ")  # parts of reasons
+# Parts of reasons: each doubt is another conflict.
+DOUBTS = (" although a success was reported", " although refunds of ", " cancelled no more")
 WALLET_LENGTH = 128
 FORGOTTEN = "buyerForgotten"
 """The field by which a stored pay request says that its buyer was forgotten."""

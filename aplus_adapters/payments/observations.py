@@ -144,7 +144,7 @@ def observe_inquiry(
         # Alipay+ still says S. Told "paid", the shop would deliver what was given back.
         if back is not None and back.value >= paid.value:
             outcome = Outcome.RETURNED
-        elif _may_be_all([one for one in listed if _state_of(one, states) is None], paid):
+        elif _may_be_all(listed, paid):
             amount = given_back = None
     return Observation(
         source=Source.INQUIRY,
@@ -279,7 +279,7 @@ def _given_back(refunds: Iterable[Transaction], paid: Amount) -> Amount | None:
     return Amount(paid.currency, min(sum(amounts), paid.value)) if amounts else None
 
 
-def _may_be_all(listed: list[Transaction], paid: Amount) -> bool:
+def _may_be_all(listed: Iterable[Transaction], paid: Amount) -> bool:
     """Return whether refunds that have not failed, known or not, may add up to what was paid."""
     refunds = [
         one

@@ -20,8 +20,9 @@ from aplus_adapters.payments.model import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
-__all__ = ["admit_refund", "advance_refund", "committed", "refunded"]
+__all__ = ["admit_refund", "advance_refund", "committed", "ended_if_refunded", "refunded"]
 
 _REFUND_STATES = {
     RefundOutcome.REFUNDED: RefundState.SUCCEEDED,
@@ -73,7 +74,8 @@ def advance_refund(
         )
         paid = attempt.paid_amount
         if state is RefundState.SUCCEEDED and paid and refund.amount.currency == paid.currency:
-            after = _given_back(attempt, refund, observation)
+            more = evolve(attempt, refunded=attempt.refunded + refund.amount.value)
+            after = ended_if_refunded(more, observation.at)
     return RefundTransition(
         before=attempt,
         after=after,
@@ -84,15 +86,14 @@ def advance_refund(
     )
 
 
-def _given_back(attempt: Attempt, refund: Refund, observation: RefundObservation) -> Attempt:
-    """Return the attempt after a refund; an open one is cancelled if all its money was refunded."""
-    after = evolve(attempt, refunded=attempt.refunded + refund.amount.value)
-    if attempt.state.is_final or not after.is_refunded:
+def ended_if_refunded(after: Attempt, at: datetime) -> Attempt:
+    """Return the attempt; an open one is cancelled if all its money was refunded."""
+    if after.state.is_final or not after.is_refunded:
         return after
     return evolve(
         after,
         state=State.CANCELLED,
-        changed_at=observation.at,
+        changed_at=at,
         next_call_at=None,
         claimed_until=None,
     )

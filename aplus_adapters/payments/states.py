@@ -26,7 +26,12 @@ from aplus_adapters.payments.model import (
     State,
     Transition,
 )
-from aplus_adapters.payments.refund_states import advance_refund, committed, refunded
+from aplus_adapters.payments.refund_states import (
+    advance_refund,
+    committed,
+    ended_if_refunded,
+    refunded,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -236,10 +241,10 @@ def _doubt(
 ) -> str | None:
     """Return why an open attempt may not end so, although nothing in the observation differs."""
     said = f"{observation.outcome} by {observation.source}"
-    success, refunded_already = DOUBTS
+    success, refunded_already, never = DOUBTS
     # Once it is disputed, a person decides: it may end, and its money be refunded.
     if following is State.FAILED and attempt.success_reported and attempt.disputed is None:
-        return said + success
+        return f"{said}{success}, and it can be{never}" if attempt.is_doubted else said + success
     if following is State.SUCCEEDED and refunds:
         going_back = committed(refunds, attempt.amount.currency)
         if going_back >= attempt.amount.value:
@@ -250,12 +255,13 @@ def _doubt(
 
 def _disputed(attempt: Attempt, observation: Observation, refunds: tuple[Refund, ...]) -> Attempt:
     """Return the attempt with the amount of a success that contradicts its state."""
-    if attempt.is_doubted and observation.outcome is Outcome.FAILED:
-        return evolve(attempt, disputed=attempt.amount)  # reported, and no cancellation returns it
+    known, said = attempt.disputed, observation.amount
+    is_reported = attempt.is_doubted and attempt.success_reported and known is None
+    if is_reported and observation.outcome is Outcome.FAILED:
+        return evolve(attempt, disputed=attempt.amount)  # and no cancellation returns it
     # What a second wallet paid for a paid attempt, Alipay+ itself returns.
     if observation.outcome is not Outcome.SUCCEEDED or attempt.state is State.SUCCEEDED:
         return attempt
-    known, said = attempt.disputed, observation.amount
     # The cancellation returns it; without one it was our refund of other money that cancelled.
     if attempt.state is State.CANCELLED and known is None:
         return evolve(attempt, success_reported=True)
@@ -263,11 +269,14 @@ def _disputed(attempt: Attempt, observation: Observation, refunds: tuple[Refund,
     given_back = refunded(refunds, amount.currency)
     if known is not None and known.currency == amount.currency:
         # To hear of less returns nothing; but Alipay+ corrects itself when it is asked.
-        least = given_back if _is_of_now(attempt, observation) else known.value
+        is_correction = _is_of_now(attempt, observation) and amount == said
+        least = given_back if is_correction else known.value
         amount = evolve(amount, value=max(least, amount.value))
     elif known is not None and given_back >= amount.value:
         return attempt  # told again after it was given back
-    return evolve(attempt, disputed=amount, refunded=given_back)
+    after = evolve(attempt, disputed=amount, refunded=given_back)
+    is_left_open = known is None or attempt.state is State.CLOSING
+    return after if is_left_open else ended_if_refunded(after, observation.at)
 
 
 def _applied(

@@ -285,6 +285,37 @@ class TestACancellationThatIsRefused:
         give_back(pay, closing)
         assert shop.changes == [("A-1", "cancelled")]
 
+    def test_a_failure_invents_no_money_and_takes_none_away(
+        self, pay, gateway, start, shop, clock, tell
+    ):
+        attempt = start()
+        gateway.script["cancelPayment"] = [{"result": TOO_LATE}]
+        failed = inquired(attempt, REFUSED, paymentId="P-9")
+        gateway.script["inquiryPayment"] = [LOST, failed]
+        clock.moment = attempt.expires_at + timedelta(minutes=1)
+        pay.reconcile()
+        clock.moment += timedelta(minutes=1)
+        assert asked(pay, attempt).disputed is None  # nobody has reported a success
+        assert tell(attempt, paymentAmount=DOLLARS_50).disputed == Amount("USD", 5000)
+        gateway.script["inquiryPayment"] = [inquired(attempt, REFUSED, paymentAmount=DOLLARS_50)]
+        clock.moment += timedelta(minutes=11)
+        assert asked(pay, attempt).disputed == Amount("USD", 5000)
+
+    def test_money_that_nobody_returns_any_more_is_told_although_the_doubt_was_resolved(
+        self, pay, gateway, closing, shop, clock
+    ):
+        gateway.script["inquiryPayment"] = [inquired(closing, REFUSED)]
+        clock.moment += timedelta(minutes=1)
+        pay.reconcile()
+        (doubt,) = pay.conflicts()
+        pay.resolve_conflict(doubt.key, note="the cancellation returns it", by="Mei")
+        gateway.script["cancelPayment"] = [{"result": TOO_LATE}]
+        clock.moment += timedelta(minutes=1)
+        pay.reconcile()
+        assert pay.find(closing.payment_request_id).disputed == closing.amount
+        (told,) = pay.conflicts()
+        assert told.conflict.reason.endswith("reported, and it can be cancelled no more")
+
     def test_costs_a_stranger_who_presses_nothing(self, pay, gateway, start, clock):
         attempt = start()
         gateway.script["cancelPayment"] = [{"result": TOO_LATE}]
@@ -336,6 +367,34 @@ def test_alipayplus_itself_corrects_an_amount_that_was_too_large(
     assert shop.changes == [("A-1", "cancelled")]
 
 
+@pytest.mark.parametrize(
+    "more", [{"paymentAmount": None}, {"paymentAmount": {"currency": "USD", "value": "50.00"}}]
+)
+def test_an_inquiry_that_names_no_amount_corrects_none(pay, gateway, start, tell, clock, more):
+    attempt = start()
+    tell(attempt, paymentAmount=DOLLARS_50)
+    said = inquired(attempt, PAID, **more)
+    gateway.script["inquiryPayment"] = [{k: v for k, v in said.items() if v is not None}]
+    clock.moment += timedelta(minutes=11)
+    assert asked(pay, attempt).disputed == Amount("USD", 5000)
+
+
+def test_an_amount_that_is_corrected_to_what_was_given_back_already_ends_the_payment(
+    pay, gateway, start, tell, shop, clock
+):
+    attempt = start()
+    tell(attempt, paymentAmount=DOLLARS_50)
+    gateway.script["refund"] = [done()]
+    give_back(pay, attempt, amount=Amount("USD", 4300))
+    said = {"paymentAmount": {"currency": "USD", "value": "4300"}}
+    gateway.script["inquiryPayment"] = [inquired(attempt, PAID, **said)]
+    clock.moment += timedelta(minutes=11)
+    after = asked(pay, attempt)
+    assert (after.state, after.is_refunded) == (State.CANCELLED, True)
+    assert shop.changes == [("A-1", "cancelled")]
+    assert start().payment_request_id != attempt.payment_request_id
+
+
 @pytest.mark.parametrize("earlier", [0, 1])
 def test_a_timeline_ends_as_the_payment_did_whatever_the_refunds_clock(
     pay, gateway, start, tell, clock, earlier
@@ -374,7 +433,9 @@ def test_a_code_that_somebody_begins_while_the_order_is_closed_is_closed_too(
     assert closed.state is State.CANCELLED
 
 
-@pytest.mark.parametrize("trouble", ["the store fails", "somebody always begins another"])
+@pytest.mark.parametrize(
+    "trouble", ["the store fails", "a claim fails", "somebody always begins another"]
+)
 def test_closing_an_order_comes_to_an_end_and_tells_what_is_known(
     pay, gateway, start, clock, trouble
 ):
@@ -391,15 +452,17 @@ def test_closing_an_order_comes_to_an_end_and_tells_what_is_known(
             pay.store.latest = find_latest
             begun = start()
             pay.store.latest = latest
+            if trouble == "a claim fails":
+                pay.store.claim = lambda *_: 1 / 0
             return begun
         return find_latest(order_ref)
 
     pay.store.latest = latest
     last = pay.close_order("A-1")
-    assert gateway.calls().count("cancelPayment") == (1 if trouble == "the store fails" else 5)
-    is_first = last.payment_request_id == first.payment_request_id
-    assert is_first is (trouble == "the store fails")
-    assert last.state is (State.CANCELLED if is_first else State.PENDING)
+    is_first = trouble != "somebody always begins another"
+    assert gateway.calls().count("cancelPayment") == (1 if is_first else 6)
+    assert (last.payment_request_id == first.payment_request_id) is is_first
+    assert last.state is State.CANCELLED
 
 
 def meanwhile(gateway, call, happens):

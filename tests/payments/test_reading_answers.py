@@ -153,7 +153,6 @@ UNREAD = {
     "an amount that is none": transaction(transactionAmount={"currency": "JPY", "value": "1.00"}),
     "a status that is none": transaction(transactionStatus=[]),
     "no object": [],
-    "nothing": None,
     "no status and no result": {
         "transactionType": "REFUND",
         "transactionAmount": {"currency": "JPY", "value": "4200"},
@@ -176,7 +175,7 @@ def test_a_refund_that_cannot_be_read_may_be_all_of_it_and_the_payment_stays_pai
 
 
 def test_what_may_be_a_refund_of_ours_may_have_been_carried_out():
-    for case in ("an amount that is none", "a status that is none", "no object", "nothing"):
+    for case in ("an amount that is none", "a status that is none", "no object"):
         assert observations.observe_transaction(inquiry(UNREAD[case]), a_refund(), NOON) is None
         assert observations.may_be_carried_out(inquiry(UNREAD[case]), a_refund())
     other = transaction(transactionType="PAYMENT", transactionAmount=[])
@@ -185,10 +184,27 @@ def test_what_may_be_a_refund_of_ours_may_have_been_carried_out():
     assert not observations.may_be_carried_out(inquiry(other), a_refund())
 
 
-def test_a_refund_that_has_failed_returns_nothing_however_unreadable_its_amount():
-    failed = transaction(transactionStatus="FAIL", transactionAmount=[])
-    seen = observations.observe_inquiry(inquiry(failed), an_attempt(), NOON)
+@pytest.mark.parametrize(
+    "nothing", [None, transaction(transactionStatus="FAIL", transactionAmount=[])]
+)
+def test_a_null_and_a_refund_that_has_failed_return_nothing(nothing):
+    seen = observations.observe_inquiry(inquiry(nothing), an_attempt(), NOON)
     assert (seen.outcome, seen.amount) == (Outcome.SUCCEEDED, Amount("JPY", 4200))
+    assert not observations.may_be_carried_out(inquiry(nothing), a_refund(2))
+
+
+@pytest.mark.parametrize("state", RefundState)
+def test_refunds_of_ours_and_of_others_may_be_all_of_it_together(state):
+    ours = [evolve(a_refund(), state=state)]
+    under_way = transaction(transactionStatus="PROCESSING")
+    part = transaction(
+        transactionRequestId="elsewhere",
+        transactionStatus="PROCESSING" if state is RefundState.SUCCEEDED else "SUCCESS",
+        transactionAmount={"currency": "JPY", "value": "3200"},
+    )
+    first = transaction() if state is RefundState.SUCCEEDED else under_way
+    seen = observations.observe_inquiry(inquiry(first, part), an_attempt(), NOON, ours)
+    assert (seen.outcome, seen.amount) == (Outcome.SUCCEEDED, None)
 
 
 def test_a_refund_that_is_under_way_elsewhere_has_returned_nothing_yet():

@@ -106,7 +106,9 @@ def cancel(holder: ClaimHolder) -> Flow[Attempt]:
                 observation = doubtful
         attempt = yield from holder.record(observation, pause)
     if is_refused and not attempt.state.is_final:
-        _cannot_close(holder, "can be cancelled no more, and nobody says what became of it", pause)
+        reported = ", although a success was reported" if attempt.success_reported else ""
+        what = f"can be cancelled no more{reported}, and no inquiry says what became of it"
+        _cannot_close(holder, what, pause)
     return attempt
 
 

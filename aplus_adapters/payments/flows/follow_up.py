@@ -66,15 +66,19 @@ def close_order(config: PaymentConfig, order_ref: str) -> Flow[Attempt | None]:
     by `reconcile`.
     """
     attempt = yield from latest(order_ref)
+    if attempt is None or attempt.state.is_final:
+        return attempt
+    attempt = yield from close(config, attempt)
     for _ in range(_TRIES):
-        if attempt is None or attempt.state.is_final:
-            break
-        attempt = yield from close(config, attempt)
-        if attempt.occupies_order:
+        if attempt.occupies_order and (attempt.state.is_final or _has_begun(attempt)):
             break
         # Late money of an older attempt may occupy the order now, or somebody has begun another.
         try:
-            attempt = (yield from latest(order_ref)) or attempt
+            following = yield from latest(order_ref)
+            if following is None or following.payment_request_id == attempt.payment_request_id:
+                break
+            is_open = not following.state.is_final
+            attempt = (yield from close(config, following)) if is_open else following
         except StoreError:  # Alipay+ was called: return what is known
             break
     return attempt

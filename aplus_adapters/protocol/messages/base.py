@@ -326,6 +326,8 @@ def _many(kind: type[Any]) -> Callable[[str, object], None]:
 def _items(kind: type[Any], raw: list[Any], strict: bool) -> Iterator[Any]:
     """Read the entries; unless `strict`, leave out an entry that cannot be read."""
     for child in raw:
+        if child is None:  # to Alipay+ the same as nothing
+            continue
         try:
             yield kind.from_wire(child, strict)
         except MessageError as error:
