@@ -181,7 +181,7 @@ def _effective(attempt: Attempt, observation: Observation) -> Outcome:
         return Outcome.IN_PROCESS  # the buyer may have paid, so a person decides
     if outcome is Outcome.ABSENT and not _is_gone(attempt, observation):
         return Outcome.IN_PROCESS
-    was_closing = attempt.state is State.CLOSING or attempt.is_doubted
+    was_closing = attempt.state is State.CLOSING or attempt.success_reported
     if outcome is Outcome.FAILED and was_closing and _is_closed(observation):
         return Outcome.CANCELLED  # our cancelPayment acted, though its answer may have been lost
     is_of_now = _is_of_now(attempt, observation)

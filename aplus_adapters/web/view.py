@@ -111,7 +111,7 @@ def page_state(attempt: Attempt, now: datetime) -> PageState:
             return PageState.REFUNDED
         case State.CANCELLED | State.FAILED if attempt.success_reported:
             return PageState.RETURNED
-        case State.CLOSING | State.PENDING if attempt.state is State.CLOSING or attempt.is_doubted:
+        case State.CLOSING:
             return PageState.CHECKING
         case State.FAILED:
             code = attempt.result.result_code if attempt.result else ""
@@ -120,7 +120,8 @@ def page_state(attempt: Attempt, now: datetime) -> PageState:
             is_late = attempt.changed_at >= attempt.expires_at
             return PageState.EXPIRED if is_late else PageState.CANCELLED
         case State.PENDING:
-            return PageState.CHECKING if expired else PageState.WAITING
+            is_over = expired or attempt.is_doubted
+            return PageState.CHECKING if is_over else PageState.WAITING
         case State.CREATED:
             return PageState.CHECKING if expired else PageState.RETRYING
 
