@@ -227,6 +227,8 @@ def _pay_in(shop: Any) -> AplusPay | None:
 
 def _is_called_alone(shop: Any) -> bool:
     """Return whether it can be called without an argument, which no application can."""
+    if isinstance(shop, type):  # an object of the shop's own class is no AplusPay
+        return False
     try:
         inspect.signature(shop).bind()
     except (TypeError, ValueError):
@@ -242,6 +244,8 @@ def _wrong_shop(shop: Any, module_name: str) -> str:
     if inspect.iscoroutine(shop):
         shop.close()
         return f"found an async function, {expected} without awaiting"
+    if inspect.isfunction(shop):
+        return f"found a function that cannot be called without an argument, {expected}"
     if hasattr(shop, "register_blueprint"):
         return (
             f"found a Flask application, {expected}; its commands are those of Flask: "

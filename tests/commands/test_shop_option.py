@@ -83,7 +83,8 @@ def test_a_shop_is_found_in_what_holds_or_returns_it(module, name):
         ("awaited", "found an async function, expected .* without awaiting"),
         ("flask", "found a Flask application, .* `flask --app some_shop aplus list`"),
         ("number", "found int, expected an AplusPay"),
-        ("named", "found function, expected an AplusPay"),
+        ("named", "found a function that cannot be called without an argument, expected"),
+        ("Settings", "found type, expected an AplusPay"),
         ("nothing", "has no attribute 'nothing'"),
     ],
 )
