@@ -20,6 +20,7 @@ except ImportError:
     ) from None
 
 from aplus_adapters.web.http import MAX_BODY, HttpRequest
+from aplus_adapters.web.routing import prepare_site
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,7 @@ def create_urls(pay: Site) -> list[Any]:
     ATOMIC_REQUESTS they have no transaction around them. Raises ConfigurationError if a hook or the
     store is async.
     """
-    pay.prepare(awaiting=False)
+    prepare_site(pay, "create_urls(pay)", awaiting=False)
     patterns = []
     for route in pay.routes:
         view = csrf_exempt(_view(pay, route))

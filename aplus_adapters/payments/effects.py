@@ -237,6 +237,8 @@ def conflicts(
     """Ask the store for conflicts that nobody has resolved, or for all of one payment."""
     if payment_request_id is not None:
         check_id("payment_request_id", payment_request_id)
+    if after is not None:
+        check_id("conflicts after", after)
     records: Sequence[ConflictRecord] = yield CallStore(
         "conflicts", (payment_request_id, limit, after)
     )

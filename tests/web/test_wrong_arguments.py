@@ -34,6 +34,12 @@ def starlette(pay):
     return create_routes(pay)
 
 
+def django(pay):
+    from aplus_adapters.django import create_urls
+
+    return create_urls(pay)
+
+
 def wsgi(app, pay):
     from aplus_adapters.wsgi import AplusMiddleware
 
@@ -58,6 +64,7 @@ MISTAKES = {
     "a name that is none": (lambda pay: flask(pay, 5), "create_blueprint: found the name 5"),
     "Flask without pay": (lambda pay: flask(None), "found NoneType, expected the AplusPay"),
     "Starlette without pay": (lambda pay: starlette("pay"), "found str, expected the AplusPay"),
+    "Django without pay": (lambda pay: django({}), "found dict, expected the AplusPay"),
     "FastAPI without pay": (lambda pay: fastapi(application), "found function, expected the Aplus"),
     "a dependency that is a function": (
         lambda pay: fastapi(pay, dependencies=[application]),
@@ -117,6 +124,22 @@ def test_neither_is_it_searched_for_in_a_list(pay, odd):
             pay.list(**{name: odd})
     with pytest.raises(InvalidValue, match="payment_request_id: found"):
         pay.conflicts(payment_request_id=odd)
+
+
+TEXTS = {
+    "refund_request_id": lambda pay, one: pay.refund("pay1", refund_request_id=one),
+    "refund reason": lambda pay, one: pay.refund("pay1", refund_request_id="r", reason=one),
+    "resolve_conflict note": lambda pay, one: pay.resolve_conflict("k", note=one, by="Mei"),
+    "resolve_conflict by": lambda pay, one: pay.resolve_conflict("k", note="n", by=one),
+    "conflicts after": lambda pay, one: pay.conflicts(after=one),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("odd", ["pay\ud83d1", "pay\0"])
+def test_a_text_that_no_database_keeps_is_refused_before_anything_is_asked(pay, name, odd):
+    with pytest.raises(InvalidValue, match=f"{name}: found (half a surrogate|a NUL)"):
+        TEXTS[name](pay, odd)
 
 
 @pytest.mark.parametrize("odd", ["", "x" * 65, "A\n1", "A\0", "\ud83d", 5, None])

@@ -11,6 +11,7 @@ from aplus_adapters.payments.flows.reconcile import LAST_ROUND
 from aplus_adapters.payments.flows.record import FAILED_HOOK
 from aplus_adapters.payments.health import Health
 from aplus_adapters.payments.model import Outcome, RefundOutcome, Source, State
+from aplus_adapters.payments.order_checks import check_id
 from aplus_adapters.payments.search import ConflictRecord, PaymentFilter, check_limit
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def resolve(key: str, note: str, by: str) -> Flow[ConflictRecord]:
                 f"resolve_conflict {name}: found {str(text)[:80]!r}, expected a text of 1 to "
                 f"{longest} characters that says {'what was done' if name == 'note' else 'who'}"
             )
+        check_id(f"resolve_conflict {name}", text)
     record = yield from effects.resolve_conflict(key, (yield from effects.now()), by, note)
     if record is None:
         raise InvalidValue(

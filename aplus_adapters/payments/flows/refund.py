@@ -32,6 +32,7 @@ from aplus_adapters.payments.observations import (
     observe_refund,
     observe_transaction,
 )
+from aplus_adapters.payments.order_checks import check_id
 from aplus_adapters.payments.refund_states import committed
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.messages.refund import RefundRequest, RefundResponse
@@ -67,6 +68,9 @@ def refund(
     that is not among ours, and StoreError. Each is raised before anything is sent. Source:
     protocol, "Sibling calls".
     """
+    check_id("refund_request_id", refund_request_id)
+    if reason is not None:
+        check_id("refund reason", reason)
     attempt = yield from get(payment_request_id)
     if attempt is None:
         raise UnknownPayment(
