@@ -8,7 +8,7 @@ from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.stores.database import Database
 from aplus_adapters.stores.rows import readable
 from aplus_adapters.stores.schema import Tables
-from aplus_adapters.stores.statements import Statements
+from aplus_adapters.stores.statements import Statements, literal_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +96,8 @@ class DatabaseStore:
         offset = 0
         with self._transaction(method) as connection:
             while len(items) < limit:
-                rows = connection.execute(query.limit(limit).offset(offset)).mappings().all()
+                part = query.limit(literal_number(limit)).offset(literal_number(offset))
+                rows = connection.execute(part).mappings().all()
                 items += readable(rows, item_of)
                 offset += len(rows)
                 if len(rows) < limit:

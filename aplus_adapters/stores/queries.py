@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from aplus_adapters.payments.model import State
 from aplus_adapters.payments.search import Page, page_key
 from aplus_adapters.stores.rows import attempt_of, observation_of, readable, record_of
+from aplus_adapters.stores.statements import literal_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -91,7 +92,7 @@ class SQLQueries:
             last = select(conflicts.c.id).where(*self._conflict(after))
             query = query.where(conflicts.c.id > last.scalar_subquery())
         with self._transaction("conflicts") as connection:
-            rows = connection.execute(query.limit(limit)).mappings().all()
+            rows = connection.execute(query.limit(literal_number(limit))).mappings().all()
         return list(readable(rows, record_of))
 
     def resolve_conflict(
@@ -129,7 +130,7 @@ class SQLQueries:
             select(observations)
             .where(observations.c.shop == self._shop, observations.c.source == source.value)
             .order_by(observations.c.id.desc())
-            .limit(limit)
+            .limit(literal_number(limit))
         )
         with self._transaction("recent") as connection:
             rows = connection.execute(query).mappings().all()
@@ -223,7 +224,7 @@ class SQLQueries:
         query = select(column).where(
             payments.c.shop == self._shop, *_equals(payments, "wallet_key", wanted)
         )
-        query = query.order_by(column).limit(1)
+        query = query.order_by(column).limit(literal_number(1))
         account = connection.execute(query).scalar()
         while account is not None:
             accounts.append(account)
@@ -273,5 +274,5 @@ def _first(query: Any, source: Any, wanted: PaymentFilter, limit: int) -> Select
     """Return a query with the order of pages and a limit."""
     order = (source.c.created_at, source.c.payment_request_id)
     columns = order if wanted.oldest_first else [column.desc() for column in order]
-    ordered: Select[Any] = query.order_by(*columns).limit(limit)
+    ordered: Select[Any] = query.order_by(*columns).limit(literal_number(limit))
     return ordered

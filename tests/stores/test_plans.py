@@ -109,3 +109,13 @@ def test_postgresql_looks_at_no_more_rows_than_a_page_needs(postgresql, account,
             rows = examined(plan["Plan"])
             print(f"{question}: {rows} rows of {LARGE} payments")
             assert rows <= MOST_ROWS, json.dumps(plan, indent=1)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_limits_stand_in_the_text(sqlite, account, question):
+    # With a parameter there, PostgreSQL plans the statement again each time if it has many payments.
+    small, _ = sqlite
+    asked = small.statements([lambda: ask(small, question, account)])
+    limited = [statement for statement in asked if "LIMIT" in statement]
+    assert limited or question == "health"
+    assert [one for one in limited if "LIMIT ?" in one] == []
