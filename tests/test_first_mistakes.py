@@ -182,6 +182,8 @@ MISTAKES = [
     (hook_class, ConfigurationError, "found the class Shop", "expected an object of it", "write Shop()"),
     (async_hook_in_flask, ConfigurationError, "AsyncShop.load_order: found an async function", "expected a plain one",
      "serve the shop by ASGI"),
+    (async_hook_in_flask, ConfigurationError, "AsyncShop.load_order: found an async function", "expected a plain one",
+     "make it plain, or serve"),
     (async_hook_in_wsgi, ConfigurationError, "AsyncShop.load_order: found an async function", "expected a plain one",
      "make it plain"),
     (float_amount, InvalidValue, "found 42.0", "expected decimal text such as '12.34' or a Decimal", "pass text"),

@@ -109,7 +109,7 @@ def _dialect_by_name(url: URL, *, is_async: bool) -> Any:
         database, mode = url.database or ":memory:", url.query.get("mode")
         if ":memory:" in database or mode == "memory":
             raise ConfigurationError(
-                "SQLStore: found an in-memory SQLite, expected a file such as "
+                "store: found an in-memory SQLite, expected a file such as "
                 "sqlite:///payments.db; use MemoryStore() to keep nothing"
             )
     elif name in {"oracle", "mssql"}:

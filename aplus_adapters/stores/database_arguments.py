@@ -106,7 +106,7 @@ def new_session(factory: Callable[[], Any]) -> Session:
     session.info[INFO_SHOWN] = as_made  # its blocking form alone would not keep an AsyncSession
     if session.in_transaction() or session.new or session.dirty or session.deleted:
         raise ConfigurationError(
-            "SQLStore: the session factory returned a session with work in it, expected a new one "
+            "store: the session factory returned a session with work in it, expected a new one "
             "at each call; pass a sessionmaker, or the scoped_session around one"
         )
     return session
@@ -150,19 +150,19 @@ def engine_of(session: Session, tables: Tables, *, is_async: bool) -> Engine:
         }
     except UnboundExecutionError:
         raise ConfigurationError(
-            "SQLStore: found sessions that have an engine for the shop's tables only, expected "
+            "store: found sessions that have an engine for the shop's tables only, expected "
             "sessionmaker(engine); or bind aplus_adapters' tables too"
         ) from None
     except RuntimeError as error:  # Flask-SQLAlchemy asks for the current application
         reason = str(error).strip().partition("\n")[0][:120]
         raise ConfigurationError(
-            f"SQLStore: the shop's sessions have no engine here ({reason}), expected a context of "
+            f"store: the shop's sessions have no engine here ({reason}), expected a context of "
             "a Flask application that db.init_app(app) was called with; use "
             "`with app.app_context():`, or `flask aplus` in place of `aplus`"
         ) from error
     if len(binds) != 1:
         raise ConfigurationError(
-            "SQLStore: found sessions that read from another engine than they write to, or have "
+            "store: found sessions that read from another engine than they write to, or have "
             "several for our tables, expected one engine, in which a payment can be locked; pass "
             "the engine that writes"
         )
@@ -187,7 +187,7 @@ def with_schema(engine: Engine, tables: Tables) -> Engine:
     """Return the engine; raise ConfigurationError if it cannot have the tables' schema."""
     if tables.schema is not None and engine.dialect.name == "sqlite":
         raise ConfigurationError(
-            f"SQLStore: found Tables(schema={tables.schema!r}) on SQLite, expected none, because "
+            f"store: found Tables(schema={tables.schema!r}) on SQLite, expected none, because "
             "SQLite has no schemas; choose a prefix instead"
         )
     return engine

@@ -80,7 +80,7 @@ def check_dialect(dialect: Dialect, *, is_async: bool) -> None:
     name, driver = dialect.name, dialect.driver
     if name not in _KINDS:
         raise ConfigurationError(
-            f"SQLStore: found a database of the kind {name}, expected sqlite, postgresql, mysql or "
+            f"store: found a database of the kind {name}, expected sqlite, postgresql, mysql or "
             "mariadb; its locks and transactions differ, so keep the payments in one of these"
         )
     drivers = _KINDS[name].ASYNC_DRIVERS if is_async else _KINDS[name].DRIVERS
@@ -101,7 +101,7 @@ def check_engine(engine: Engine) -> None:
     check_dialect(engine.dialect, is_async=engine.dialect.is_async)
     if isinstance(engine.pool, StaticPool | SingletonThreadPool):
         raise ConfigurationError(
-            f"SQLStore: found an engine with a {type(engine.pool).__name__} (an in-memory SQLite "
+            f"store: found an engine with a {type(engine.pool).__name__} (an in-memory SQLite "
             "has one), expected a pool that lends a connection to one user at a time, because a "
             "payment would commit the work of others; use a file, or MemoryStore() in tests"
         )
@@ -119,7 +119,7 @@ def refuse_blocking_gevent(engine: Engine) -> None:
     if engine.dialect.driver == "psycopg2":
         if import_module("psycopg2.extensions").get_wait_callback() is None:
             raise ConfigurationError(
-                "SQLStore: found psycopg2 under gevent, which blocks the whole process while one "
+                "store: found psycopg2 under gevent, which blocks the whole process while one "
                 "buyer waits for a lock; use postgresql+psycopg, or call "
                 "psycogreen.gevent.patch_psycopg() before the store is made"
             )
@@ -127,7 +127,7 @@ def refuse_blocking_gevent(engine: Engine) -> None:
         waiting: Any = import_module("psycopg.waiting")
         if waiting.wait is getattr(waiting, "wait_c", None):
             raise ConfigurationError(
-                "SQLStore: found psycopg imported before gevent patched the process, expected "
+                "store: found psycopg imported before gevent patched the process, expected "
                 "after it, because it now blocks the whole process while one buyer waits for a "
                 "lock; call gevent.monkey.patch_all() first, or run gunicorn without --preload"
             )
@@ -149,7 +149,7 @@ def begin(connection: Connection, *, writes: bool, alone: bool) -> bool:
     connection.info[INFO_OURS] = True
     if connection.info.get(INFO_OPEN):
         raise ConfigurationError(
-            "SQLStore: the pool lent a connection with another transaction open on it, expected "
+            "store: the pool lent a connection with another transaction open on it, expected "
             "one that nobody else uses; leave pool_reset_on_return at its default"
         )
     return kind_of(connection.dialect).begin(connection, writes=writes, alone=alone)

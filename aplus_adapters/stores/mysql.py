@@ -162,7 +162,7 @@ def begin(connection: Connection, *, writes: bool, alone: bool) -> bool:
     driver: Any = connection.connection.dbapi_connection
     if not getattr(native(driver), "client_flag", _FOUND_ROWS) & _FOUND_ROWS:
         raise ConfigurationError(
-            "SQLStore: found connections that count only the rows which an UPDATE has changed, "
+            "store: found connections that count only the rows which an UPDATE has changed, "
             "expected CLIENT.FOUND_ROWS; set client_flag=CLIENT.FOUND_ROWS where you connect"
         )
     is_mariadb = _is_mariadb(driver)
@@ -187,7 +187,7 @@ def _check_isolation(connection: Connection, is_mariadb: bool) -> None:
     level = str(connection.exec_driver_sql(f"SELECT @@{name}").scalar_one()).replace("-", " ")
     if level not in {"READ COMMITTED", "SERIALIZABLE"}:
         raise ConfigurationError(
-            f"SQLStore: found a transaction in {level} that an event listener of the shop has "
+            f"store: found a transaction in {level} that an event listener of the shop has "
             "begun, expected READ COMMITTED, because a payment's row could be read as it was "
             "before it was locked; pass an engine with isolation_level='READ COMMITTED'"
         )
@@ -250,7 +250,7 @@ def check_server(connection: Connection) -> None:
         found = connection.exec_driver_sql(f"SELECT @@{name}").scalar_one()
         if found != "utf8mb4":
             raise ConfigurationError(
-                f"SQLStore: found {name} {found}, expected utf8mb4, because a payment whose "
+                f"store: found {name} {found}, expected utf8mb4, because a payment whose "
                 "message has a character that cannot be stored would never be acknowledged; set "
                 "charset=utf8mb4 where you connect (Django before 5.2: in the OPTIONS of DATABASES)"
             )
@@ -258,7 +258,7 @@ def check_server(connection: Connection) -> None:
     flush, has_log, form = connection.exec_driver_sql(query).one()
     if has_log and str(form).upper() == "STATEMENT":
         raise ConfigurationError(
-            "SQLStore: found a server with binlog_format=STATEMENT, expected MIXED or ROW, because "
+            "store: found a server with binlog_format=STATEMENT, expected MIXED or ROW, because "
             "InnoDB refuses to write in READ COMMITTED with it"
         )
     if flush != 1:

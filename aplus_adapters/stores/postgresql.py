@@ -142,7 +142,7 @@ def begin(connection: Connection, *, writes: bool, alone: bool) -> bool:
     if driver.autocommit:
         if has_transaction(driver):
             raise ConfigurationError(
-                "SQLStore: found an AUTOCOMMIT engine whose 'begin' event opens transactions, "
+                "store: found an AUTOCOMMIT engine whose 'begin' event opens transactions, "
                 "expected only one of the two; pass an engine without that event"
             )
         driver.autocommit = False
@@ -151,7 +151,7 @@ def begin(connection: Connection, *, writes: bool, alone: bool) -> bool:
     connection.exec_driver_sql(_TRANSACTION_SETTINGS)
     if not has_transaction(driver):
         raise ConfigurationError(
-            "SQLStore: found no open transaction after its first statement, expected an "
+            "store: found no open transaction after its first statement, expected an "
             "engine that can begin one; set a pooler in statement mode to transaction mode"
         )
     return True
@@ -173,7 +173,7 @@ def check_server(connection: Connection) -> None:
         found = str(connection.exec_driver_sql(query).scalar_one())
         if found != "UTF8":
             raise ConfigurationError(
-                f"SQLStore: found {name} {found}, expected UTF8, because a payment whose message "
+                f"store: found {name} {found}, expected UTF8, because a payment whose message "
                 f"has a character that cannot be stored would never be acknowledged; {remedy}"
             )
 

@@ -43,6 +43,7 @@ BAD = {
     "a currency that is none": ({"settlement_currency": 5}, "found the currency int, expected"),
     "a long split id": ({"split_settlement_id": "x" * 17}, "split_settlement_id: found 17"),
     "a client id that is none": ({"client_id": 5}, "client_id: found int"),
+    "a return address one too long": ({"return_url": "/" + "y" * 2048}, "found 2049 characters"),
     "a long return address": ({"return_url": "https://x/" + "y" * 2048}, "found 2058 characters"),
     "an object for an address": ({"return_url": object()}, "return_url: found object"),
 }  # fmt: skip
@@ -91,7 +92,7 @@ def test_an_address_that_a_browser_may_read_otherwise_is_refused(url):
 GOOD = [
     "/", "/orders/17", "/orders/17?paid=1#top", "/a//b", "/caf%C3%A9", "/a:b@c", "https://shop.example",
     "https://shop.example:8443/orders/17", "http://127.0.0.1:8000/", "http://[::1]:8000/x", "https://xn--e1afmkfd.example/?a=b",
-    "https://shop_2.example./", "https://Shop.Example/",
+    "https://shop_2.example./", "https://Shop.Example/", "/" + "y" * 2047,
 ]  # fmt: skip
 
 

@@ -102,6 +102,27 @@ def test_writing_inside_the_hook_is_refused_on_a_loop_as_well(account, store, sh
     assert store.get(attempt.payment_request_id).state is State.CREATED
 
 
+async def press_of_another_async(pay, details):
+    return await pay.async_performer(CallStore("add", (an_attempt(2, "A-2"),)))
+
+
+def test_what_is_refused_inside_the_hook_is_named(account, store):
+    attempt = store.add(an_attempt())
+    named = r"payment_changed asked for something that writes to the store \(add\)"
+    with pytest.raises(HookError, match=named):
+        a_shop(account, store, Asking(press_of_another)).run(
+            record(attempt.payment_request_id, an_observation())
+        )
+    pay = a_shop(account, store, AsyncAsking(press_of_another_async))
+
+    async def main():
+        with pytest.raises(HookError, match=named):
+            await pay.run_async(record(attempt.payment_request_id, an_observation()))
+        await pay.aclose()
+
+    asyncio.run(asyncio.wait_for(main(), 4))
+
+
 def test_reading_inside_the_hook_gives_what_is_committed(account, store):
     pay = a_shop(account, store, Asking(read))
     attempt = store.add(an_attempt())

@@ -349,6 +349,18 @@ def test_a_dead_address_of_a_host_leaves_time_for_the_next_one(monkeypatch):
         one.close()
 
 
+def test_the_addresses_of_a_name_are_those_for_connections(monkeypatch):
+    asked = []
+
+    def noting(*arguments):
+        asked.append(arguments)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 1))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", noting)
+    assert within_total(blocking(request_to("http://gateway.example:1"))) is not None
+    assert asked[0] == ("gateway.example", 1, 0, socket.SOCK_STREAM)
+
+
 def test_a_name_that_is_not_resolved_in_time_is_left_and_nothing_was_sent(monkeypatch):
     """The system's resolver has a time-out of its own, often 30 seconds."""
     asked = threading.Event()

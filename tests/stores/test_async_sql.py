@@ -381,6 +381,12 @@ def arguments(tmp_path):
         "awaiting sessions": (
             SQLStore, async_sessionmaker(create_async_engine(awaiting)), "AsyncSQLStore takes",
         ),
+        "awaiting sessions on a blocking engine": (
+            AsyncSQLStore, async_sessionmaker(create_engine(blocking)), "AsyncSQLStore: found",
+        ),
+        "blocking sessions on an awaiting engine": (
+            SQLStore, sessionmaker(create_async_engine(awaiting)), "SQLStore: found",
+        ),
         "an open blocking session": (SQLStore, Session(), "belongs to the code that opened it"),
     }  # fmt: skip
 
@@ -391,6 +397,7 @@ def test_what_it_cannot_use_is_refused_with_what_to_pass_instead(tmp_path, what)
     with pytest.raises(ConfigurationError) as refused:
         make(argument)
     assert message in str(refused.value)
+    assert str(refused.value).startswith((f"{make.__name__}: ", "store: "))
 
 
 def test_attempts_expire_and_are_due_as_in_the_blocking_store(address):
