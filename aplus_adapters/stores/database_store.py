@@ -8,7 +8,7 @@ from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.stores.database import Database
 from aplus_adapters.stores.rows import readable
 from aplus_adapters.stores.schema import Tables
-from aplus_adapters.stores.statements import Statements, literal_number
+from aplus_adapters.stores.statements import Statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,8 +96,7 @@ class DatabaseStore:
         offset = 0
         with self._transaction(method) as connection:
             while len(items) < limit:
-                part = query.limit(literal_number(limit)).offset(literal_number(offset))
-                rows = connection.execute(part).mappings().all()
+                rows = connection.execute(query.limit(limit).offset(offset)).mappings().all()
                 items += readable(rows, item_of)
                 offset += len(rows)
                 if len(rows) < limit:

@@ -11,20 +11,19 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, insert, or_, select, union_all, update
+from sqlalchemy import Integer, and_, bindparam, insert, or_, select, union_all, update
 from sqlalchemy.exc import IntegrityError
 
 from aplus_adapters.payments.model import State
 from aplus_adapters.payments.search import Page, page_key
 from aplus_adapters.stores.rows import attempt_of, observation_of, readable, record_of
-from aplus_adapters.stores.statements import literal_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Select, Table
+    from sqlalchemy import BindParameter, ColumnElement, Connection, Select, Table
     from sqlalchemy.orm import Session
 
     from aplus_adapters.payments.model import Observation, RefundObservation, Source
@@ -92,7 +91,7 @@ class SQLQueries:
             last = select(conflicts.c.id).where(*self._conflict(after))
             query = query.where(conflicts.c.id > last.scalar_subquery())
         with self._transaction("conflicts") as connection:
-            rows = connection.execute(query.limit(literal_number(limit))).mappings().all()
+            rows = connection.execute(query.limit(limit)).mappings().all()
         return list(readable(rows, record_of))
 
     def resolve_conflict(
@@ -130,7 +129,7 @@ class SQLQueries:
             select(observations)
             .where(observations.c.shop == self._shop, observations.c.source == source.value)
             .order_by(observations.c.id.desc())
-            .limit(literal_number(limit))
+            .limit(limit)
         )
         with self._transaction("recent") as connection:
             rows = connection.execute(query).mappings().all()
@@ -185,13 +184,14 @@ class SQLQueries:
                 accounts = [wanted.account]
             else:
                 accounts = self._accounts(connection, wanted)
+            page = _in_text(limit)
             streams = [
-                _stream(payments, [*conditions, _is(payments, account, state)], wanted, limit)
+                _stream(payments, [*conditions, _is(payments, account, state)], wanted, page)
                 for account, state in product(accounts, states)
             ]
         keys: list[tuple[datetime, str]] = []
         for number in range(0, len(streams), _STREAMS):
-            query = _merged(streams[number : number + _STREAMS], wanted, limit)
+            query = _merged(streams[number : number + _STREAMS], wanted, _in_text(limit))
             rows = connection.execute(query)
             keys += [(row.created_at, row.payment_request_id) for row in rows]
         if len(streams) > _STREAMS:
@@ -224,7 +224,7 @@ class SQLQueries:
         query = select(column).where(
             payments.c.shop == self._shop, *_equals(payments, "wallet_key", wanted)
         )
-        query = query.order_by(column).limit(literal_number(1))
+        query = query.order_by(column).limit(_in_text(1))
         account = connection.execute(query).scalar()
         while account is not None:
             accounts.append(account)
@@ -253,15 +253,29 @@ def _is(payments: Table, account: str, state: State) -> ColumnElement[bool]:
     return and_(payments.c.client_id == account, payments.c.state == state.value)
 
 
+def _in_text(limit: int) -> BindParameter[int]:
+    """Return a LIMIT that stands in the statement's text, where an index holds all of the answer.
+
+    PostgreSQL takes a parameter for a tenth of what is there. With many payments it would plan a
+    prepared statement again each time. Elsewhere that is right: values decide about the plan.
+    """
+    return bindparam(None, limit, Integer, literal_execute=True)
+
+
 def _stream(
-    payments: Table, conditions: Sequence[ColumnElement[bool]], wanted: PaymentFilter, limit: int
+    payments: Table,
+    conditions: Sequence[ColumnElement[bool]],
+    wanted: PaymentFilter,
+    limit: int | BindParameter[int],
 ) -> Select[Any]:
     """Return the query for the first keys of one part of an index."""
     query = select(payments.c.created_at, payments.c.payment_request_id).where(*conditions)
     return _first(query, payments, wanted, limit)
 
 
-def _merged(streams: Sequence[Select[Any]], wanted: PaymentFilter, limit: int) -> Select[Any]:
+def _merged(
+    streams: Sequence[Select[Any]], wanted: PaymentFilter, limit: BindParameter[int]
+) -> Select[Any]:
     """Return the query for the first keys of several streams."""
     if len(streams) == 1:
         return streams[0]
@@ -270,9 +284,11 @@ def _merged(streams: Sequence[Select[Any]], wanted: PaymentFilter, limit: int) -
     return _first(select(merged), merged, wanted, limit)
 
 
-def _first(query: Any, source: Any, wanted: PaymentFilter, limit: int) -> Select[Any]:
+def _first(
+    query: Any, source: Any, wanted: PaymentFilter, limit: int | BindParameter[int]
+) -> Select[Any]:
     """Return a query with the order of pages and a limit."""
     order = (source.c.created_at, source.c.payment_request_id)
     columns = order if wanted.oldest_first else [column.desc() for column in order]
-    ordered: Select[Any] = query.order_by(*columns).limit(literal_number(limit))
+    ordered: Select[Any] = query.order_by(*columns).limit(limit)
     return ordered

@@ -12,7 +12,6 @@ from aplus_adapters.errors import StoreError
 from aplus_adapters.payments.retention import OldPayment, OldPayments, without_buyer
 from aplus_adapters.stores.queries import select_conflicts
 from aplus_adapters.stores.rows import attempt_of, readable, record_of, refund_of
-from aplus_adapters.stores.statements import literal_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,7 +50,7 @@ class SQLRetention:
             moment, request_id = after
             # No comparison of pairs: not every database looks one up in an index.
             query = query.where(changed >= moment, or_(changed > moment, by_id > request_id))
-        query = query.order_by(changed, by_id).limit(literal_number(limit))
+        query = query.order_by(changed, by_id).limit(limit)
         with self._transaction("old_payments") as connection:
             rows = connection.execute(query).mappings().all()
             old = self._whole(connection, rows)

@@ -10,18 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import (
-    Integer,
-    and_,
-    bindparam,
-    func,
-    insert,
-    literal,
-    or_,
-    select,
-    union_all,
-    update,
-)
+from sqlalchemy import and_, bindparam, func, insert, literal, or_, select, union_all, update
 
 from aplus_adapters.payments.policy import FAR, FARTHEST
 
@@ -33,16 +22,7 @@ if TYPE_CHECKING:
 
     from aplus_adapters.stores.schema import Tables
 
-__all__ = ["Statements", "literal_number", "new_values", "select_due", "select_unreported"]
-
-
-def literal_number(rows: int) -> BindParameter[int]:
-    """Return a number for LIMIT or OFFSET that stands in the statement's text.
-
-    PostgreSQL takes one that is a parameter for a tenth of what is there. With many payments it
-    would plan a prepared statement again each time, which takes longer than the statement.
-    """
-    return bindparam(None, rows, Integer, literal_execute=True)
+__all__ = ["Statements", "new_values", "select_due", "select_unreported"]
 
 
 def new_values(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,7 +63,7 @@ class Statements:
         is_over = payments.c.occupied_order.is_(None)
         of_order = select(payments).where(is_of, payments.c.order_ref == bindparam("order"))
         newest_first = payments.c.created_at.desc(), payments.c.payment_request_id.desc()
-        self.latest = of_order.order_by(is_over, *newest_first).limit(literal_number(1))
+        self.latest = of_order.order_by(is_over, *newest_first).limit(1)
         by_order = payments.c.occupied_order == bindparam("order")
         self.in_the_way = select(payments).where(is_of, by_id | by_order)
         self.history = _select_of_payment(tables.observations, shop)

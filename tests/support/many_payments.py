@@ -60,6 +60,7 @@ FILTERS = {
     "state and account": {"state": State.SUCCEEDED, "account": "C"},
     "state and wallet": {"state": State.SUCCEEDED, "wallet": "WALLET1"},
     "account and wallet": {"account": "C", "wallet": "WALLET1"},
+    "account and an unknown wallet": {"account": "C", "wallet": "NONE"},
     "state, account, wallet, until": {
         "state": State.SUCCEEDED,
         "account": "C",
