@@ -139,12 +139,13 @@ def _decode(value: str) -> bytes:
     if not text.endswith("="):
         text += "=" * (-len(text) % 4)
     try:
-        raw = binascii.a2b_base64(text)
+        raw = binascii.a2b_base64(text, strict_mode=True)
     except ValueError:
         raise _not_base64() from None
-    # The decoder skips characters that are not base64 and ignores unused bits of the last one. We
-    # allow one spelling only, so that every flipped bit is noticed.
-    if binascii.b2a_base64(raw, newline=False) != text.encode():
+    # The decoder ignores the unused bits at the end, and padding where none belongs. We allow one
+    # spelling only, so that every flipped bit is noticed.
+    end = raw[-(len(raw) % 3 or 3) :]
+    if binascii.b2a_base64(end, newline=False) != text[-4:].encode():
         raise _not_base64()
     return raw
 

@@ -93,6 +93,16 @@ def test_no_changed_character_of_the_header_is_accepted(key, ring):
     assert tried > 350
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["YWJj=", "YWJj==", "YWJj====", "YWI==", "YQ=", "Y", "=", "====", "YWJ=YWJj", "YR==", "YW JjYWI", "YWJj\n",
+     "YWJjé", "YWJj\x80", "YWJj$", "=YWJj", "YW==YWJj"],
+)  # fmt: skip
+def test_what_is_no_base64_or_another_spelling_of_it_is_refused(value):
+    with pytest.raises(SignatureError, match="not base64"):
+        signing.parse_header(header(value))
+
+
 def test_the_same_bytes_have_one_spelling_in_base64(key, ring):
     """Decoders skip foreign characters and unused bits, so that two headers could mean the same."""
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
