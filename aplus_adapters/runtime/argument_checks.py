@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
 from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.payments.hooks import OPTIONAL_HOOKS, REQUIRED_HOOKS
 from aplus_adapters.payments.store import STORE_METHODS
+from aplus_adapters.runtime.misspelt import MISSPELT, most_like
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["check_hooks", "check_kind", "check_methods", "find_optional_hooks"]
 
-_MISSPELT = 0.85  # likeness of authorise or refundChanged to a hook's name; render_order has less
 _WORTH_A_GUESS = 0.55  # a required hook is missing in any case, so a wrong guess does no harm
 
 
@@ -57,7 +56,7 @@ def check_hooks(hooks: object, store: object) -> None:
             f"{', '.join(REQUIRED_HOOKS)}; {advice or 'add the missing methods'}"
         )
     for name in absent:
-        if guess := _guess(name, others, _MISSPELT):
+        if guess := _guess(name, others, MISSPELT):
             raise ConfigurationError(
                 f"hooks: {guess} It would never be called: expected {name} (optional), or a name "
                 "that is not close to it; rename the method"
@@ -137,16 +136,8 @@ def _own_methods(owner: object) -> list[str]:
 
 def _guess(wanted: str, names: list[str], limit: float) -> str:
     """Return a question about the name most like `wanted`, or "" if none is like it."""
-    likeness = {name: _likeness(wanted, name) for name in names}
-    closest = max(names, key=lambda name: likeness[name], default="")
-    if not closest or likeness[closest] < limit:
-        return ""
-    return f"found {closest}; did you mean {wanted}?"
-
-
-def _likeness(first: str, second: str) -> float:
-    first, second = (name.lower().replace("_", "") for name in (first, second))
-    return SequenceMatcher(None, first, second).ratio()
+    closest = most_like(wanted, names, limit)
+    return f"found {closest}; did you mean {wanted}?" if closest else ""
 
 
 def _name(value: object) -> str:

@@ -12,6 +12,7 @@ from attrs import frozen
 from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.protocol import account
 from aplus_adapters.protocol.keys import KeyRing, PrivateKey, PublicKey
+from aplus_adapters.runtime.misspelt import most_like
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["Account", "read_keys", "read_settings"]
 
 _PLAIN = ("environment", "key_version", "settlement_currency", "agent_token", "signed_path")
+_REQUIRED = ("CLIENT_ID", "GATEWAY", "NOTIFY_URL", "PRIVATE_KEY", "PUBLIC_KEY")
+_OPTIONAL = (*(name.upper() for name in _PLAIN), "ALIPAYPLUS_KEY_VERSION", "URLSAFE_SIGNATURES")
+_FOR_TRYING_OUT = "`aplus simulator` writes a set for trying out to .aplus/shop.env: load it first"
 _QUOTES = "'\""
 _MAX_FILE = 65536  # bytes; longer than any key, and a device such as /dev/zero has no end
 _KEY_ITSELF = re.compile(r"[A-Za-z0-9+/=_\-\s\\]{100,}")
@@ -32,18 +36,32 @@ def read_settings(environ: Mapping[str, str], prefix: str) -> dict[str, Any]:
     """
     values = _values(environ, prefix)
     missing = [
-        prefix + name
-        for name in ("CLIENT_ID", "GATEWAY", "NOTIFY_URL", "PRIVATE_KEY", "PUBLIC_KEY")
+        name
+        for name in _REQUIRED
         if not any(key in values for key in _spellings(name))
         and not (name == "PUBLIC_KEY" and _versions(values))
     ]
+    others = _unread(values)
     if missing:
+        guesses = [(name, most_like(name, others)) for name in missing]
+        advice = "; ".join(
+            f"found {prefix}{found}; did you mean {prefix}{name}?"
+            for name, found in guesses
+            if found
+        )
         raise ConfigurationError(
-            f"environment: found no {', '.join(missing)}, expected "
+            f"environment: found no {', '.join(prefix + name for name in missing)}, expected "
             f"{'it' if len(missing) == 1 else 'them'} to be set "
             "(keys as text, or as a file named by the same variable with _FILE appended); "
-            "`aplus simulator` writes a set for trying out to .aplus/shop.env: load it first"
+            f"{advice or _FOR_TRYING_OUT}"
         )
+    for name in _OPTIONAL:
+        found = None if name in values else most_like(name, others)
+        if found is not None:
+            raise ConfigurationError(
+                f"{prefix}{found}: found a variable that nothing reads, expected {prefix}{name} or "
+                "a name that is not close to it; correct or unset it"
+            )
     settings: dict[str, Any] = {
         "client_id": values["CLIENT_ID"],
         "gateway": values["GATEWAY"],
@@ -62,6 +80,14 @@ def read_settings(environ: Mapping[str, str], prefix: str) -> dict[str, Any]:
             )
         settings["urlsafe_signatures"] = _WORDS[word]
     return settings
+
+
+def _unread(values: Mapping[str, str]) -> list[str]:
+    """Return the variables that nothing reads and that belong to no other account."""
+    known = {*_REQUIRED, *_OPTIONAL, *map("{}_FILE".format, _REQUIRED)}
+    # What ends with a whole name is another account's, such as APLUS_EU_CLIENT_ID.
+    whole = tuple(f"_{name}" for name in known)
+    return [name for name in values if name not in known and not name.endswith(whole)]
 
 
 def read_keys(

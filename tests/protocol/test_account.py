@@ -259,6 +259,50 @@ def test_quotes_around_any_setting_are_taken_off(environ, our_key, quote):
         Account.from_env({**full, "APLUS_CLIENT_ID": quote + quote[::-1]})
 
 
+@pytest.mark.parametrize(
+    ("found", "meant"),
+    [
+        ("ENVIROMENT", "ENVIRONMENT"),
+        ("AGENT_TOKN", "AGENT_TOKEN"),
+        ("AGENTTOKEN", "AGENT_TOKEN"),
+        ("SETTLEMENT_CURENCY", "SETTLEMENT_CURRENCY"),
+        ("KEYVERSION", "KEY_VERSION"),
+        ("SIGN_PATH", "SIGNED_PATH"),
+        ("URL_SAFE_SIGNATURE", "URLSAFE_SIGNATURES"),
+    ],
+)
+def test_a_misspelt_setting_that_may_be_left_out_is_refused(environ, found, meant):
+    with pytest.raises(
+        ConfigurationError, match=f"^APLUS_{found}: found .* expected APLUS_{meant} or"
+    ):
+        Account.from_env({**environ, f"APLUS_{found}": "2"})
+    # Empty, as if it were not there.
+    assert Account.from_env({**environ, f"APLUS_{found}": ""}) == Account.from_env(environ)
+
+
+def test_other_variables_of_the_shop_are_left_alone(environ):
+    others = [
+        "SHOP",
+        "DATABASE_URL",
+        "ENV",
+        "TOKEN",
+        "EU_CLIENT_ID",
+        "EU_AGENT_TOKEN",
+        "PATH",
+        "VERSION",
+    ]
+    more = dict.fromkeys((f"APLUS_{name}" for name in others), "x")
+    assert Account.from_env({**environ, **more}) == Account.from_env(environ)
+
+
+def test_a_misspelt_setting_that_has_to_be_there_is_guessed(environ):
+    misspelt = {name.replace("CLIENT_ID", "CLIENTID"): value for name, value in environ.items()}
+    with pytest.raises(
+        ConfigurationError, match=r"found no APLUS_CLIENT_ID, .*found APLUS_CLIENTID; did you mean"
+    ):
+        Account.from_env(misspelt)
+
+
 def test_accounts_that_are_equal_have_one_hash(environ):
     one, same = Account.from_env(environ), Account.from_env(environ)
     assert one == same
