@@ -27,6 +27,8 @@ from aplus_adapters.errors import (
 from aplus_adapters.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from aplus_adapters.payments.effects import Flow
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "duration",
     "flow_runner",
     "load_shop",
+    "missing_file",
     "no_context",
     "open_shop",
     "reachable",
@@ -147,11 +150,27 @@ def reachable(pay: AplusPay) -> AplusPay:
     return pay
 
 
+def missing_file(pay: AplusPay) -> str | None:
+    """Return what is wrong if the SQLite file of the shop is not there, otherwise None.
+
+    SQLite would make it: a command in another folder than the shop's would find no payment.
+    """
+    file: Path | None = getattr(pay.store, "file", None)
+    if file is None or file.exists():
+        return None
+    return (
+        f"found no file {file.absolute()}, expected the database of the shop's payments; run the "
+        "command in the shop's folder, or name the file by its whole path in the shop"
+    )
+
+
 @contextmanager
 def open_shop(find_pay: FindPay, context_of: ContextOf) -> Iterator[tuple[AplusPay, RunFlow]]:
     """Yield the shop's AplusPay and what runs its flows, in a context of the shop's framework."""
     context = context_of(click.get_current_context())
     pay = find_pay()
+    if problem := missing_file(pay):
+        raise ConfigurationError(problem)
     with flow_runner(pay) as run_flow, context():
         yield pay, run_flow
 

@@ -18,6 +18,7 @@ from aplus_adapters.cli.commands import (
     ShopCommand,
     duration,
     flow_runner,
+    missing_file,
     no_context,
 )
 from aplus_adapters.cli.options import examples
@@ -71,6 +72,8 @@ def reconcile_command(find_pay: FindPay, context_of: ContextOf = no_context) -> 
         """
         context = context_of(click.get_current_context())
         pay = find_pay()
+        if problem := missing_file(pay):  # nobody may have paid yet, so it is no error here
+            click.echo(f"warning: {problem}", err=True)
         with _stop_event() as stop, flow_runner(pay) as run_flow:
             if every is None:
                 single = _Round(stop, _print, PROGRESS_INTERVAL)

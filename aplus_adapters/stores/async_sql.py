@@ -33,6 +33,7 @@ from aplus_adapters.stores.sql import SQLStore
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker
@@ -232,6 +233,11 @@ class AsyncSQLStore(Generic[C]):
     async def forget_buyers(self, payment_request_ids: Sequence[str], rule: Retention, /) -> int:
         """Do what `PaymentStore.forget_buyers` does."""
         return await greenlet_spawn(self._store.forget_buyers, payment_request_ids, rule)
+
+    @property
+    def file(self) -> Path | None:
+        """Return what `SQLStore.file` returns."""
+        return self._store.file
 
     @property
     def engine(self) -> AsyncEngine:

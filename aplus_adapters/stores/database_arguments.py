@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, event, insert, select, update
+from sqlalchemy import URL, Connection, Engine, event, insert, make_url, select, update
 from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
@@ -38,6 +39,7 @@ __all__ = [
     "new_session",
     "session_factory",
     "sessions_of",
+    "sqlite_file",
     "watch_connections",
     "with_schema",
 ]
@@ -61,6 +63,15 @@ def sessions_of(argument: Any) -> Any:
     """
     sessions = getattr(argument, "session", None)
     return sessions if isinstance(sessions, scoped_session) else argument
+
+
+def sqlite_file(argument: Any) -> Path | None:
+    """Return the file of a SQLite address or engine; None for other databases, and sessions."""
+    url = make_url(argument) if isinstance(argument, str) else getattr(argument, "url", None)
+    if not isinstance(url, URL) or url.get_backend_name() != "sqlite" or not url.database:
+        return None
+    # An address of SQLite's own, such as file:shop.db?mode=ro, says itself what may be made.
+    return None if url.database.startswith("file:") else Path(url.database)
 
 
 def is_engine(argument: object, *, is_async: bool) -> bool:

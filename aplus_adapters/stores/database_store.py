@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aplus_adapters.errors import ConfigurationError
 from aplus_adapters.stores.database import Database
+from aplus_adapters.stores.database_arguments import sqlite_file
 from aplus_adapters.stores.rows import readable
 from aplus_adapters.stores.schema import Tables
 from aplus_adapters.stores.statements import Statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from sqlalchemy import Engine
 
@@ -25,6 +27,8 @@ T = TypeVar("T")
 class DatabaseStore:
     """The part of SQLStore that is about its database as a whole."""
 
+    _file: Path | None
+
     def _open(
         self,
         database: DatabaseArgument | AsyncDatabaseArgument,
@@ -36,6 +40,7 @@ class DatabaseStore:
     ) -> None:
         self._keep(shop, tables)
         self._use(Database(database, tables, create=create, is_async=is_async))
+        self._file = sqlite_file(database)
 
     def _keep(self, shop: str, tables: Tables) -> None:
         """Keep whose payments these are; raise ConfigurationError for unusable names."""
@@ -50,6 +55,7 @@ class DatabaseStore:
                 "such as Tables(prefix='pay_', schema='billing') of aplus_adapters.stores"
             )
         self._shop, self._tables = shop, tables
+        self._file = None
         self._statements = Statements(tables, shop)
 
     def _use(self, database: Any) -> None:
@@ -80,6 +86,11 @@ class DatabaseStore:
         one in which payments cannot be kept.
         """
         return self._tables.ddl(dialect or self._database.dialect())
+
+    @property
+    def file(self) -> Path | None:
+        """Return the file of a SQLite database, None for others and for the shop's sessions."""
+        return self._file
 
     @property
     def engine(self) -> Engine:
