@@ -237,6 +237,7 @@ def test_the_shop_is_found_in_its_application(settings, tmp_path):
     file = tmp_path / "shop.db"
     (tmp_path / "small_shop.py").write_text(SHOP.format(database=f"sqlite:///{file}"))
     env = {**settings, "PYTHONPATH": str(tmp_path)}
+    assert aplus("schema", "--shop", "small_shop:create_app", env=env).returncode == 0
     for name in ("create_app", "create_both"):
         listed = aplus("list", "--shop", f"small_shop:{name}", env=env)
         assert listed.returncode == 0, listed.stderr

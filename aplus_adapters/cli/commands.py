@@ -159,8 +159,9 @@ def missing_file(pay: AplusPay) -> str | None:
     if file is None or file.exists():
         return None
     return (
-        f"found no file {file.absolute()}, expected the database of the shop's payments; run the "
-        "command in the shop's folder, or name the file by its whole path in the shop"
+        f"found no file {file.absolute()}, expected the database of the shop's payments: nobody "
+        "has begun one yet, or the shop runs in another folder; run the command there, or name the "
+        "file by its whole path in the shop"
     )
 
 
