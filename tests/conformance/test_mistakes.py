@@ -15,9 +15,6 @@ from support.conformance import describe, names, play_by_hand
 from support.handmade_shop import HandmadeShop
 from support.other_shops import OTHERS
 
-# In one worker: what they all look at takes long to make.
-pytestmark = pytest.mark.xdist_group("mistakes")
-
 WITHOUT_A_COMMAND = {"slow-store", "slow-store-again"}
 STRANGERS = {
     "forged", "altered", "unsigned", "other-path", "other-client-id", "key-of-the-shop",

@@ -35,8 +35,7 @@ ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ("flask", "starlette", "fastapi", "django")
 NO_REFUNDS = {"refund-full", "refund-parts", "refund-repeated", "slow-store", "slow-store-again"}
 PACE = Pace(expiry=1.5, patience=10.0, poll=0.3)
-# In one worker: what they all look at takes long to make.
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("served shops")]
+pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,6 @@ from aplus_adapters.payments.model import Stage
 from support.many_payments import ManyPayments, filters
 from support.shop import Clock, Shop
 
-# In one worker: what they all look at takes long to make.
-pytestmark = pytest.mark.xdist_group("plans")
-
 SMALL, LARGE = 1_000, 20_000
 LIMIT = 50
 # Of the rows of an index: six states of two accounts, each with a page and one row more, and the page.
