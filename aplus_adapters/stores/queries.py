@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from aplus_adapters.payments.model import State
 from aplus_adapters.payments.search import Page, page_key
+from aplus_adapters.stores.columns import MYSQL
 from aplus_adapters.stores.rows import attempt_of, observation_of, readable, record_of
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ class SQLQueries:
         query = select(column).where(
             payments.c.shop == self._shop, *_equals(payments, "wallet_key", wanted)
         )
-        query = query.order_by(column).limit(_in_text(1))
+        query = _by_index(query, payments, wanted).order_by(column).limit(_in_text(1))
         account = connection.execute(query).scalar()
         while account is not None:
             accounts.append(account)
@@ -270,7 +271,23 @@ def _stream(
 ) -> Select[Any]:
     """Return the query for the first keys of one part of an index."""
     query = select(payments.c.created_at, payments.c.payment_request_id).where(*conditions)
-    return _first(query, payments, wanted, limit)
+    return _first(_by_index(query, payments, wanted), payments, wanted, limit)
+
+
+def _by_index(query: Select[Any], payments: Table, wanted: PaymentFilter) -> Select[Any]:
+    """Return a query for which MySQL and MariaDB read the index that holds all of the answer.
+
+    Without it they took the index of the list for a wallet, and looked through all payments.
+    """
+    if wanted.order_ref is not None:
+        kind = "order"
+    elif wanted.needs_attention:
+        kind = "attention"
+    else:
+        kind = "list" if wanted.wallet_key is None else "wallet"
+    for dialect in MYSQL:
+        query = query.with_hint(payments, f"FORCE INDEX (ix_{payments.name}_{kind})", dialect)
+    return query
 
 
 def _merged(

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/asking.py [FILE.json] [ROWS]
 
-On SQLite and on PostgreSQL, each filter and each combination of filters, the first page and one from
+On SQLite, PostgreSQL and MariaDB, each filter and each combination of filters, the first page and one from
 the middle. Small and large take turns; the figure is the median of the ratios. Exit code 1 if a ratio is
 over 1.2.
 """
@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from store import LARGE, MEMORY, SMALL, compare
 
 from aplus_adapters import Account, AplusPay, PrivateKey
+from support import mysql, postgres
 from support.many_payments import ManyPayments, filters, print_plan
-from support.postgres import Cluster
 from support.shop import Clock, Shop
 
 MOST = 1.2
@@ -57,13 +57,18 @@ def main(file=None, rows=str(LARGE)):
         notify_url=url,
     )
     results, missed = [], False
-    cluster = Cluster(MEMORY)
+    servers = {
+        "postgresql": postgres.Cluster(MEMORY),
+        "mysql": mysql.Cluster("--innodb-buffer-pool-size=2G", "--tmp-memory-table-size=2G"),
+    }
     with tempfile.TemporaryDirectory() as folder:
-        for kind in ("sqlite", "postgresql"):
+        for kind in ("sqlite", *servers):
             sides = []
             for size, number in (("small", SMALL), ("large", int(rows))):
                 address = (
-                    f"sqlite:///{folder}/{size}.db" if kind == "sqlite" else cluster.database()
+                    f"sqlite:///{folder}/{size}.db"
+                    if kind == "sqlite"
+                    else servers[kind].database()
                 )
                 sides.append(ManyPayments(kind, address, number))
                 sides[-1].contradict()
@@ -84,7 +89,8 @@ def main(file=None, rows=str(LARGE)):
                 )
             for side in sides:
                 side.store.close()
-    cluster.remove()
+    for server in servers.values():
+        server.remove()
     if file:
         Path(file).write_text(
             json.dumps({"at": datetime.now(UTC).isoformat(), "results": results}, indent=1)

@@ -49,6 +49,14 @@ def postgresql(postgres):
     side.store.close()
 
 
+@pytest.fixture(scope="module")
+def mariadb(mysql):
+    side = ManyPayments("mysql", mysql.database(), LARGE)
+    side.contradict()
+    yield side
+    side.store.close()
+
+
 def ask(side, question, account):
     clock = Clock(side.now)
     pay = AplusPay(account=account, store=side.store, hooks=Shop(), clock=clock)
@@ -109,6 +117,21 @@ def test_postgresql_looks_at_no_more_rows_than_a_page_needs(postgresql, account,
             rows = examined(plan["Plan"])
             print(f"{question}: {rows} rows of {LARGE} payments")
             assert rows <= MOST_ROWS, json.dumps(plan, indent=1)
+
+
+def rows_read(server):
+    """Return how many rows the server has read so far, by an index or without."""
+    return sum(int(value) for _, value in server.run("SHOW GLOBAL STATUS LIKE 'Handler_read%'"))
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_mariadb_reads_no_more_rows_than_a_few_pages_have(mariadb, mysql, account, question):
+    ask(mariadb, question, account)  # connects
+    before, again = rows_read(mysql), rows_read(mysql)
+    ask(mariadb, question, account)
+    rows = rows_read(mysql) - again - (again - before)  # to ask for the numbers reads rows as well
+    print(f"{question}: {rows} rows of {LARGE} payments")
+    assert rows <= 4 * MOST_ROWS
 
 
 @pytest.mark.parametrize("name", [name for name, _ in filters(SMALL)])

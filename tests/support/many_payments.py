@@ -3,20 +3,56 @@
 import time
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import event, text
+from attrs import frozen
+from sqlalchemy import NullPool, create_engine, event
 
 from aplus_adapters import Amount, PaymentFilter, SQLStore, State
 from aplus_adapters.payments.search import page_key
 from aplus_adapters.testing.store_contract import an_observation, nothing
 
 NOW = datetime.now(UTC)
-NUMBERS = {
-    "sqlite": "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {rows})",
-    "postgresql": "WITH numbers AS (SELECT generate_series(1, {rows}) AS n)",
-}
-MOMENTS = {
-    "sqlite": "strftime('%Y-%m-%d %H:%M:%f000', '{moment:%Y-%m-%d %H:%M:%S}', '-' || n || ' seconds')",
-    "postgresql": "TIMESTAMPTZ '{moment:%Y-%m-%d %H:%M:%S}+00' - n * INTERVAL '1 second'",
+
+
+@frozen(kw_only=True)
+class Words:
+    """How a kind of database writes what fills the tables."""
+
+    numbers: str
+    body: str
+    then: str  # n seconds before a moment
+    at: str  # a moment
+    false: str
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...]
+
+
+WORDS = {
+    "sqlite": Words(
+        numbers="WITH RECURSIVE numbers(n) AS "
+        "(SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {rows})",
+        body="randomblob(700)",
+        then="strftime('%Y-%m-%d %H:%M:%f000', '{moment}', '-' || n || ' seconds')",
+        at="'{moment}.000000'",
+        false="0",
+        after=("ANALYZE",),
+    ),
+    "postgresql": Words(
+        numbers="WITH numbers AS (SELECT generate_series(1, {rows}) AS n)",
+        body="decode(repeat(md5(n::text), 22), 'hex')",
+        then="TIMESTAMPTZ '{moment}+00' - n * INTERVAL '1 second'",
+        at="TIMESTAMPTZ '{moment}+00'",
+        false="false",
+        after=("VACUUM ANALYZE",),
+    ),
+    "mysql": Words(
+        numbers="WITH numbers AS (SELECT seq AS n FROM seq_1_to_{rows})",
+        body="UNHEX(REPEAT(MD5(n), 22))",
+        then="TIMESTAMP'{moment}' - INTERVAL n SECOND",
+        at="TIMESTAMP'{moment}'",
+        false="0",
+        before=("SET SESSION sql_mode = CONCAT(@@sql_mode, ',PIPES_AS_CONCAT')",),
+        after=("ANALYZE TABLE aplus_payments, aplus_observations",),
+    ),
 }
 # Of all payments 1 in 50 is open; their next call is not due yet, and not planned too far ahead either,
 # so that the search finds as many here as there. Two accounts and five wallets share the payments.
@@ -28,7 +64,7 @@ INSERT INTO aplus_payments (shop, payment_request_id, order_ref, occupied_order,
     CASE WHEN n % 10 < 7 OR n % 50 = 9 THEN 'OLD-' || n END, CASE WHEN n % 3 = 0 THEN 'D' ELSE 'C' END,
     CASE WHEN n % 50 = 9 THEN 'pending' WHEN n % 10 < 7 THEN 'succeeded' ELSE 'failed' END, 'JPY',
     4200, {body}, {then}, {then}, CASE WHEN n % 50 = 9 THEN {later} END, {then}, 'P' || n,
-    CASE WHEN n % 10 < 7 THEN 'WALLET' || n % 5 END, CASE WHEN n % 10 < 7 THEN 'WALLET' || n % 5 END,
+    CASE WHEN n % 10 < 7 THEN 'WALLET' || (n % 5) END, CASE WHEN n % 10 < 7 THEN 'WALLET' || (n % 5) END,
     0, {false}, 0,
     CASE WHEN n % 50 = 9 THEN NULL WHEN n % 10 < 7 THEN 'paid' ELSE 'over' END
 FROM numbers
@@ -88,44 +124,24 @@ class ManyPayments:
         self.operations = {}  # what a benchmark measures here, by name
         self.store = SQLStore(address)
         self.store.set_up()
-        numbers = NUMBERS[kind].format(rows=rows)
-        body = "randomblob(700)" if kind == "sqlite" else "decode(repeat(md5(n::text), 22), 'hex')"
-        then = MOMENTS[kind].format(moment=NOW)
-        later = str(NOW + timedelta(minutes=1))
-        if kind == "sqlite":
-            later = later.removesuffix("+00:00")
+        words = WORDS[kind]
+        values = {
+            "numbers": words.numbers.format(rows=rows),
+            "body": words.body,
+            "then": words.then.format(moment=f"{NOW:%Y-%m-%d %H:%M:%S}"),
+            "later": words.at.format(moment=f"{NOW + timedelta(minutes=1):%Y-%m-%d %H:%M:%S}"),
+            "false": words.false,
+        }
+        fill = (FILL.format_map(values), SAID.format_map(values))
         started = time.monotonic()
-        with self.store.engine.connect() as connection:
-            # The filling alone may take longer than any statement of the shop.
-            if kind == "postgresql":
-                connection.execute(text("SET statement_timeout = 0"))
-            self._unwatched(
-                connection,
-                FILL.format(
-                    numbers=numbers,
-                    body=body,
-                    then=then,
-                    later=f"'{later}'" if kind == "sqlite" else f"TIMESTAMPTZ '{later}'",
-                    false="0" if kind == "sqlite" else "false",
-                ),
-            )
-            self._unwatched(connection, SAID.format(numbers=numbers, then=then))
-        with self.store.engine.connect().execution_options(
-            isolation_level="AUTOCOMMIT"
-        ) as connection:
-            self._unwatched(connection, "ANALYZE" if kind == "sqlite" else "VACUUM ANALYZE")
-        self.store.engine.dispose()
+        # Not the store's own engine: the filling takes longer than any statement of a shop may.
+        engine = create_engine(
+            self.store.engine.url, poolclass=NullPool, isolation_level="AUTOCOMMIT"
+        )
+        with engine.connect().execution_options(no_parameters=True) as connection:
+            for statement in (*words.before, *fill, *words.after):
+                connection.exec_driver_sql(statement)
         print(f"{kind}: {rows:,} payments made in {time.monotonic() - started:.0f} s", flush=True)
-
-    @staticmethod
-    def _unwatched(connection, statement):
-        """Run on the driver itself, past the time-outs of the store."""
-        driver = connection.connection.dbapi_connection
-        cursor = driver.cursor()
-        cursor.execute(statement)
-        cursor.close()
-        if not getattr(driver, "autocommit", False):
-            driver.commit()
 
     def contradict(self, times=60):
         """Store conflicts, so that there is something that needs attention."""
@@ -157,7 +173,9 @@ class ManyPayments:
                 words = " ".join(statement.split())
                 where = words.rfind("WHERE")
                 shown = words if len(words) < 60 else f"{words[:12]}... {words[where:][:80]}"
-                yield shown, [str(row[-1]).strip() for row in rows]
+                # A row of MySQL's is a step: table, how it is read, which index, how many rows.
+                of_row = slice(2, None) if self.kind == "mysql" else slice(-1, None)
+                yield shown, [" ".join(map(str, row[of_row])).strip() for row in rows]
 
 
 def print_plan(plan):
@@ -166,4 +184,4 @@ def print_plan(plan):
         print(f"      {line}")
         for table in ("aplus_payments", "aplus_observations"):
             assert f"Seq Scan on {table}" not in line, line
-            assert not line.startswith(f"SCAN {table}"), line
+            assert not line.startswith((f"SCAN {table}", f"{table} ALL ")), line
