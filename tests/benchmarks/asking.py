@@ -18,10 +18,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from store import LARGE, MEMORY, SMALL, compare
+from store import LARGE, SMALL, address_of, compare, servers
 
 from aplus_adapters import Account, AplusPay, PrivateKey
-from support import mysql, postgres
 from support.many_payments import ManyPayments, filters, print_plan
 from support.shop import Clock, Shop
 
@@ -57,19 +56,12 @@ def main(file=None, rows=str(LARGE)):
         notify_url=url,
     )
     results, missed = [], False
-    servers = {
-        "postgresql": postgres.Cluster(MEMORY),
-        "mysql": mysql.Cluster("--innodb-buffer-pool-size=2G", "--tmp-memory-table-size=2G"),
-    }
+    clusters = servers()
     with tempfile.TemporaryDirectory() as folder:
-        for kind in ("sqlite", *servers):
+        for kind in ("sqlite", *clusters):
             sides = []
             for size, number in (("small", SMALL), ("large", int(rows))):
-                address = (
-                    f"sqlite:///{folder}/{size}.db"
-                    if kind == "sqlite"
-                    else servers[kind].database()
-                )
+                address = address_of(kind, clusters, folder, size)
                 sides.append(ManyPayments(kind, address, number))
                 sides[-1].contradict()
             small, large = sides
@@ -89,8 +81,8 @@ def main(file=None, rows=str(LARGE)):
                 )
             for side in sides:
                 side.store.close()
-    for server in servers.values():
-        server.remove()
+    for cluster in clusters.values():
+        cluster.remove()
     if file:
         Path(file).write_text(
             json.dumps({"at": datetime.now(UTC).isoformat(), "results": results}, indent=1)

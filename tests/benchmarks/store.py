@@ -2,8 +2,8 @@
 
     python tests/benchmarks/store.py [FILE.json] [ROWS]
 
-Initiate, notify, status and reconcile's search, each as the store's calls of that flow, on SQLite
-and on PostgreSQL. Small and large take turns; the figure is the median of the ratios. Exit code 1
+Initiate, notify, status and reconcile's search, each as the store's calls of that flow, on SQLite,
+PostgreSQL and MariaDB. Small and large take turns; the figure is the median of the ratios. Exit code 1
 if a ratio is over 1.1.
 """
 
@@ -20,15 +20,26 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from aplus_adapters import OrderCode, Outcome
 from aplus_adapters.testing.store_contract import an_attempt, an_observation, nothing
+from support import mysql, postgres
 from support.many_payments import NOW, ManyPayments, print_plan
-from support.postgres import Cluster
 
 SMALL, LARGE = 1_000, 1_000_000
 MOST = 1.1
 CALLS = 25  # per round and side
 ROUNDS = 40
-# The 128 MB of a server that nobody has set up hold a tenth of a million payments.
-MEMORY = "-c shared_buffers=1GB"
+
+
+def servers():
+    """Start the servers; the memory of one that nobody has set up holds a tenth of a million payments."""
+    return {
+        "postgresql": postgres.Cluster("-c shared_buffers=1GB"),
+        "mysql": mysql.Cluster("--innodb-buffer-pool-size=2G"),
+    }
+
+
+def address_of(kind, clusters, folder, size):
+    """Make an empty database of a kind and give its address."""
+    return f"sqlite:///{folder}/{size}.db" if kind == "sqlite" else clusters[kind].database()
 
 
 class Side(ManyPayments):
@@ -96,15 +107,11 @@ def compare(small, large, operation_of, calls=CALLS):
 
 def main(file=None, rows=str(LARGE)):
     results, missed = [], False
-    cluster = Cluster(MEMORY)
+    clusters = servers()
     with tempfile.TemporaryDirectory() as folder:
-        for kind in ("sqlite", "postgresql"):
-            addresses = [
-                f"sqlite:///{folder}/{size}.db" if kind == "sqlite" else cluster.database()
-                for size in ("small", "large")
-            ]
-            small = Side(kind, addresses[0], SMALL)
-            large = Side(kind, addresses[1], int(rows))
+        for kind in ("sqlite", *clusters):
+            small = Side(kind, address_of(kind, clusters, folder, "small"), SMALL)
+            large = Side(kind, address_of(kind, clusters, folder, "large"), int(rows))
             for name in OPERATIONS:
                 ratio = compare(small, large, attrgetter(name))
                 missed = missed or ratio > MOST
@@ -121,7 +128,8 @@ def main(file=None, rows=str(LARGE)):
                 print_plan(plan)
             small.store.close()
             large.store.close()
-    cluster.remove()
+    for cluster in clusters.values():
+        cluster.remove()
     if file:
         Path(file).write_text(json.dumps({"at": NOW.isoformat(), "results": results}, indent=1))
     sys.exit(missed)
