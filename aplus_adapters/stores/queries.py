@@ -274,7 +274,7 @@ def _stream(
     return _first(_by_index(query, payments, wanted), payments, wanted, limit)
 
 
-def _by_index(query: Select[Any], payments: Table, wanted: PaymentFilter) -> Select[Any]:
+def _by_index(query: Any, payments: Table, wanted: PaymentFilter) -> Select[Any]:
     """Return a query for which MySQL and MariaDB read the index that holds all of the answer.
 
     Without it they took the index of the list for a wallet, and looked through all payments.
@@ -285,9 +285,10 @@ def _by_index(query: Select[Any], payments: Table, wanted: PaymentFilter) -> Sel
         kind = "attention"
     else:
         kind = "list" if wanted.wallet_key is None else "wallet"
+    hinted: Select[Any] = query
     for dialect in MYSQL:
-        query = query.with_hint(payments, f"FORCE INDEX (ix_{payments.name}_{kind})", dialect)
-    return query
+        hinted = hinted.with_hint(payments, f"FORCE INDEX (ix_{payments.name}_{kind})", dialect)
+    return hinted
 
 
 def _merged(
