@@ -81,8 +81,6 @@ def main(file=None, rows=str(LARGE)):
                 )
             for side in sides:
                 side.store.close()
-    for cluster in clusters.values():
-        cluster.remove()
     if file:
         Path(file).write_text(
             json.dumps({"at": datetime.now(UTC).isoformat(), "results": results}, indent=1)

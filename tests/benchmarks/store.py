@@ -7,6 +7,7 @@ PostgreSQL and MariaDB. Small and large take turns; the figure is the median of 
 if a ratio is over 1.1.
 """
 
+import atexit
 import json
 import statistics
 import sys
@@ -31,10 +32,13 @@ ROUNDS = 40
 
 def servers():
     """Start the servers; the memory of one that nobody has set up holds a tenth of a million payments."""
-    return {
+    clusters = {
         "postgresql": postgres.Cluster("-c shared_buffers=1GB"),
         "mysql": mysql.Cluster("--innodb-buffer-pool-size=2G"),
     }
+    for cluster in clusters.values():
+        atexit.register(cluster.remove)  # also after an error
+    return clusters
 
 
 def address_of(kind, clusters, folder, size):
@@ -128,8 +132,6 @@ def main(file=None, rows=str(LARGE)):
                 print_plan(plan)
             small.store.close()
             large.store.close()
-    for cluster in clusters.values():
-        cluster.remove()
     if file:
         Path(file).write_text(json.dumps({"at": NOW.isoformat(), "results": results}, indent=1))
     sys.exit(missed)
