@@ -32,13 +32,11 @@ ROUNDS = 40
 
 def servers():
     """Start the servers; the memory of one that nobody has set up holds a tenth of a million payments."""
-    clusters = {
-        "postgresql": postgres.Cluster("-c shared_buffers=1GB"),
-        "mysql": mysql.Cluster("--innodb-buffer-pool-size=2G"),
-    }
-    for cluster in clusters.values():
-        atexit.register(cluster.remove)  # also after an error
-    return clusters
+    postgresql = postgres.Cluster("-c shared_buffers=1GB")
+    atexit.register(postgresql.remove)  # also after an error
+    mariadb = mysql.Cluster("--innodb-buffer-pool-size=2G")
+    atexit.register(mariadb.remove)
+    return {"postgresql": postgresql, "mysql": mariadb}
 
 
 def address_of(kind, clusters, folder, size):
