@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,8 +28,6 @@ from aplus_adapters.errors import (
 from aplus_adapters.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from aplus_adapters.payments.effects import Flow
 
 __all__ = [
@@ -155,8 +154,8 @@ def missing_file(pay: AplusPay) -> str | None:
 
     SQLite would make it: a command in another folder than the shop's would find no payment.
     """
-    file: Path | None = getattr(pay.store, "file", None)
-    if file is None or file.exists():
+    file = getattr(pay.store, "file", None)
+    if not isinstance(file, Path) or file.exists():  # a store of the shop's may have another one
         return None
     return (
         f"found no file {file.absolute()}, expected the database of the shop's payments: nobody "

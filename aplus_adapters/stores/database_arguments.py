@@ -66,8 +66,10 @@ def sessions_of(argument: Any) -> Any:
 
 
 def sqlite_file(argument: Any) -> Path | None:
-    """Return the file of a SQLite address or engine; None for other databases, and sessions."""
-    url = make_url(argument) if isinstance(argument, str) else getattr(argument, "url", None)
+    """Return the file of a SQLite address, engine or sessions with an engine; None for others."""
+    factory = getattr(argument, "session_factory", argument)  # that of a scoped_session
+    engine = getattr(factory, "kw", {}).get("bind", argument)
+    url = make_url(engine) if isinstance(engine, str) else getattr(engine, "url", None)
     if not isinstance(url, URL) or url.get_backend_name() != "sqlite" or not url.database:
         return None
     # An address of SQLite's own, such as file:shop.db?mode=ro, says itself what may be made.

@@ -89,7 +89,7 @@ class DatabaseStore:
 
     @property
     def file(self) -> Path | None:
-        """Return the file of a SQLite database, None for others and for the shop's sessions."""
+        """Return the file of a SQLite database, None for others and where sessions name none."""
         return self._file
 
     @property

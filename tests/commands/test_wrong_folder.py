@@ -5,9 +5,11 @@ import sys
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import create_engine
-from sqlalchemy.orm import sessionmaker
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
+from sqlalchemy.orm import scoped_session, sessionmaker
 
-from aplus_adapters import AplusPay, AsyncSQLStore, SQLStore
+from aplus_adapters import AplusPay, AsyncSQLStore, MemoryStore, SQLStore
+from aplus_adapters.cli.commands import missing_file
 from aplus_adapters.cli.main import main
 from aplus_adapters.testing.store_values import an_attempt
 from support.shop import AsyncShop, Shop
@@ -19,8 +21,15 @@ READING = [
 KINDS = {
     "an address": lambda: (SQLStore("sqlite:///payments.db"), Shop()),
     "an engine": lambda: (SQLStore(create_engine("sqlite:///payments.db")), Shop()),
+    "sessions": lambda: (SQLStore(sessionmaker(create_engine("sqlite:///payments.db"))), Shop()),
+    "scoped sessions": lambda: (
+        SQLStore(scoped_session(sessionmaker(create_engine("sqlite:///payments.db")))), Shop(),
+    ),
+    "awaiting sessions": lambda: (
+        AsyncSQLStore(async_sessionmaker(create_async_engine("sqlite+aiosqlite:///payments.db"))), AsyncShop(),
+    ),
     "an awaiting address": lambda: (AsyncSQLStore("sqlite+aiosqlite:///payments.db"), AsyncShop()),
-}
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -69,5 +78,14 @@ def test_schema_makes_the_file(run, tmp_path):
 def test_the_file_of_a_store_is_that_of_sqlite_only(tmp_path):
     assert str(SQLStore("sqlite:///payments.db").file) == "payments.db"
     assert SQLStore("postgresql+psycopg://u@h/payments").file is None
-    assert SQLStore(sessionmaker(create_engine("sqlite:///payments.db"))).file is None
+    assert SQLStore(sessionmaker()).file is None
+
+
+def test_a_store_of_the_shops_may_have_a_file_of_another_kind(account):
+    store = MemoryStore()
+    store.file = "payments.log"
+    assert missing_file(AplusPay(account=account, store=store, hooks=Shop())) is None
+
+
+def test_an_address_of_sqlites_own_says_itself_what_may_be_made():
     assert SQLStore("sqlite:///file:payments.db?mode=rw&uri=true").file is None

@@ -4,6 +4,7 @@ tests/benchmarks/asking.py measures the time with a million payments.
 """
 
 import json
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -41,20 +42,24 @@ def sqlite(tmp_path_factory):
         side.store.close()
 
 
-@pytest.fixture(scope="module")
-def postgresql(postgres):
-    side = ManyPayments("postgresql", postgres.database(), LARGE)
+@contextmanager
+def filled(kind, address):
+    side = ManyPayments(kind, address, LARGE)
     side.contradict()
     yield side
     side.store.close()
+
+
+@pytest.fixture(scope="module")
+def postgresql(postgres):
+    with filled("postgresql", postgres.database()) as side:
+        yield side
 
 
 @pytest.fixture(scope="module")
 def mariadb(mysql):
-    side = ManyPayments("mysql", mysql.database(), LARGE)
-    side.contradict()
-    yield side
-    side.store.close()
+    with filled("mysql", mysql.database()) as side:
+        yield side
 
 
 def ask(side, question, account):
