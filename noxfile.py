@@ -62,18 +62,6 @@ def lint(session: nox.Session) -> None:
 def typing(session: nox.Session) -> None:
     """Check types, ours by two checkers, and what three of them say about a shop of a user's."""
     session.install(".[all]", *group("typing"))
-    session.run("mypy")
-    session.run("pyright")
-    # Scripts of the long sessions, which no everyday test runs: they name only what there is.
-    silent = (
-        "arg-type", "assignment", "call-arg", "index", "misc", "operator", "union-attr",
-        "var-annotated",
-    )  # fmt: skip
-    lenient = [f"--disable-error-code={code}" for code in silent]
-    lenient += ["--config-file=", "--check-untyped-defs", "--ignore-missing-imports"]
-    lenient += ["--follow-imports=silent"]
-    scripts = ["tests/benchmarks", "tests/fuzz", "tests/soak", "tests/mutation.py"]
-    session.run("mypy", "--explicit-package-bases", *lenient, *scripts, env={"MYPYPATH": "tests"})
     test(session, "--noconftest", *ON_TWO_CORES, "tests/typing")
 
 

@@ -12,7 +12,6 @@ from aplus_adapters.errors import UnknownPayment
 from aplus_adapters.payments import effects
 from aplus_adapters.payments.model import (
     Observation,
-    Outcome,
     RefundObservation,
     RefundState,
     RefundTransition,
@@ -87,12 +86,12 @@ def _replay(
 ) -> tuple[list[Event], Attempt]:
     """Return the events of the observations, and the attempt as it is after them."""
     events: list[Event] = []
-    # The history keeps no states: the observations go through the state table once more.
+    # The history keeps no states: the observations go through the state table once more. It keeps
+    # no code either, and need not: where one was stored, nothing before it had been decided.
     present = evolve(
         attempt,
         state=State.CREATED,
         payment_id=None,
-        order_code=None,
         result=None,
         next_call_at=attempt.created_at,
         claim=0,
@@ -122,8 +121,6 @@ def _replay(
         if isinstance(transition, RefundTransition):
             by_then[transition.refund.refund_request_id] = transition.refund
             state = transition.refund.state
-        elif observation.outcome is Outcome.CODE_ISSUED and not present.state.is_final:
-            present = evolve(present, order_code=attempt.order_code)  # not in the history
         conflict = transition.conflict
         events.append(
             Event(

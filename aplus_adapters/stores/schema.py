@@ -16,6 +16,7 @@ it says what retention may still do, so that a batch reads only what is old enou
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import Factory, field, frozen
@@ -63,6 +64,8 @@ _ENGINE: dict[str, Any] = {f"{name}_engine": "InnoDB" for name in MYSQL}
 _ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER keys itself
 
 
+# A column that has a value in every row.
+_required: partial[Column[Any]] = partial(Column, nullable=False)
 _BY_CREATION = ("created_at", "payment_request_id")  # the order of pages
 
 
@@ -75,8 +78,8 @@ def _where(condition: str) -> dict[str, Any]:
 def _of_payment(table: str, payments: Table) -> list[Column[Any] | ForeignKeyConstraint]:
     """Return the columns that refer a row of a table to a payment of a shop."""
     return [
-        Column("shop", Name(64), nullable=False),
-        Column("payment_request_id", Name(64), nullable=False),
+        _required("shop", Name(64)),
+        _required("payment_request_id", Name(64)),
         ForeignKeyConstraint(
             ["shop", "payment_request_id"],
             [payments.c.shop, payments.c.payment_request_id],
@@ -91,27 +94,27 @@ def _payments(name: str, tables: Tables) -> Table:
         tables.metadata,
         Column("shop", Name(64), primary_key=True),
         Column("payment_request_id", Name(64), primary_key=True),
-        Column("order_ref", Name(64), nullable=False),
+        _required("order_ref", Name(64)),
         Column("occupied_order", Name(64)),
-        Column("client_id", Name(128), nullable=False),
-        Column("state", Name(16), nullable=False),
-        Column("currency", Name(3), nullable=False),
-        Column("amount_value", BigInteger, nullable=False),
-        Column("request_body", Body, nullable=False),
-        Column("created_at", Moment, nullable=False),
-        Column("expires_at", Moment, nullable=False),
+        _required("client_id", Name(128)),
+        _required("state", Name(16)),
+        _required("currency", Name(3)),
+        _required("amount_value", BigInteger),
+        _required("request_body", Body),
+        _required("created_at", Moment),
+        _required("expires_at", Moment),
         Column("next_call_at", Moment),
-        Column("changed_at", Moment, nullable=False),
+        _required("changed_at", Moment),
         Column("payment_id", Words),
         Column("order_code", Words),
         Column("result", Words),
         Column("payment_time", Words),
         Column("wallet", Words),
-        Column("claim", Integer, nullable=False),
+        _required("claim", Integer),
         Column("claimed_until", Moment),
-        Column("success_reported", Boolean, nullable=False),
+        _required("success_reported", Boolean),
         Column("disputed", Words),
-        Column("refunded", BigInteger, nullable=False),
+        _required("refunded", BigInteger),
         Column("last_answer", Name(32)),
         Column("wallet_key", Name(128)),
         Column("attention", Name(1)),
@@ -145,10 +148,10 @@ def _observations(name: str, tables: Tables) -> Table:
         tables.metadata,
         Column("id", _ID, primary_key=True, autoincrement=True),
         *_of_payment(name, tables.payments),
-        Column("source", Name(16), nullable=False),
-        Column("details", Words, nullable=False),
-        Column("count", Integer, nullable=False),  # of answers that said the same, one by one
-        Column("first_at", Moment, nullable=False),
+        _required("source", Name(16)),
+        _required("details", Words),
+        _required("count", Integer),  # of answers that said the same, one by one
+        _required("first_at", Moment),
         Index(f"ix_{name}_payment", "shop", "payment_request_id", "id"),
         Index(f"ix_{name}_source", "shop", "source", "id"),
         **_ENGINE,
@@ -161,9 +164,9 @@ def _conflicts(name: str, tables: Tables) -> Table:
         tables.metadata,
         Column("id", _ID, primary_key=True, autoincrement=True),
         *_of_payment(name, tables.payments),
-        Column("key", Name(32), nullable=False),
-        Column("reason", Words, nullable=False),
-        Column("details", Words, nullable=False),
+        _required("key", Name(32)),
+        _required("reason", Words),
+        _required("details", Words),
         Column("unreported", Name(1)),  # "y" until the shop was told
         Column("unresolved", Name(1)),  # "y" until somebody has settled it
         Column("resolved_at", Moment),
@@ -187,19 +190,19 @@ def _refunds(name: str, tables: Tables) -> Table:
         tables.metadata,
         Column("id", _ID, primary_key=True, autoincrement=True),
         *_of_payment(name, tables.payments),
-        Column("refund_request_id", Name(64), nullable=False),
-        Column("client_id", Name(128), nullable=False),
-        Column("state", Name(16), nullable=False),
-        Column("currency", Name(3), nullable=False),
-        Column("amount_value", BigInteger, nullable=False),
+        _required("refund_request_id", Name(64)),
+        _required("client_id", Name(128)),
+        _required("state", Name(16)),
+        _required("currency", Name(3)),
+        _required("amount_value", BigInteger),
         Column("reason", Words),
-        Column("request_body", Body, nullable=False),
-        Column("created_at", Moment, nullable=False),
+        _required("request_body", Body),
+        _required("created_at", Moment),
         Column("next_call_at", Moment),
-        Column("changed_at", Moment, nullable=False),
+        _required("changed_at", Moment),
         Column("refund_id", Words),
         Column("result", Words),
-        Column("claim", Integer, nullable=False),
+        _required("claim", Integer),
         Column("claimed_until", Moment),
         UniqueConstraint("shop", "refund_request_id", name=f"uq_{name}_refund_request_id"),
         Index(f"ix_{name}_payment", "shop", "payment_request_id"),
@@ -214,13 +217,13 @@ def _moments(name: str, tables: Tables) -> Table:
         tables.metadata,
         Column("shop", Name(64), primary_key=True),
         Column("name", Name(32), primary_key=True),
-        Column("at", Moment, nullable=False),
+        _required("at", Moment),
         **_ENGINE,
     )
 
 
 def _version(name: str, tables: Tables) -> Table:
-    return Table(name, tables.metadata, Column("version", Integer, nullable=False), **_ENGINE)
+    return Table(name, tables.metadata, _required("version", Integer), **_ENGINE)
 
 
 def _metadata(tables: Tables) -> MetaData:

@@ -28,9 +28,12 @@ LEGAL = {
 }
 
 
-def contradicts(state, payment_id, said):
+def contradicts(attempt, said):
     """Say by rules of their own what is a contradiction; the state table is not asked."""
-    wrong_amount = said.amount is not None and said.amount != Amount("JPY", 4200)
+    state, payment_id = attempt.state, attempt.payment_id
+    # The cancellation gave back just the money that did not fit.
+    gives_back = said.outcome is Outcome.RETURNED and said.amount == attempt.disputed
+    wrong_amount = said.amount not in (None, Amount("JPY", 4200)) and not gives_back
     blind_success = said.amount is None and said.outcome is Outcome.SUCCEEDED
     wrong_id = None not in (said.payment_id, payment_id) and said.payment_id != payment_id
     paid = state is State.SUCCEEDED
@@ -62,7 +65,7 @@ def test_no_sequence_of_observations_moves_an_attempt_illegally_or_hides_a_contr
             after = store.get("pay1")
             assert after == transition.after
             assert after.state in LEGAL.get(before.state, {before.state})
-            expected = contradicts(before.state, before.payment_id, said)
+            expected = contradicts(before, said)
             assert (transition.conflict is not None) == expected
             contradictions += expected
             if expected or before.state.is_final:

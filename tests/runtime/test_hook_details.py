@@ -182,17 +182,16 @@ def test_a_coroutine_that_nobody_can_await_is_closed(account):
     assert made[0].cr_frame is None
 
 
-def test_transports_that_only_await_are_found_inside_others():
+@pytest.mark.parametrize(
+    "held", [list, tuple, lambda inner: {"all://": inner[0]}, lambda inner: inner[0]]
+)
+def test_transports_that_only_await_are_found_inside_others(held):
     class Awaiting:
         async def handle_async_request(self, request): ...
 
-    class Outer:
-        def __init__(self):
-            self.inner = [Awaiting()]
-
-    outer = Outer()
-    client = SimpleNamespace(_transport=outer)
-    assert list(transports.innermost_transports(client)) == outer.inner
+    inner = Awaiting()
+    client = SimpleNamespace(_transport=SimpleNamespace(inner=held([inner])))
+    assert list(transports.innermost_transports(client)) == [inner]
 
 
 def test_an_open_connection_is_guarded_too():

@@ -38,6 +38,9 @@ OWN = {
     "a proxy that passes Host on": {
         "host": "app:8000", "x_forwarded_host": "inner, kiosk.example", "origin": "https://kiosk.example",
     },
+    "a proxy that writes no space": {
+        "host": "app:8000", "x_forwarded_host": "inner,kiosk.example", "origin": "https://kiosk.example",
+    },
     "a proxy that speaks RFC 7239": {
         "host": "app:8000", "origin": "https://kiosk.example",
         "forwarded": 'for=192.0.2.1;HOST="kiosk.example:443";proto=https, for=10.0.0.1',

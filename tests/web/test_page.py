@@ -222,6 +222,7 @@ def test_style_and_script_are_served(name, kind):
 @pytest.mark.parametrize("name", ["page.html", "../page.py", "", "/etc/passwd", "page.css\0"])
 def test_nothing_else_is_served(name):
     assert find_route(ROUTES, f"/assets/{name}") is None
+    assert find_route(ROUTES, "/assets/page.css") is not None
     with pytest.raises(KeyError):
         asset(name)
 
