@@ -1,9 +1,11 @@
 """What the hooks inside a transaction are told, whole, in each way of calling them."""
 
 import asyncio
+import os
 from functools import partial
 from types import SimpleNamespace
 
+import httpx
 import pytest
 
 from aplus_adapters import AplusPay, HookError, MemoryStore
@@ -126,6 +128,21 @@ def test_a_call_inside_a_hook_is_refused_by_its_name(account, method, is_async):
     with pytest.raises(HookError, match=rf"writes to the store \({method}\)"):
         call()
     assert pay.store.history("pay1") == []
+
+
+@pytest.mark.parametrize("side", ["client", "async_client"])
+def test_a_forked_worker_forgets_the_connections_of_the_shops_own_client(
+    side, account, monkeypatch
+):
+    client = httpx.Client() if side == "client" else httpx.AsyncClient()
+    pay = AplusPay(account=account, store=MemoryStore(), hooks=Plain(), **{side: client})
+    (pool, *_) = [one._pool for one in transports.innermost_transports(client)]
+    pool._connections = ["a connection"]
+    before = pay.performer
+    assert pool._connections == ["a connection"]
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    assert pay.performer is not before
+    assert pool._connections == []
 
 
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])
