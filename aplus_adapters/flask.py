@@ -6,14 +6,16 @@ app.register_blueprint(create_blueprint(pay), url_prefix="/aplus")
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
 from aplus_adapters.errors import ConfigurationError
 
 try:
-    from flask import Blueprint, Response, request
+    from flask import Blueprint, Request, Response
+    from flask import request as current_request
     from flask.cli import ScriptInfo
+    from werkzeug.datastructures import Headers
     from werkzeug.exceptions import HTTPException
     from werkzeug.routing import Rule
 except ImportError:
@@ -74,8 +76,7 @@ class _Payments(Blueprint):
 
     def register(self, app: Any, options: dict[str, Any]) -> None:
         """Register the routes; raise ConfigurationError if this name is registered already."""
-        parts = (options.get("name_prefix", ""), options.get("name", self.name))
-        name = ".".join(parts).lstrip(".")
+        name = f"{options.get('name_prefix', '')}.{options.get('name', self.name)}".lstrip(".")
         if name in app.blueprints:
             raise ConfigurationError(routing.mounted_twice(name))
         super().register(app, options)
@@ -83,8 +84,7 @@ class _Payments(Blueprint):
 
 def _compare(site: routing.Site, state: BlueprintSetupState) -> None:
     """Compare the prefix with the notify URL when the blueprint is registered."""
-    prefix = state.url_prefix or ""
-    if "<" not in prefix:
+    if "<" not in (prefix := state.url_prefix or ""):
         site.note_mount(prefix)
 
 
@@ -92,16 +92,16 @@ def _view(site: routing.Site, route: routing.Route) -> Callable[..., Response]:
     def view(**parameters: str) -> Response:
         answer = site.handle(route, _read(), parameters.get(route.parameter or "", ""))
         response = Response(answer.body, answer.status)
-        response.headers.clear()
-        response.headers.extend(answer.headers)
-        response.headers["Content-Length"] = str(len(answer.body))
+        # Without a default of Flask's.
+        response.headers = Headers([*answer.headers, ("Content-Length", f"{len(answer.body)}")])
         return response
 
     return view
 
 
 def _read() -> HttpRequest:
-    body, headers = _body(), tuple(request.headers.items())
+    request = cast("Any", current_request)._get_current_object()  # noqa: SLF001  # for speed
+    body, headers = _body(request), tuple(request.headers.items())
     if body is None:  # the application has parsed the form; a notification is never one
         body = urlencode(list(request.form.items(multi=True))).encode()
         length = ("Content-Length", str(len(body)))  # a browser may have escaped more
@@ -116,7 +116,7 @@ def _read() -> HttpRequest:
     )
 
 
-def _body() -> bytes | None:
+def _body(request: Request) -> bytes | None:
     """Return the raw bytes, at most MAX_BODY + 1, or None if only a parsed form is left of them."""
     if (request.content_length or 0) > MAX_BODY:
         return b"\0" * (MAX_BODY + 1)

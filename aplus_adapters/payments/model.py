@@ -76,7 +76,7 @@ class _Word(Enum):
 
 
 class State(_Word):
-    """Where an attempt is in its life."""
+    """Where an attempt is in its life; nothing leaves a state that `is_final`."""
 
     CREATED = "created"  # durable; nothing sent yet, or no result yet
     PENDING = "pending"  # the code is issued
@@ -85,10 +85,10 @@ class State(_Word):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
-    @property
-    def is_final(self) -> bool:
-        """Return whether nothing leaves this state any more."""
-        return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
+    is_final: bool
+
+    def __init__(self, word: str) -> None:
+        self.is_final = word in {"succeeded", "failed", "cancelled"}
 
 
 class Stage(_Word):
@@ -101,16 +101,16 @@ class Stage(_Word):
 
 
 class RefundState(_Word):
-    """Where a refund is in its life."""
+    """Where a refund is in its life; nothing leaves a state that `is_final`."""
 
     CREATED = "created"  # durable; nothing sent yet, or no result yet
     SUCCEEDED = "succeeded"
     FAILED = "failed"
 
-    @property
-    def is_final(self) -> bool:
-        """Return whether nothing leaves this state any more."""
-        return self is not RefundState.CREATED
+    is_final: bool
+
+    def __init__(self, word: str) -> None:
+        self.is_final = word != "created"
 
 
 class Source(_Word):

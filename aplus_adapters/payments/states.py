@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from attrs import evolve
 
@@ -159,10 +159,11 @@ def _advance_payment(
         reason = f"{observation.outcome} by {observation.source} although it is {attempt.state}"
     if reason is None and not attempt.state.is_final:
         reason = _doubt(attempt, observation, following, refunds)
-    if reason is not None:
-        after = _rescheduled(_disputed(attempt, observation, refunds), observation)
+    if reason is not None or isinstance(following, str):  # which has its reason, from above
+        after = _disputed(attempt, observation, refunds)
+        after = evolve(after, **_next_call(after, after.state, observation))
     else:
-        after = _applied(attempt, State(following), outcome, observation, refunds)
+        after = _applied(attempt, following, outcome, observation, refunds)
         reason = _given_back_in_part(attempt, after, observation)
     conflict = reason and Conflict(attempt=after, observation=observation, reason=reason)
     return Transition(
@@ -293,7 +294,7 @@ def _applied(
         return attempt
     reported = attempt.success_reported or observation.outcome is Outcome.SUCCEEDED
     moved = state is not attempt.state
-    after = evolve(
+    return evolve(
         attempt,
         state=state,
         changed_at=observation.at if moved else attempt.changed_at,
@@ -309,18 +310,18 @@ def _applied(
         else attempt.refunded,
         # Paid for certain, or returned by the cancellation: nobody has to decide any more.
         disputed=None if state in (State.SUCCEEDED, State.CANCELLED) else attempt.disputed,
+        **_next_call(attempt, state, observation),
     )
-    return _rescheduled(after, observation)
 
 
-def _rescheduled(attempt: Attempt, observation: Observation) -> Attempt:
-    """Return the attempt with its next call planned and the claim of its observer released."""
-    if attempt.state.is_final:
-        return evolve(attempt, next_call_at=None, claimed_until=None)
+def _next_call(attempt: Attempt, state: State, observation: Observation) -> dict[str, Any]:
+    """Return the changes that plan the next call and release the claim of the observer."""
+    if state.is_final:
+        return {"next_call_at": None, "claimed_until": None}
     # Only the holder of the claim plans the next call; without a plan it keeps its claim.
     if observation.next_call_at is None or observation.claim != attempt.claim:
-        return attempt
-    return evolve(attempt, next_call_at=observation.next_call_at, claimed_until=None)
+        return {}
+    return {"next_call_at": observation.next_call_at, "claimed_until": None}
 
 
 def _given_back_in_part(before: Attempt, after: Attempt, observation: Observation) -> str | None:

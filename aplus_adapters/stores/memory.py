@@ -300,7 +300,8 @@ class MemoryStore(MemoryRetention):
         request_id = transition.after.payment_request_id
         with self._mutex:
             after = _with_claim_of(self._attempts[request_id], transition)
-            transition = evolve(transition, after=after)
+            if after is not transition.after:
+                transition = evolve(transition, after=after)
             self._attempts[request_id] = after
             self._settle_occupant(after.order_ref)
             history, observation = self._history[request_id], transition.observation

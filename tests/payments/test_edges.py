@@ -168,8 +168,9 @@ def test_a_notification_for_nobody_is_refused(pay, headers, status, found):
 
 def test_a_shop_that_answers_something_else_is_told_so(start, shop):
     shop.load_order = lambda details: "42.00 USD"
-    with pytest.raises(HookError, match="found str, expected an OrderToPay or None"):
+    with pytest.raises(HookError, match="found str, expected an OrderToPay or None") as error:
         start()
+    assert error.value.hook == "load_order"
 
 
 def test_an_account_that_is_not_there_is_named(pay):

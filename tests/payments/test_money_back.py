@@ -262,6 +262,8 @@ def test_what_can_neither_be_cancelled_nor_is_paid_is_an_error_at_once(
     assert 1 <= len(errors) <= 3
     assert len(gateway.sent) <= 12
     assert all(one.levelno == logging.ERROR for one in errors)
+    told = f"payment {attempt.payment_request_id}: can be cancelled no more, and no inquiry says"
+    assert all(one.getMessage().startswith(told) for one in errors)
 
 
 def test_a_refund_that_nobody_could_send_is_refused(account, store, shop, clock, paid):

@@ -107,7 +107,7 @@ class ClaimHolder:
         if after.disputed is not None and not after.state.is_final and wait is not None:
             next_call_at = observation.at + self.timing.after_conflict
             # Under the token that asked: a newer claim of another worker is left alone.
-            yield from release(self.request_id, observation.claim or 0, next_call_at)
+            yield from release(self.request_id, self.attempt.claim, next_call_at)
             after = evolve(after, next_call_at=next_call_at)
         mine = self.attempt  # keep our own token: the stored claim may be another worker's by now
         self.attempt = evolve(after, claim=mine.claim, claimed_until=mine.claimed_until)

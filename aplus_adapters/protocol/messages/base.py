@@ -78,6 +78,7 @@ class Codec:
 
     name: str
     key: str
+    label: str  # in errors
     required: bool
     insisted: bool  # an unreadable value is an error, however lenient the reader
     decides: bool  # likewise, and also for the whole message around it
@@ -166,20 +167,17 @@ class Message:
                 extra.pop(codec.key, None)
                 continue
             try:
-                _check_unambiguous(codec, raw, twice)
+                if twice or codec.insisted:
+                    _check_unambiguous(codec, raw, twice)
                 value = codec.from_wire(raw, strict)
-                codec.check(f"{cls.__name__}.{codec.key}", value)
+                codec.check(codec.label, value)
             except (InvalidValue, MessageError) as error:
                 is_undecided = codec.decides or isinstance(error, _Undecided)
                 if strict or ((codec.insisted or is_undecided) and codec.instead is None):
                     kind = _Undecided if is_undecided else MessageError
-                    raise kind(f"{cls.__name__}.{codec.key}: {error}") from None
+                    raise kind(f"{codec.label}: {error}") from None
                 log.warning(
-                    "%s.%s is not read: %s",
-                    cls.__name__,
-                    codec.key,
-                    error,
-                    extra={"event": "field_unread"},
+                    "%s is not read: %s", codec.label, error, extra={"event": "field_unread"}
                 )
                 if codec.instead is not None:
                     values[codec.name] = codec.instead.value
@@ -237,29 +235,29 @@ def _with_validators(
         if attribute.name == "extra":
             out.append(attribute)
             continue
-        codec = _codec(attribute.name, attribute.type, attribute.default)
+        codec = _codec(cls.__name__, attribute.name, attribute.type, attribute.default)
         out.append(
             attribute.evolve(
-                validator=_validator(f"{cls.__name__}.{codec.key}", codec.check, codec.required),
+                validator=_validator(codec),
                 metadata={"codec": codec},
             )
         )
     return out
 
 
-def _validator(
-    name: str, check: Callable[[str, object], None], required: bool
-) -> Callable[[Any, Any, Any], None]:
+def _validator(codec: Codec) -> Callable[[Any, Any, Any], None]:
+    check, label = codec.check, codec.label
+
     def validate(_instance: object, _attribute: object, value: object) -> None:
         if value is not None:
-            check(name, value)
-        elif required:
-            raise InvalidValue(f"{name}: found None, expected a value; it is required")
+            check(label, value)
+        elif codec.required:
+            raise InvalidValue(f"{label}: found None, expected a value; it is required")
 
     return validate
 
 
-def _codec(name: str, annotation: Any, default: Any) -> Codec:
+def _codec(owner: str, name: str, annotation: Any, default: Any) -> Codec:
     rules: list[Any] = []
     while (origin := get_origin(annotation)) in (Annotated, Union, types.UnionType):
         if origin is Annotated:
@@ -284,7 +282,8 @@ def _codec(name: str, annotation: Any, default: Any) -> Codec:
     kind_check, to_json, from_wire = _kind(annotation)
     required = default is attrs.NOTHING
     check = check or kind_check
-    return Codec(name, key, required, insisted, decides, instead, check, to_json, from_wire)
+    label = f"{owner}.{key}"
+    return Codec(name, key, label, required, insisted, decides, instead, check, to_json, from_wire)
 
 
 def _kind(
