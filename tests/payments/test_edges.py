@@ -29,7 +29,7 @@ from aplus_adapters.payments.effects import Send, get
 from aplus_adapters.payments.flows.follow_up import close
 from aplus_adapters.payments.flows.gateway_call import exchange
 from aplus_adapters.payments.flows.notification import receive
-from aplus_adapters.payments.flows.record import record_refund
+from aplus_adapters.payments.flows.record import record_observation, record_refund
 from aplus_adapters.payments.flows.refund import follow_up_refund
 from aplus_adapters.payments.immediate_store import ImmediateStore
 from aplus_adapters.payments.timeline import timeline
@@ -171,6 +171,24 @@ def test_a_shop_that_answers_something_else_is_told_so(start, shop):
     with pytest.raises(HookError, match="found str, expected an OrderToPay or None") as error:
         start()
     assert error.value.hook == "load_order"
+
+
+def test_a_failed_hook_is_what_is_raised_also_if_its_time_cannot_be_kept(
+    pay, store, shop, start, clock, monkeypatch
+):
+    attempt = start()
+    said = Observation(
+        source=Source.NOTIFICATION,
+        outcome=Outcome.SUCCEEDED,
+        at=clock.moment,
+        client_id=attempt.client_id,
+        amount=attempt.amount,
+    )
+    shop.payment_changed = lambda details: 1 / 0
+    monkeypatch.setattr(store, "note", lambda *_: {}["no table"])
+    with pytest.raises(HookError, match="payment_changed: raised ZeroDivisionError"):
+        pay.run(record_observation(attempt.payment_request_id, said))
+    assert pay.find(attempt.payment_request_id).state is State.PENDING
 
 
 def test_an_account_that_is_not_there_is_named(pay):
