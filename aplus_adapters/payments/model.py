@@ -57,7 +57,7 @@ class _Word(Enum):
 
     def __str__(self) -> str:
         """Return the word."""
-        return str(self.value)
+        return str(self._value_)
 
     if not TYPE_CHECKING:  # a comparison of their own would silence the type checkers
 

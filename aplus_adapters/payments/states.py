@@ -241,17 +241,17 @@ def _doubt(
     refunds: tuple[Refund, ...],
 ) -> str | None:
     """Return why an open attempt may not end so, although nothing in the observation differs."""
-    said = f"{observation.outcome} by {observation.source}"
     success, refunded_already, never = DOUBTS
+    doubt = None
     # Once it is disputed, a person decides: it may end, and its money be refunded.
     if following is State.FAILED and attempt.success_reported and attempt.disputed is None:
-        return f"{said}{success}, and it can be{never}" if attempt.is_doubted else said + success
-    if following is State.SUCCEEDED and refunds:
+        doubt = f"{success}, and it can be{never}" if attempt.is_doubted else success
+    elif following is State.SUCCEEDED and refunds:
         going_back = committed(refunds, attempt.amount.currency)
         if going_back >= attempt.amount.value:
             back = evolve(attempt.amount, value=going_back)
-            return f"{said}{refunded_already}{back} were made or are under way"
-    return None
+            doubt = f"{refunded_already}{back} were made or are under way"
+    return None if doubt is None else f"{observation.outcome} by {observation.source}{doubt}"
 
 
 def _disputed(attempt: Attempt, observation: Observation, refunds: tuple[Refund, ...]) -> Attempt:

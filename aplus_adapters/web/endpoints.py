@@ -137,10 +137,10 @@ def _about(route: Route, request: HttpRequest, parameter: str) -> tuple[str, dic
 def _refuse(context: WebContext, route: Route, request: HttpRequest) -> HttpResponse | None:
     """Return a refusal of a wrong method, a foreign page or an incomplete body, otherwise None."""
     context.check_lifespan(request)
-    allow = ("Allow", ", ".join((*route.methods, "OPTIONS")))
-    if request.method == "OPTIONS":
-        return HttpResponse(status=200, headers=(allow, ("Cache-Control", "no-store")))
     if request.method not in route.methods:
+        allow = ("Allow", ", ".join((*route.methods, "OPTIONS")))
+        if request.method == "OPTIONS":
+            return HttpResponse(status=200, headers=(allow, ("Cache-Control", "no-store")))
         return problem(request, 405, "method not allowed", allow)
     if request.method == "POST" and context.is_foreign(request):
         return problem(request, 403, "this was sent by a page of another site")
