@@ -66,7 +66,7 @@ def typing(session: nox.Session) -> None:
 
 
 # What a person sees or types: browsers want a calmer machine, and commands are counted in every
-# process of theirs, which costs a third more time.
+# process of theirs.
 BY_HAND = [
     "tests/scenarios",
     "tests/simulator/test_pages.py",
@@ -115,7 +115,7 @@ def httpx2(session: nox.Session) -> None:
     session.install(".[all,httpx2]", *group("test"))
     # Leaks are looked for in `tests`, which is enough with one client.
     sends = ["tests/runtime", "--ignore=tests/runtime/test_nothing_grows.py"]
-    test(session, *SIDE_BY_SIDE, LIMIT, *sends, *counted(session, "httpx2"))
+    test(session, *SIDE_BY_SIDE, LIMIT, *sends)
     # The shops' outgoing calls: one form of serving for each kind of driver is enough.
     forms = "flask-gunicorn-gthread or starlette-nested"
     test(session, "tests/web/test_behaviour.py", "-k", forms)

@@ -184,24 +184,46 @@ def scan(chromium):
     eye.close()
 
 
-UNCOUNTED = ("tests/faults/", "tests/fuzz/", "tests/soak/")
+# What runs the same lines again and again, which to count takes a third more time.
+UNCOUNTED = (
+    "tests/faults/",
+    "tests/fuzz/",
+    "tests/scenarios/test_outages.py",
+    "tests/soak/",
+    "tests/web/test_page_browser.py",
+    "tests/web/test_page_everywhere.py",
+    "tests/web/test_paying_in_a_browser.py",
+)
+COUNTED_ON_SERVERS = (
+    "tests/stores/test_async_contract.py",
+    "tests/stores/test_connect_arguments.py",
+    "tests/stores/test_contract.py",
+    "tests/stores/test_databases.py",
+    "tests/stores/test_migrations.py",
+    "tests/stores/test_mysql.py",
+    "tests/stores/test_watchdog.py",
+)
+BEHAVIOUR = "tests/web/test_behaviour.py"  # is counted in the plain form of each adapter
+OTHER_FORM = re.compile(
+    r"nested|mounted|root-path|script-name|subdomain|litestar|quart|gunicorn|uvicorn|hypercorn"
+    r"|granian|waitress|wsgiref|uwsgi"
+)
 PLAYED_AT_ONCE = "tests/conformance/test_mistakes.py"
 SERVER_FIXTURES = {"mysql", "postgres", "server_database"}
 SERVER_ROW = re.compile(r"\[.*(postgresql|psycopg|asyncpg|mysql|asyncmy)")
 
 
 def pytest_collection_modifyitems(config, items):
-    """Mark what asks a database server, which `nox -s servers` runs.
+    """Mark what asks a database server, which `nox -s servers` runs, and what is not counted.
 
-    Count no branches in thousands of rounds of the same code, which takes a third more time. Leave
-    out what needs Chromium on a machine without it; where CI runs it fails instead.
+    Leave out what needs Chromium on a machine without it; where CI runs it fails instead.
     """
     for item in items:
         if SERVER_FIXTURES & {*item.fixturenames} or SERVER_ROW.search(item.nodeid):
             item.add_marker("server")
     if config.pluginmanager.hasplugin("pytest_cov"):
         for item in items:
-            if item.nodeid.startswith(UNCOUNTED):
+            if not _is_counted(item):
                 item.add_marker("no_cover")
     if shutil.which("chromium") or os.environ.get("CI"):
         return
@@ -209,6 +231,27 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if item.get_closest_marker("browser"):
             item.add_marker(absent)
+
+
+def _is_counted(item):
+    if item.nodeid.startswith(UNCOUNTED):
+        return False
+    if item.get_closest_marker("server"):
+        return item.nodeid.startswith(COUNTED_ON_SERVERS)
+    return not (item.nodeid.startswith(BEHAVIOUR) and OTHER_FORM.search(item.nodeid))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Let the processes that an uncounted test starts count nothing either."""
+    asked = None
+    if item.get_closest_marker("no_cover"):
+        asked = os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+    try:
+        return (yield)
+    finally:
+        if asked is not None:
+            os.environ["COVERAGE_PROCESS_CONFIG"] = asked
 
 
 @pytest.hookimpl(optionalhook=True)
