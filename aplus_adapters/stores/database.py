@@ -11,7 +11,7 @@ import random
 import re
 import time
 import weakref
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from functools import wraps
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -51,7 +51,7 @@ from aplus_adapters.stores.drivers import (
 )
 from aplus_adapters.stores.loop_engines import LoopEngines
 from aplus_adapters.stores.migrations import is_current, migrate, missing
-from aplus_adapters.stores.waiting import pause
+from aplus_adapters.stores.waiting import pause, turn_of_thread
 from aplus_adapters.stores.watchdog import IS_FIRST_QUICK
 
 if TYPE_CHECKING:
@@ -92,10 +92,7 @@ class _Repeat(StoreError):
 
 
 def repeating(store: C) -> C:
-    """Return a store's class whose methods are repeated if the database asks for it.
-
-    The whole method is repeated, with the hook inside it, because everything was rolled back.
-    """
+    """Return a store's class whose methods are repeated, hooks and all, if the database asks."""
     for name in (*STORE_METHODS, "rows_of"):
         setattr(store, name, _repeated(getattr(store, name)))
     return store
@@ -104,15 +101,18 @@ def repeating(store: C) -> C:
 def _repeated(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def call(*arguments: Any) -> Any:
-        started = time.monotonic()
+        until = time.monotonic() + _REPEAT_FOR
+        turn: AbstractContextManager[None] = nullcontext()
         while True:
             try:
-                return method(*arguments)
+                with turn:
+                    return method(*arguments)
             except _Repeat as error:
-                if time.monotonic() - started > _REPEAT_FOR:
+                if (left := until - time.monotonic()) < 0:
                     raise StoreError(str(error)) from error.__cause__
             is_async = arguments[0]._database.is_async  # noqa: SLF001  # of the store
             pause(random.uniform(0.001, 0.02), is_async=is_async)  # noqa: S311  # no secret
+            turn = nullcontext() if is_async else turn_of_thread(*arguments[:2], seconds=left)
 
     return call
 

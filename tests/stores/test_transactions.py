@@ -30,7 +30,7 @@ from aplus_adapters.testing.store_contract import LATER, a_refund, nothing
 from aplus_adapters.testing.store_contract import an_attempt as attempt
 from aplus_adapters.testing.store_contract import an_observation as said
 from aplus_adapters.testing.store_values import attempt_to
-from support.databases import end_connections
+from support.databases import end_connections, new_database
 
 PATIENCE = 5.0
 
@@ -361,6 +361,22 @@ def test_eight_at_once_are_all_answered_on_every_isolation_level(server_database
         with ThreadPoolExecutor(8) as threads:
             list(threads.map(refund, range(8)))
         assert sum(one.amount.value for one in store.refunds(name)) == 4000  # of 4200
+    store.close()
+    engine.dispose()
+
+
+def test_those_that_have_to_repeat_take_turns(postgres, tmp_path, request):
+    """If all repeated at once, all but one would have to repeat again, and again."""
+    address = new_database("postgresql", tmp_path, request)
+    engine = create_engine(address, isolation_level="REPEATABLE READ", pool_size=20)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE mine (x INTEGER PRIMARY KEY)"))
+    store = SQLStore(engine)
+    rolled_back = []
+    event.listen(engine, "rollback", lambda _: rolled_back.append(1))
+    for number in range(5):
+        assert record_eight_times(store, number) == 1
+    assert len(rolled_back) <= 5 * 8  # each of the seven that come second once, and a few twice
     store.close()
     engine.dispose()
 
