@@ -188,11 +188,15 @@ def scan(chromium):
 UNCOUNTED = (
     "tests/faults/",
     "tests/fuzz/",
+    "tests/runtime/test_nothing_grows.py",
     "tests/scenarios/test_outages.py",
     "tests/soak/",
+    "tests/web/test_openapi.py",
     "tests/web/test_page_browser.py",
     "tests/web/test_page_everywhere.py",
+    "tests/web/test_paths.py",
     "tests/web/test_paying_in_a_browser.py",
+    "tests/web/test_strangers.py",
 )
 COUNTED_ON_SERVERS = (
     "tests/stores/test_async_contract.py",
@@ -210,7 +214,7 @@ OTHER_FORM = re.compile(
 )
 PLAYED_AT_ONCE = "tests/conformance/test_mistakes.py"
 SERVER_FIXTURES = {"mysql", "postgres", "server_database"}
-SERVER_ROW = re.compile(r"\[.*(postgresql|psycopg|asyncpg|mysql|asyncmy)")
+ON_SERVERS = ("postgresql", "psycopg", "asyncpg", "mysql", "asyncmy")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -219,7 +223,8 @@ def pytest_collection_modifyitems(config, items):
     Leave out what needs Chromium on a machine without it; where CI runs it fails instead.
     """
     for item in items:
-        if SERVER_FIXTURES & {*item.fixturenames} or SERVER_ROW.search(item.nodeid):
+        row = item.nodeid.partition("[")[2]
+        if SERVER_FIXTURES & {*item.fixturenames} or any(name in row for name in ON_SERVERS):
             item.add_marker("server")
     if config.pluginmanager.hasplugin("pytest_cov"):
         for item in items:
@@ -239,6 +244,20 @@ def _is_counted(item):
     if item.get_closest_marker("server"):
         return item.nodeid.startswith(COUNTED_ON_SERVERS)
     return not (item.nodeid.startswith(BEHAVIOUR) and OTHER_FORM.search(item.nodeid))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session):
+    """In a worker of xdist, stop what counts twice.
+
+    pytest-cov starts to count when it is loaded, and there once more when the session starts. The
+    first is never saved, and goes on where `no_cover` stops the second.
+    """
+    if hasattr(session.config, "workerinput") and session.config.pluginmanager.hasplugin("_cov"):
+        from coverage import Coverage
+
+        if (early := Coverage.current()) is not None:
+            early.stop()
 
 
 @pytest.hookimpl(wrapper=True)
