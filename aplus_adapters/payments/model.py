@@ -71,8 +71,8 @@ class _Word(Enum):
                 )
             return self is other
 
-        # Python takes the hash away from a class that defines __eq__.
-        __hash__ = Enum.__hash__
+        # Python takes the hash away from a class that defines __eq__. Members are unique.
+        __hash__ = object.__hash__
 
 
 class State(_Word):

@@ -365,7 +365,8 @@ def _as_hook_error(
     """Return a hook's answer; `awaits` turns an awaitable into its result."""
     try:
         answer = function(details)
-        return awaits(answer) if inspect.isawaitable(answer) else answer
+        is_awaited = answer is not None and inspect.isawaitable(answer)  # which takes its time
+        return awaits(answer) if is_awaited else answer
     except Exception as error:
         raise _hook_error(name, error) from error
 

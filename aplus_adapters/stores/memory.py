@@ -303,7 +303,8 @@ class MemoryStore(MemoryRetention):
             if after is not transition.after:
                 transition = evolve(transition, after=after)
             self._attempts[request_id] = after
-            self._settle_occupant(after.order_ref)
+            if after.occupies_order != transition.before.occupies_order:
+                self._settle_occupant(after.order_ref)
             history, observation = self._history[request_id], transition.observation
             if transition.repeats:
                 last = cast("Observation", history[-1])  # an inquiry, as this one is

@@ -66,6 +66,7 @@ _RATE = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,30})?")
 # A repr ends up in logs, where nothing about a buyer belongs.
 _PRIVATE = frozenset({"customer_id", "code_value", "extend_info"})
 _COUNT = re.compile(r"[0-9]{1,18}")
+_NONE: frozenset[str] = frozenset()
 
 
 class _Undecided(MessageError):
@@ -157,7 +158,7 @@ class Message:
             )
         values: dict[str, Any] = {}
         extra = dict(found)
-        twice = found.keys_twice if isinstance(found, wire.Ambiguous) else frozenset[str]()
+        twice = found.keys_twice if isinstance(found, wire.Ambiguous) else _NONE
         for codec in cls.codecs:
             raw = extra.get(codec.key)
             # To Alipay+ a null is an absent field.
