@@ -51,7 +51,7 @@ from aplus_adapters.stores.drivers import (
 )
 from aplus_adapters.stores.loop_engines import LoopEngines
 from aplus_adapters.stores.migrations import is_current, migrate, missing
-from aplus_adapters.stores.waiting import pause, turn_of_thread
+from aplus_adapters.stores.waiting import pause, turn_to_repeat
 from aplus_adapters.stores.watchdog import IS_FIRST_QUICK
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _repeated(method: Callable[..., Any]) -> Callable[..., Any]:
                     raise StoreError(str(error)) from error.__cause__
             is_async = arguments[0]._database.is_async  # noqa: SLF001  # of the store
             pause(random.uniform(0.001, 0.02), is_async=is_async)  # noqa: S311  # no secret
-            turn = nullcontext() if is_async else turn_of_thread(*arguments[:2], seconds=left)
+            turn = turn_to_repeat(*arguments[:2], seconds=left, is_async=is_async)
 
     return call
 

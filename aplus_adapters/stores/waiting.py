@@ -18,11 +18,15 @@ from sqlalchemy.util import await_only
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
-__all__ = ["native", "pause", "turn_of_task", "turn_of_thread"]
+__all__ = ["native", "pause", "turn_of_task", "turn_to_repeat"]
 
-# A lock is kept while somebody has it or waits for it. A forked process has its own.
-_turns: WeakValueDictionary[tuple[int, int, str], Any] = WeakValueDictionary()
+# A lock is kept while somebody has it or waits for it. A forked process has its own, and so has
+# each event loop.
+_turns: WeakValueDictionary[tuple[int, int, int, str], _TurnOfTask | _TurnOfThread] = (
+    WeakValueDictionary()
+)
 
 
 def pause(seconds: float, *, is_async: bool) -> None:
@@ -44,22 +48,58 @@ def turn_of_task(lock: asyncio.Lock, seconds: float) -> Iterator[bool]:
             lock.release()
 
 
-@contextmanager
-def turn_of_thread(store: object, about: object = None, *, seconds: float) -> Iterator[None]:
-    """Keep other threads that repeat something about the same order or payment waiting.
+class _TurnOfThread:
+    """A lock that its thread may take again: a hook reads inside what is repeated."""
 
-    After so many seconds it goes on all the same. Those who repeat at once against each other, as
-    on REPEATABLE READ, would be rolled back again, all but one each time.
+    def __init__(self) -> None:
+        self._lock = RLock()
+
+    @contextmanager
+    def hold(self, seconds: float) -> Iterator[None]:
+        is_held = self._lock.acquire(timeout=seconds)
+        try:
+            yield
+        finally:
+            if is_held:
+                self._lock.release()
+
+
+class _TurnOfTask:
+    """The same for the tasks of one event loop."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._holder: asyncio.Task[Any] | None = None
+
+    @contextmanager
+    def hold(self, seconds: float) -> Iterator[None]:
+        task = asyncio.current_task()
+        if task is self._holder:
+            yield
+            return
+        with turn_of_task(self._lock, seconds) as is_held:
+            if is_held:
+                self._holder = task
+            try:
+                yield
+            finally:
+                if is_held:
+                    self._holder = None
+
+
+def turn_to_repeat(
+    store: object, about: object = None, *, seconds: float, is_async: bool
+) -> AbstractContextManager[None]:
+    """Keep others that repeat something about the same order or payment waiting.
+
+    They are threads, or with `is_async` tasks of this event loop. After so many seconds it goes on
+    all the same. Those who repeat at once against each other, as on REPEATABLE READ, would be
+    rolled back again, all but one each time.
     """
-    key = getattr(about, "order_ref", None) or getattr(about, "payment_request_id", about)
-    # A hook may read inside the transaction that is repeated: its thread has the turn already.
-    lock = _turns.setdefault((os.getpid(), id(store), str(key)), RLock())
-    is_held = lock.acquire(timeout=seconds)
-    try:
-        yield
-    finally:
-        if is_held:
-            lock.release()
+    subject = getattr(about, "order_ref", None) or getattr(about, "payment_request_id", about)
+    loop = id(asyncio.get_running_loop()) if is_async else 0
+    new = _TurnOfTask() if is_async else _TurnOfThread()
+    return _turns.setdefault((os.getpid(), loop, id(store), str(subject)), new).hold(seconds)
 
 
 async def _acquired(lock: asyncio.Lock, seconds: float) -> bool:

@@ -11,13 +11,15 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.util import await_only, greenlet_spawn
 
 from aplus_adapters import AplusPay, AsyncSQLStore, ConfigurationError, SQLStore, State, StoreError
 from aplus_adapters.stores.loop_watchdog import LoopWatchdog
+from aplus_adapters.stores.waiting import turn_to_repeat
 from aplus_adapters.testing.store_values import an_attempt, an_observation
 from aplus_adapters.web.http import HttpRequest
 from aplus_adapters.web.routing import ROUTES
@@ -172,6 +174,56 @@ def test_a_row_that_is_locked_by_others_is_given_up_in_time(driver, postgres):
         await store.aclose()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("driver", ON_POSTGRESQL)
+def test_tasks_that_have_to_repeat_take_turns(driver, tmp_path, request):
+    """If all repeated at once, all but one would have to repeat again, and again."""
+    address = new_awaiting_database(driver, tmp_path, request)
+    rolled_back = []
+
+    async def slow(_transition, _connection):
+        await asyncio.sleep(0.05)
+
+    async def main():
+        engine = create_async_engine(address, isolation_level="REPEATABLE READ", pool_size=20)
+        event.listen(engine.sync_engine, "rollback", lambda _: rolled_back.append(1))
+        store = AsyncSQLStore(engine)
+        for number in range(5):
+            await store.add(an_attempt(number, f"A-{number}"))
+            records = (store.record(f"pay{number}", an_observation(), slow) for _ in range(8))
+            made = await asyncio.gather(*records)
+            assert [one.became_final for one in made].count(True) == 1
+            assert len(await store.history(f"pay{number}")) == 8
+        await engine.dispose()
+
+    asyncio.run(main())
+    print(f"{len(rolled_back)} rolled back")
+    assert len(rolled_back) <= 5 * 8  # each of the seven that come second once, and a few twice
+
+
+def test_who_has_the_turn_may_take_it_again_and_others_wait_for_it():
+    steps = []
+
+    def take(name, about, times, seconds=5.0):
+        with turn_to_repeat(steps, about, seconds=seconds, is_async=True):
+            steps.append(f"{name} in")
+            if times > 1:  # a hook reads inside the transaction that is repeated
+                take(name, about, times - 1)
+            await_only(asyncio.sleep(0.05))
+            steps.append(f"{name} out")
+
+    async def main(*all_of_them):
+        await asyncio.gather(*(greenlet_spawn(take, *one) for one in all_of_them))
+        taken, steps[:] = list(steps), []
+        return taken
+
+    after = ["a in", "a in", "a out", "a out", "b in", "b out"]
+    assert asyncio.run(main(("a", "pay1", 2), ("b", "pay1", 1))) == after
+    at_once = ["a in", "b in", "a out", "b out"]
+    assert asyncio.run(main(("a", "pay1", 1), ("b", "pay2", 1))) == at_once
+    impatient = ["a in", "a in", "b in", "a out", "b out", "a out"]
+    assert asyncio.run(main(("a", "pay1", 2), ("b", "pay1", 1, 0.02))) == impatient
 
 
 def test_other_tasks_go_on_while_a_writer_waits_for_sqlite(tmp_path):
