@@ -15,7 +15,8 @@ os.environ["UV_COMPILE_BYTECODE"] = "1"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Workers of the tests, twice as many as the machines have cores: they often wait for processes.
 SIDE_BY_SIDE = ["-n", "4", "--dist", "loadgroup"]
-ON_TWO_CORES = ["-n", "2"]  # where load would make pages late, or is itself what is measured
+ON_TWO_CORES = ["-n", "2"]  # where load is itself what is measured, or nothing waits
+IN_BROWSERS = ["-n", "3"]  # which wait now and then; with more load pages would be late
 LIMIT = "--timeout=300"  # seconds; a test that hangs says where instead of holding up the others
 FIGURES = ["-rP", "--show-capture=stdout"]  # what the tests print
 COVERED = Path(".coverage-data").resolve()  # what each session has run of the package
@@ -106,7 +107,7 @@ def by_hand(session: nox.Session) -> None:
     pictures.mkdir(exist_ok=True)
     shown = {"APLUS_SCREENSHOTS": str(pictures.resolve())}
     config = "--cov-config=tests/processes.coveragerc"
-    test(session, *ON_TWO_CORES, LIMIT, *BY_HAND, config, *counted(session, "by_hand"), **shown)
+    test(session, *IN_BROWSERS, LIMIT, *BY_HAND, config, *counted(session, "by_hand"), **shown)
 
 
 @nox.session

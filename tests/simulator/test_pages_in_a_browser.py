@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from support.browser import keep
+from support.browser import keep, take_picture
 
 from .conftest import settled
 
@@ -18,7 +18,7 @@ def picture(page, name):
     """Keep a picture for people, and for the documentation if APLUS_DOC_IMAGES asks for it."""
     keep(page, name)
     if os.environ.get("APLUS_DOC_IMAGES"):
-        page.screenshot(path=PICTURES / f"{name}.png")
+        (PICTURES / f"{name}.png").write_bytes(take_picture(page))
 
 
 @pytest.fixture

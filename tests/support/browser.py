@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import zxingcpp
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Error, sync_playwright
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -43,7 +43,7 @@ def launch():
 
 def read_codes(eye, page, shades=bytes(range(256))):
     """Read every QR code that can be seen on a page, wherever it is; `eye` is another page."""
-    png = base64.b64encode(page.screenshot(full_page=True)).decode()
+    png = base64.b64encode(take_picture(page, full_page=True)).decode()
     width, height, grey = eye.evaluate(TO_GREY, png)
     pixels = memoryview(base64.b64decode(grey).translate(shades)).cast("B", (height, width))
     return [found.text for found in zxingcpp.read_barcodes(pixels)]
@@ -53,4 +53,16 @@ def keep(page, *names, whole=False):
     """Keep a picture of a page where APLUS_SCREENSHOTS says, for people to look at."""
     if folder := os.environ.get("APLUS_SCREENSHOTS"):
         path = Path(folder) / ("-".join(map(str, names)).replace(" ", "-") + ".png")
-        page.screenshot(path=path, full_page=whole)
+        path.write_bytes(take_picture(page, full_page=whole))
+
+
+def take_picture(page, *, full_page=False):
+    """Return a PNG of a page. Chromium on a busy machine cannot take one, and can a moment later."""
+    for _ in range(4):
+        try:
+            return page.screenshot(full_page=full_page)
+        except Error as error:
+            if "Unable to capture screenshot" not in str(error):
+                raise
+            page.wait_for_timeout(250)
+    return page.screenshot(full_page=full_page)
