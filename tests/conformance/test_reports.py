@@ -8,6 +8,7 @@ import pytest
 
 from aplus_adapters.conformance.cases import Case, Results, Scenario
 from aplus_adapters.conformance.evidence import BUYER, CALL, NOTIFICATION, Evidence, Message
+from aplus_adapters.conformance.pictures import Camera
 from aplus_adapters.conformance.report import ACCEPTANCE, content_of, write_report
 from aplus_adapters.conformance.run import Run, scenarios
 from aplus_adapters.conformance.shop import Shop
@@ -41,6 +42,27 @@ def test_what_the_shop_sent_is_no_markup_in_the_report(tmp_path):
         assert markup not in page
     assert "&lt;script&gt;" in page
     assert 'src="data:image/png;base64,cG5n"' in page
+
+
+@pytest.mark.parametrize("fails", [1, 2])
+def test_a_picture_is_tried_again_and_the_report_says_that_there_is_none(tmp_path, fails):
+    browser = tmp_path / "browser"
+    browser.write_text(
+        f"""#!/bin/sh
+        echo >> {tmp_path}/tries
+        [ $(wc -l < {tmp_path}/tries) -gt {fails} ] || exit 1
+        for word; do case $word in --screenshot=*) printf png > "${{word#*=}}";; esac; done
+        """
+    )
+    browser.chmod(0o755)
+    camera = Camera(browser=str(browser))
+    camera.take("Paid", "http://shop.example/paid")
+    run = a_run(Evidence())
+    run.pictures = camera.pictures
+    write_report(run, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert ("data:image/png;base64,cG5n" in page) is (fails == 1)
+    assert ("No picture could be taken." in page) is (fails == 2)
 
 
 def test_secrets_of_requests_are_not_in_the_report(tmp_path):
