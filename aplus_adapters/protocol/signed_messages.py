@@ -229,7 +229,7 @@ def acknowledge(
     byte for byte: RSA with PKCS#1 v1.5 is deterministic, and one signature serves them all.
     `agent_token` is echoed when the notification brought one.
     """
-    time = _written(now.replace(microsecond=0))
+    time = _response_time(now.replace(microsecond=0))
     content = signing.signed_content(account.signed_path, account.client_id, time, body)
     return _signed_headers(account, "Response-Time", time, content, agent_token, sign=_sign_once)
 
@@ -264,7 +264,7 @@ _sign_once = lru_cache(maxsize=16)(signing.sign)
 
 
 @lru_cache(maxsize=16)
-def _written(second: datetime) -> str:
+def _response_time(second: datetime) -> str:
     return Timestamp.of(second).text
 
 

@@ -66,7 +66,7 @@ _RATE = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,30})?")
 # A repr ends up in logs, where nothing about a buyer belongs.
 _PRIVATE = frozenset({"customer_id", "code_value", "extend_info"})
 _COUNT = re.compile(r"[0-9]{1,18}")
-_NONE: frozenset[str] = frozenset()
+_NO_KEYS: frozenset[str] = frozenset()
 
 
 class _Undecided(MessageError):
@@ -158,7 +158,7 @@ class Message:
             )
         values: dict[str, Any] = {}
         extra = dict(found)
-        twice = found.keys_twice if isinstance(found, wire.Ambiguous) else _NONE
+        twice = found.keys_twice if isinstance(found, wire.Ambiguous) else _NO_KEYS
         for codec in cls.codecs:
             raw = extra.get(codec.key)
             # To Alipay+ a null is an absent field.
