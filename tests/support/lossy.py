@@ -21,6 +21,7 @@ class LossyProxy:
         self._lost, self._reset = lost, reset
         self._chance = random.Random(seed)
         self.outcomes = {"passed": 0, "closed": 0, "silent": 0, "reset": 0}
+        self._tasks = set()  # the loop itself forgets one that waits for a lost connection
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -34,10 +35,9 @@ class LossyProxy:
     def __exit__(self, *_):
         async def end():
             self._server.close()
-            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-            for task in tasks:
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
         asyncio.run_coroutine_threadsafe(end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -45,6 +45,9 @@ class LossyProxy:
         self._loop.close()
 
     async def _serve(self, reader, writer):
+        task = asyncio.current_task()
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             upstream_reader, upstream_writer = await asyncio.open_connection(*self._target)
             try:
