@@ -116,7 +116,8 @@ def observe_inquiry(
 
     `result` is the call, `payment_result` the payment (protocol, "Sibling calls"). A payment whose
     refunds, made elsewhere, add up to its amount was returned. If they may do so, as one of them is
-    under way or cannot be read, the observation has no amount: what is left is not clear. `ours`
+    under way or cannot be read, the observation has no amount: what is left is not clear. Nor is it
+    if the answer has no amount of the payment: the stored one may not be what was paid. `ours`
     are our own refunds; while one of them is listed that we have not settled, it says nothing.
     """
     response = answered.message
@@ -142,7 +143,7 @@ def observe_inquiry(
         unknown = [one for one in done if _state_of(one, states) is not RefundState.SUCCEEDED]
         given_back = _given_back(unknown, paid)
         # Alipay+ still says S. Told "paid", the shop would deliver what was given back.
-        if back is not None and back.value >= paid.value:
+        if amount is not None and back is not None and back.value >= paid.value:
             outcome = Outcome.RETURNED
         elif _may_be_all(listed, paid):
             amount = given_back = None

@@ -84,6 +84,9 @@ FARTHEST = timedelta(minutes=15)
 """The same limit for refunds and for disputed attempts."""
 
 
+_UNDER_WAY = timedelta(minutes=1)  # the longest that a request may be in the network, and act then
+
+
 def _check(name: str, value: Any, limit: timedelta | float) -> None:
     """Raise InvalidValue unless a value is of the limit's type, above 0 and below the limit."""
     least: Any = timedelta(0) if isinstance(limit, timedelta) else 0
@@ -121,9 +124,10 @@ class Timing:
     `claim` is how long one worker may call Alipay+ about an attempt; a call that could outlast it
     is not begun. If no inquiry is answered, an expired code is cancelled after `grace`. `cancel`
     are the seconds between cancellations that bring no S. After these it is tried every
-    `after_refusal`, with an error in the log. A disputed attempt is asked about again
-    `after_conflict`. `attempts_per_hour` limits the rows and calls that one order can cause.
-    `max_age` of a notification allows for the last re-send, 24 h 22 min late.
+    `after_refusal`, with an error in the log; so is a refund, but a minute apart at least. A
+    disputed attempt is asked about again `after_conflict`. `attempts_per_hour` limits the rows and
+    calls that one order can cause. `max_age` of a notification allows for the last re-send, 24 h
+    22 min late.
 
     Raises InvalidValue for a pause, time-out or age that is not above 0, a pause over FAR
     (`after_conflict`: FARTHEST), a claim that is shorter than a call, and no attempt at all.
@@ -167,14 +171,18 @@ class Timing:
             )
 
     @property
-    def refund_claim(self) -> timedelta:
-        """Return how long one worker may call Alipay+ about a refund.
+    def refund_pause(self) -> timedelta:
+        """Return the pause between two claims of a refund: `after_refusal`, or a minute if longer.
 
-        After this time no request of an earlier claim can still be under way.
+        Alipay+'s refusal is believed only if no request of an earlier claim can still arrive.
         """
-        # Alipay+'s refusal is believed only if no earlier send can still succeed.
+        return max(self.after_refusal, _UNDER_WAY)
+
+    @property
+    def refund_claim(self) -> timedelta:
+        """Return how long one worker may call Alipay+ about a refund."""
         calls = max(self.timeout, self.refund.longest) + self.inquiry_timeout
-        return max(self.after_refusal, timedelta(seconds=calls))
+        return max(self.refund_pause, timedelta(seconds=calls))
 
     def __str__(self) -> str:
         return (
@@ -183,7 +191,7 @@ class Timing:
             f"{self.inquiry.total_seconds():g} s; cancelled when still open after expiry\n"
             f"cancel: {Retry(pauses=self.cancel, jitter=0, deadline=sum(self.cancel) + 5)}, then "
             f"every {self.after_refusal.total_seconds():g} s with an alarm in the log\n"
-            f"refund: {self.refund}, then every {self.after_refusal.total_seconds():g} s"
+            f"refund: {self.refund}, then every {self.refund_pause.total_seconds():g} s"
         )
 
 

@@ -155,6 +155,8 @@ def _advance_payment(
     outcome = _effective(attempt, observation)
     following = TABLE[attempt.state, outcome]
     reason = _mismatch(attempt, observation)
+    if reason is not None and outcome is Outcome.SUCCEEDED and attempt.is_doubted:
+        reason += f", and it can be{DOUBTS[2]}"  # so that nothing returns the money any more
     if reason is None and not isinstance(following, State):
         reason = f"{observation.outcome} by {observation.source} although it is {attempt.state}"
     if reason is None and not attempt.state.is_final:
@@ -174,6 +176,9 @@ def _advance_payment(
 def _effective(attempt: Attempt, observation: Observation) -> Outcome:
     """Return the outcome to apply to the stored attempt; IN_PROCESS if it decides nothing."""
     outcome = observation.outcome
+    is_told = observation.source is Source.NOTIFICATION
+    if outcome is Outcome.ABSENT and is_told and attempt.state is State.SUCCEEDED:
+        return Outcome.FAILED  # however it is worded, it contradicts the success
     if outcome is Outcome.REFUSED and attempt.order_code is not None:
         return Outcome.IN_PROCESS  # an identical request was accepted before
     if outcome in _OVERTAKEN and observation.claim != attempt.claim:

@@ -2,7 +2,8 @@
 
 If such a hook wrote to the same store, the write would wait for the transaction and the transaction
 for the hook. So the write is refused at once. The mark is a context variable: it is also seen in
-our threads and on the event loop. Reading is allowed; it does not see what is not yet committed.
+our threads and on the event loop, and in a task that the hook has started, until the hook has
+returned. Reading is allowed; it does not see what is not yet committed.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import define, field
 
 from aplus_adapters.errors import WouldDeadlock
 
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["recording", "refuse_inside"]
 
 
-@frozen
+@define
 class _Hook:
     store: object = field(repr=False)
     name: str
     payment_request_id: str
+    is_running: bool = True
 
 
 _hooks: ContextVar[tuple[_Hook, ...]] = ContextVar("aplus_hooks", default=())
@@ -34,10 +36,12 @@ _hooks: ContextVar[tuple[_Hook, ...]] = ContextVar("aplus_hooks", default=())
 @contextmanager
 def recording(store: object, hook: str, payment_request_id: str) -> Iterator[None]:
     """Mark the body of `with` as a hook inside a transaction of this store."""
-    token = _hooks.set((*_hooks.get(), _Hook(store, hook, payment_request_id)))
+    mark = _Hook(store, hook, payment_request_id)
+    token = _hooks.set((*_hooks.get(), mark))
     try:
         yield
     finally:
+        mark.is_running = False  # also for the tasks that have a copy of the variable
         _hooks.reset(token)
 
 
@@ -48,7 +52,7 @@ def refuse_inside(store: object, method: str) -> None:
     """
     for hook in _hooks.get():
         # Another store has no transaction open, so that a write to it waits for nothing.
-        if hook.store is store:
+        if hook.store is store and hook.is_running:
             raise WouldDeadlock(
                 f"payment {hook.payment_request_id}: {hook.name} asked for something that writes "
                 f"to the store ({method}) while the transaction of the hook itself is open, and "

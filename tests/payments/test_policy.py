@@ -11,6 +11,7 @@ from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.testing.store_values import NOON, a_refund, an_attempt
 
 TICK = timedelta(microseconds=1)
+MINUTE = timedelta(minutes=1)
 NONE = timedelta(0)
 DAYS = timedelta(days=3650)
 # The least and the most of each value that are refused, and how near a value may come to them.
@@ -70,14 +71,22 @@ def test_a_claim_lasts_for_the_longest_call(longest):
     ("changes", "seconds"),
     [
         ({}, 60),
-        ({"after_refusal": timedelta(seconds=7)}, 15),
-        ({"after_refusal": timedelta(seconds=7), "timeout": 12.0}, 17),
-        ({"after_refusal": timedelta(seconds=7), "inquiry_timeout": 9.0}, 19),
-        ({"after_refusal": timedelta(seconds=7), "refund": Retry(pauses=())}, 13),
+        ({"after_refusal": timedelta(seconds=7)}, 60),
+        ({"after_refusal": timedelta(seconds=70)}, 70),
+        ({"refund": Retry(pauses=(1.0,), deadline=70.0)}, 75),
+        ({"refund": Retry(pauses=(1.0,), deadline=70.0), "inquiry_timeout": 9.0}, 79),
+        ({"refund": Retry(pauses=(), deadline=70.0), "timeout": 58.0, "claim": MINUTE}, 63),
     ],
 )
 def test_the_claim_of_a_refund_lasts_for_its_calls_and_for_the_pause_after_them(changes, seconds):
     assert Timing(**changes).refund_claim == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(("seconds", "pause"), [(1, 60), (59, 60), (61, 61)])
+def test_two_claims_of_a_refund_are_a_minute_apart_at_least(seconds, pause):
+    timing = Timing(after_refusal=timedelta(seconds=seconds))
+    assert timing.refund_pause == timedelta(seconds=pause)
+    assert f"then every {pause} s" in str(timing).splitlines()[-1]
 
 
 @pytest.mark.parametrize("pause", [0.001, 119.9])

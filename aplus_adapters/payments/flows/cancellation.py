@@ -52,13 +52,17 @@ def close_claimed(holder: ClaimHolder, *, wanted: bool) -> Flow[Attempt]:
             extra={"event": "inquiry_unanswered", **holder.log_ids},
         )
     else:
+        time_left = _time_left(holder.attempt, observation)
+        is_open = not wanted and time_left > timedelta(0)
         if observation.outcome in _ENDS:
             # If it contradicts a success that was reported, a person has to look at it.
             is_doubtful = holder.attempt.success_reported
             pause = timing.after_conflict if is_doubtful else timing.inquiry
-            return (yield from holder.record(observation, pause))
-        time_left = _time_left(holder.attempt, observation)
-        if not wanted and time_left > timedelta(0):
+            after = yield from holder.record(observation, None)
+            # An end that contradicts what is stored ends nothing: the code may still be paid.
+            if is_open or not _can_be_cancelled(holder, after):
+                return (yield from holder.plan(after, pause))
+        elif is_open:
             # Our clock is ahead: count what is left by Alipay+'s clock instead.
             observation = evolve(observation, expires_at=observation.at + time_left)
             return (yield from holder.record(observation, timing.inquiry))
@@ -67,6 +71,12 @@ def close_claimed(holder: ClaimHolder, *, wanted: bool) -> Flow[Attempt]:
     if attempt.state is not State.CLOSING or attempt.claim != holder.attempt.claim:
         return attempt
     return (yield from cancel(holder))
+
+
+def _can_be_cancelled(holder: ClaimHolder, attempt: Attempt) -> bool:
+    """Return whether an attempt is open, ours to call about, and not for a person to decide."""
+    is_decided = attempt.state.is_final or attempt.disputed is not None or attempt.is_doubted
+    return attempt.claim == holder.attempt.claim and not is_decided
 
 
 def cancel(holder: ClaimHolder) -> Flow[Attempt]:
@@ -106,9 +116,7 @@ def cancel(holder: ClaimHolder) -> Flow[Attempt]:
                 observation = doubtful
         attempt = yield from holder.record(observation, pause)
     if is_refused and not attempt.state.is_final:
-        reported = ", although a success was reported" if attempt.success_reported else ""
-        what = f"can be cancelled no more{reported}, and no inquiry says what became of it"
-        _cannot_close(holder, what, pause)
+        _say_refused(holder, attempt, pause)
     return attempt
 
 
@@ -177,10 +185,21 @@ def _next_pause(holder: ClaimHolder, moment: datetime) -> timedelta:
     return holder.timing.after_refusal
 
 
+def _say_refused(holder: ClaimHolder, attempt: Attempt, pause: timedelta) -> None:
+    """Log that nobody can cancel it any more, and no inquiry has ended it."""
+    reported = ", although a success was reported" if attempt.success_reported else ""
+    what = f"can be cancelled no more{reported}"
+    if attempt.disputed is None:
+        _cannot_close(holder, f"{what}, and no inquiry says what became of it", pause)
+    else:
+        what = f"{what}, and {attempt.disputed} are disputed: see `aplus conflicts`"
+        _cannot_close(holder, what, holder.timing.after_conflict)
+
+
 def _cannot_close(holder: ClaimHolder, what: str, pause: timedelta) -> None:
     """Log that a person is needed."""
     log.error(
-        "payment %s: %s; it may still be paid. It is tried every %s; look for the payment at "
+        "payment %s: %s; it may still be paid. It is asked about every %s; look for the payment at "
         "Alipay+, and ask its support why cancelPayment fails",
         holder.request_id,
         what,

@@ -12,6 +12,7 @@ from aplus_adapters.payments.effects import claim, now, release, reread
 from aplus_adapters.payments.flows.gateway_call import R, exchange
 from aplus_adapters.payments.flows.inquiry import inquire
 from aplus_adapters.payments.flows.record import record_observation
+from aplus_adapters.payments.model import State
 from aplus_adapters.payments.observations import observe_cancel, observe_pay
 from aplus_adapters.payments.policy import Retry
 from aplus_adapters.protocol.messages.cancel import CancelRequest, CancelResponse
@@ -45,6 +46,12 @@ def take_claim(config: PaymentConfig, attempt: Attempt) -> Flow[Attempt | None]:
         return None
     # This is what the store has written; to read it would cost a message more.
     return evolve(attempt, claim=attempt.claim + 1, claimed_until=until, next_call_at=until)
+
+
+def _waits_for_a_person(attempt: Attempt) -> bool:
+    """Return whether an attempt is disputed, and nothing is under way that may settle it."""
+    is_open = not attempt.state.is_final and attempt.state is not State.CLOSING
+    return is_open and attempt.disputed is not None
 
 
 class ClaimHolder:
@@ -94,7 +101,7 @@ class ClaimHolder:
         """Record an observation and plan the next call after `wait`, or at expiry if sooner.
 
         `wait` None keeps the claim. A disputed attempt is asked about after `after_conflict`
-        instead: an earlier inquiry would bring the same answer.
+        instead, unless it is being closed: an earlier inquiry would bring the same answer.
         """
         if wait is not None:
             expiry = observation.expires_at or self.attempt.expires_at
@@ -104,14 +111,21 @@ class ClaimHolder:
                 following = expiry
             observation = evolve(observation, next_call_at=following)
         after = yield from record_observation(self.request_id, observation)
-        if after.disputed is not None and not after.state.is_final and wait is not None:
-            next_call_at = observation.at + self.timing.after_conflict
-            # Under the token that asked: a newer claim of another worker is left alone.
-            yield from release(self.request_id, self.attempt.claim, next_call_at)
-            after = evolve(after, next_call_at=next_call_at)
+        if wait is not None and _waits_for_a_person(after):
+            after = yield from self.plan(after, self.timing.after_conflict)
         mine = self.attempt  # keep our own token: the stored claim may be another worker's by now
         self.attempt = evolve(after, claim=mine.claim, claimed_until=mine.claimed_until)
         return after
+
+    def plan(self, attempt: Attempt, pause: timedelta) -> Flow[Attempt]:
+        """Release the claim of a recorded attempt; the next call is due `pause` from now."""
+        if attempt.state.is_final:
+            return attempt
+        pause = self.timing.after_conflict if _waits_for_a_person(attempt) else pause
+        next_call_at = (yield from now()) + pause
+        # Under the token that asked: a newer claim of another worker is left alone.
+        yield from release(self.request_id, self.attempt.claim, next_call_at)
+        return evolve(attempt, next_call_at=next_call_at)
 
     def give_back(self, pause: timedelta, error: NotSent | OutcomeUnknown) -> Flow[Attempt]:
         """Release the claim after an error; the next call is due `pause` from now."""

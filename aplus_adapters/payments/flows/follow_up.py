@@ -51,6 +51,8 @@ def close(config: PaymentConfig, attempt: Attempt, *, wanted: bool = True) -> Fl
     `wanted` False closes it only if it has expired. The attempt is closed only if the returned
     state is final; otherwise call again later. An attempt that is being closed, can be cancelled no
     more or is disputed is tried again only when it is due, however often this is called.
+
+    Raises StoreError or HookError if the decision could not be stored: nobody cancels it then.
     """
     moment = yield from now()
     if (_has_begun(attempt) or not wanted) and not config.is_due(attempt, moment):
@@ -63,7 +65,7 @@ def close_order(config: PaymentConfig, order_ref: str) -> Flow[Attempt | None]:
 
     Returns the attempt that occupies the order, otherwise its newest, None if it never had one.
     SUCCEEDED means that it was paid before. An attempt that comes back open is still being closed
-    by `reconcile`.
+    by `reconcile`. Raises StoreError and HookError as `close` does; it may be called again.
     """
     attempt = yield from latest(order_ref)
     if attempt is None or attempt.state.is_final:
@@ -75,12 +77,12 @@ def close_order(config: PaymentConfig, order_ref: str) -> Flow[Attempt | None]:
         # Late money of an older attempt may occupy the order now, or somebody has begun another.
         try:
             following = yield from latest(order_ref)
-            if following is None or following.payment_request_id == attempt.payment_request_id:
-                break
-            is_open = not following.state.is_final
-            attempt = (yield from close(config, following)) if is_open else following
         except StoreError:  # Alipay+ was called: return what is known
             break
+        if following is None or following.payment_request_id == attempt.payment_request_id:
+            break
+        is_open = not following.state.is_final
+        attempt = (yield from close(config, following)) if is_open else following
     return attempt
 
 
@@ -132,11 +134,13 @@ def _decide(attempt: Attempt) -> Flow[Attempt]:
 def step_or_stored(config: PaymentConfig, mine: Attempt, *, closing: bool = False) -> Flow[Attempt]:
     """Do what `step` does, but return the stored attempt if the store or a hook fails.
 
-    Alipay+ was called: an error would tell the caller that nothing had happened.
+    Alipay+ was called: an error would tell the caller that nothing had happened. But it is raised
+    if `closing` was not decided: otherwise the caller would believe that somebody closes it.
     """
     try:
         return (yield from step(config, mine, closing=closing))
     except (StoreError, HookError) as error:
+        failure = error
         log.exception(
             "payment %s: what Alipay+ said could not be stored: %s; it is asked again until it can "
             "be, see to the hook or the store",
@@ -145,9 +149,12 @@ def step_or_stored(config: PaymentConfig, mine: Attempt, *, closing: bool = Fals
             extra={"event": "answer_not_stored", "payment_request_id": mine.payment_request_id},
         )
     try:
-        return (yield from reread(mine))
+        stored = yield from reread(mine)
     except StoreError:
-        return mine  # without the store this is all that is known
+        stored = mine  # without the store this is all that is known
+    if closing and _can_be_closed(stored):
+        raise failure
+    return stored
 
 
 def step(config: PaymentConfig, mine: Attempt, *, closing: bool = False) -> Flow[Attempt]:

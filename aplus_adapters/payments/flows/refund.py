@@ -159,7 +159,7 @@ def follow_up_refund(config: PaymentConfig, stored: Refund) -> Flow[Refund]:
             extra={"event": "refund_unanswered", "payment_request_id": mine.payment_request_id},
         )
         moment = yield from now()
-        next_call_at = moment + config.timing.after_refusal
+        next_call_at = moment + config.timing.refund_pause
         yield from release_refund(request_id, mine.claim, next_call_at)
         return (yield from _as_stored(stored))
     refund = yield from record_refund(mine.payment_request_id, observation)
