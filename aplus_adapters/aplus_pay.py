@@ -287,8 +287,11 @@ class AplusPay(Operations):
         return await self.run_async(respond(self.context, route, request, parameter))
 
     async def stream(self, next_chunk: Callable[[], Flow[bytes]]) -> AsyncIterator[bytes]:
-        """Yield the result of each flow that `next_chunk` returns, until one is empty."""
-        while chunk := await self.run_async(next_chunk()):
+        """Yield the result of each flow that `next_chunk` returns, until one is empty.
+
+        Some servers cancel the stream of a browser that leaves; a flow that has begun goes on then.
+        """
+        while chunk := await self._runner.run_to_its_end(next_chunk()):
             yield chunk
 
     # Running flows, and closing.

@@ -6,6 +6,7 @@ the master process alone.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 from threading import Lock
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Runner"]
 
 T = TypeVar("T")
+
+_LAST_WAIT = 5.0  # seconds at the end for flows that nobody awaits any more
 
 
 class Runner:
@@ -46,6 +49,7 @@ class Runner:
         self._process = os.getpid()
         self._blocking: tuple[Performer, Sender] | None = None
         self._awaiting: tuple[AsyncPerformer, AsyncSender] | None = None
+        self._under_way: set[asyncio.Task[Any]] = set()
 
     @property
     def performer(self) -> Performer:
@@ -88,6 +92,16 @@ class Runner:
         """Return the result of a flow; await meanwhile."""
         return await run_async(flow, self.async_performer)
 
+    async def run_to_its_end(self, flow: Flow[T]) -> T:
+        """Do what `run_async` does; if this is cancelled, the flow goes on by itself.
+
+        It may have asked Alipay+, and what that answers must not be lost.
+        """
+        task = asyncio.create_task(self.run_async(flow))
+        self._under_way.add(task)  # an event loop keeps no task alive
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
     def close(self) -> None:
         """Close the HTTP clients and threads of the blocking side."""
         with self._lock():
@@ -98,6 +112,9 @@ class Runner:
 
     async def aclose(self) -> None:
         """Close the HTTP clients and threads of the awaiting side, and what the store has open."""
+        loop = asyncio.get_running_loop()
+        if left := [task for task in self._under_way if task.get_loop() is loop]:
+            await asyncio.wait(left, timeout=_LAST_WAIT)
         with self._lock():
             self._renew_after_fork()
             awaiting, self._awaiting = self._awaiting, None

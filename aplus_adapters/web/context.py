@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
@@ -15,7 +16,7 @@ from aplus_adapters.web.http import HttpResponse, json_response, problem
 from aplus_adapters.web.origins import is_foreign
 from aplus_adapters.web.page import PageDesign, explain_failure
 from aplus_adapters.web.template import missing_packages
-from aplus_adapters.web.view import status_json
+from aplus_adapters.web.view import PageState
 
 if TYPE_CHECKING:
     from typing import Any
@@ -175,9 +176,30 @@ def _to_log_in(request: HttpRequest, log_in: LogIn) -> HttpResponse:
 def describe(
     context: WebContext, request: HttpRequest, view: PageView, attempt: Attempt
 ) -> dict[str, Any]:
-    """Return a payment's status; its `message` is in the language that the client asks for."""
+    """Return a payment's status for a till or a single-page app; an absent value is null.
+
+    Its `message`, the sentence for `reason`, is in the language that the client asks for.
+    """
     message = None
     if view.reason is not None:
         accepted = request.header("accept-language")
         message = explain_failure(view.reason, accepted, context.design)
-    return status_json(view, attempt, message, context.design.brand.words)
+    images = attempt.order_code.images if attempt.order_code else ()
+    return {
+        "paymentRequestId": view.payment_request_id,
+        "orderRef": view.order_ref,
+        "state": view.state.value,
+        "amount": view.amount.to_wire(),
+        "description": view.description,
+        "code": view.code_text,
+        "codeImages": dict(images) if view.state is PageState.WAITING else {},
+        "expiresAt": attempt.expires_at.astimezone(UTC).isoformat(),
+        "serverTime": view.now.astimezone(UTC).isoformat(),
+        "reason": view.reason,
+        "message": message,
+        "paidAt": view.paid_at.isoformat(timespec="seconds") if view.paid_at else None,
+        "paymentId": view.payment_id,
+        "wallet": view.wallet,
+        "refunded": view.refunded.to_wire() if view.refunded else None,
+        "brand": context.design.brand.words,
+    }

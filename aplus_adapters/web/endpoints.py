@@ -6,6 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
+from attrs import evolve
+
 from aplus_adapters.errors import (
     AplusError,
     HookError,
@@ -84,7 +86,7 @@ def _respond(
         )
         response = problem(request, error.status, "notification refused")
     except UnknownOrder as error:
-        response = problem(request, 404, str(error))
+        response = evolve(problem(request, 404, str(error)), kind="order")
     except OrderChanged:  # the flow has logged it with the amounts, which the buyer need not see
         response = problem(request, 409, "this order has changed since it was paid; ask the shop")
     except TooManyAttempts as error:

@@ -21,7 +21,7 @@ log = logging.getLogger("aplus_adapters")
 STYLED = frozenset({"pay", "payment", "new_code"})
 """The routes whose address stands in a buyer's browser."""
 
-_KINDS = {403: "order", 409: "changed", 429: "often", 500: "shop", 503: "shop"}
+_KINDS = {403: "order", 404: "payment", 409: "changed", 429: "often", 500: "shop", 503: "shop"}
 _OURS = ("content-type", "content-length", "cache-control", "x-content-type-options")
 
 
@@ -31,9 +31,7 @@ def style_problem(
     """Return a problem as a page with a way back, if a browser asks; otherwise as it is."""
     if "text/html" not in (request.header("accept") or "").lower():
         return response
-    kind = _KINDS.get(response.status, "request")
-    if response.status == 404:
-        kind = "order" if route.name == "pay" else "payment"
+    kind = response.kind or _KINDS.get(response.status, "request")
     repeats = None
     if response.status == 503:
         repeats = "get" if request.method in ("GET", "HEAD") else "post"

@@ -77,13 +77,15 @@ class HttpResponse:
     """One response, to be sent byte for byte.
 
     If `next_chunk` is set, each flow that it returns makes one more piece after the body. An empty
-    piece ends the response. Only a request that `can_stream` gets such a response.
+    piece ends the response. Only a request that `can_stream` gets such a response. `kind` is which
+    of the texts `error_...` tells a buyer of it, if the status alone does not say it.
     """
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes = b""
     next_chunk: Callable[[], Flow[bytes]] | None = field(default=None, repr=False, eq=False)
+    kind: str | None = field(default=None, eq=False)
 
 
 def json_response(

@@ -38,6 +38,7 @@ __all__ = [
     "PAGE_HEADERS",
     "PageDesign",
     "asset",
+    "code_host",
     "draw_code",
     "explain_failure",
     "render_error",
@@ -51,6 +52,7 @@ _ASSETS = {
 }
 # What a Content-Security-Policy takes as a host, without a path.
 _ANCESTOR = re.compile(r"'self'|https?://(?:\*\.)?[A-Za-z0-9.-]+(?::[0-9]{1,5}|:\*)?")
+_PICTURE = re.compile(r"(https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?)/")
 _RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ur"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TRY_AGAIN = 5  # seconds; a page whose shop is in trouble recovers by itself
@@ -215,11 +217,10 @@ def _values(
         state=view.state.value,
         over=view.state.is_over,
         headline=texts[view.state.value],
-        more=texts.get(f"{view.state.value}_more")
-        if view.reason is None
-        else translate_reason(view.reason, texts),
+        more=_more(view, texts),
         amount=format_amount(view.amount, texts),
         qr=qr,
+        picture=None if code_host(view) is None else view.code_picture,
         wallet_url=wallet_url,
         receipt=_receipt(view, texts, design.time_zone),
         return_after=design.return_after if paid and view.return_url else None,
@@ -228,6 +229,21 @@ def _values(
         **_of_design(language, design),
         **_times(view),
     )
+
+
+def _more(view: PageView, texts: Mapping[str, str]) -> str | None:
+    """Return the sentence below the headline."""
+    if view.reason is not None:
+        return translate_reason(view.reason, texts)
+    if view.may_be_returned:
+        return texts["returned_more"]
+    return texts.get(f"{view.state.value}_more")
+
+
+def code_host(view: PageView) -> str | None:
+    """Return the origin from which the page loads the code's picture, None if it draws the code."""
+    match = _PICTURE.match(view.code_picture or "")
+    return match[1] if match else None
 
 
 def _of_design(language: str, design: PageDesign) -> dict[str, object]:

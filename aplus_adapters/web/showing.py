@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,12 @@ from aplus_adapters.payments.flows.follow_up import follow_up
 from aplus_adapters.web.context import describe, find_payment, visitor_of
 from aplus_adapters.web.hooks import RenderDetails, Rendering
 from aplus_adapters.web.http import HttpResponse, json_response, problem, to_json
-from aplus_adapters.web.page import asset, draw_code, render_page
+from aplus_adapters.web.page import asset, code_host, draw_code, render_page
 from aplus_adapters.web.texts import choose_language
 from aplus_adapters.web.view import view_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from aplus_adapters.payments.effects import Flow
     from aplus_adapters.web.context import WebContext
@@ -26,9 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = ["SHOWING"]
 
+Endpoint = Callable[["WebContext", "HttpRequest", str], "Flow[HttpResponse]"]
+"""Answers a request of one route; the text is the value of the path's parameter."""
+
 log = logging.getLogger("aplus_adapters")
 
 _EVENT_POLLS = 8  # a second apart; then the browser reconnects, so that no stream delays a restart
+_NOTHING_NEW = b":\n\n"  # a comment, which browsers pass over
 
 
 def _show_payment(context: WebContext, request: HttpRequest, parameter: str) -> Flow[HttpResponse]:
@@ -59,7 +64,12 @@ def _show_payment(context: WebContext, request: HttpRequest, parameter: str) -> 
         context.design,
         events if context.design.events and request.can_stream else "",
     )
-    return HttpResponse(status=200, headers=context.design.headers, body=page)
+    host = code_host(view)
+    page_headers = context.design.headers
+    if host is not None:
+        allowed = ("img-src 'self'", f"img-src {host} 'self'")
+        page_headers = tuple((name, value.replace(*allowed)) for name, value in page_headers)
+    return HttpResponse(status=200, headers=page_headers, body=page)
 
 
 def _render_by_shop(hook: str, details: RenderDetails) -> Flow[Rendering | None]:
@@ -142,54 +152,57 @@ class _EventStream:
         self._polls = 0
 
     def next_chunk(self) -> Flow[bytes]:
-        """Return the next change of state as an event; b"" at the end of the stream."""
-        while self._polls < _EVENT_POLLS and not (self._sent is not None and self._sent.is_over):
-            if self._polls:
-                yield from sleep(1.0)
-            self._polls += 1
-            try:
-                attempt = yield from get(self._id)
-                if attempt is None:
-                    break
-                attempt = yield from follow_up(self._context.config, attempt)
-            except AplusError as error:
-                log.warning(
-                    "events of payment %s: %s; the stream tries again",
-                    self._id,
-                    error,
-                    extra={"event": "stream_failed", "payment_request_id": self._id},
-                )
-                continue
-            moment = yield from now()
-            view = view_of(attempt, moment, self._context.name)
-            if view.state is not self._sent:
-                self._sent = view.state
-                status = describe(self._context, self._request, view, attempt)
-                return b"data: " + to_json(status) + b"\n\n"
-        return b""
+        """Return a change of state as an event, a comment without one, b"" at the end."""
+        if self._polls == _EVENT_POLLS or (self._sent is not None and self._sent.is_over):
+            return b""
+        if self._polls:
+            yield from sleep(1.0)
+        self._polls += 1
+        try:
+            attempt = yield from get(self._id)
+            if attempt is None:
+                return b""
+            attempt = yield from follow_up(self._context.config, attempt)
+        except AplusError as error:
+            log.warning(
+                "events of payment %s: %s; the stream tries again",
+                self._id,
+                error,
+                extra={"event": "stream_failed", "payment_request_id": self._id},
+            )
+            return _NOTHING_NEW
+        moment = yield from now()
+        view = view_of(attempt, moment, self._context.name)
+        if view.state is self._sent:
+            return _NOTHING_NEW
+        self._sent = view.state
+        status = describe(self._context, self._request, view, attempt)
+        return b"data: " + to_json(status) + b"\n\n"
 
 
-def _serve_asset(context: WebContext, request: HttpRequest, _parameter: str) -> Flow[HttpResponse]:
-    """Return the page's style or script."""
-    yield from ()  # an endpoint is a generator, even one that needs no effect
-    body, content_type = asset(request.path.rpartition("/")[2], context.design)
-    headers = (("Content-Type", content_type), ("Cache-Control", "public, max-age=3600"))
-    return HttpResponse(
-        status=200, headers=(*headers, ("X-Content-Type-Options", "nosniff")), body=body
-    )
+def _serve(name: str) -> Endpoint:
+    """Return the endpoint of a file of the page: its style or script."""
+
+    def endpoint(context: WebContext, _request: HttpRequest, _parameter: str) -> Flow[HttpResponse]:
+        yield from ()  # an endpoint is a generator, even one that needs no effect
+        body, content_type = asset(name, context.design)
+        headers = (("Content-Type", content_type), ("Cache-Control", "public, max-age=3600"))
+        return HttpResponse(
+            status=200, headers=(*headers, ("X-Content-Type-Options", "nosniff")), body=body
+        )
+
+    return endpoint
 
 
-SHOWING: Mapping[str, Callable[[WebContext, HttpRequest, str], Flow[HttpResponse]]] = (
-    MappingProxyType(
-        {
-            "payment": _show_payment,
-            "status": _show_status,
-            "events": _stream_events,
-            "code": _show_code,
-            "style": _serve_asset,
-            "script": _serve_asset,
-            "button_style": _serve_asset,
-        }
-    )
+SHOWING: Mapping[str, Endpoint] = MappingProxyType(
+    {
+        "payment": _show_payment,
+        "status": _show_status,
+        "events": _stream_events,
+        "code": _show_code,
+        "style": _serve("page.css"),
+        "script": _serve("page.js"),
+        "button_style": _serve("button.css"),
+    }
 )
 """The endpoint of each route that shows something and starts nothing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from aplus_adapters.protocol.amounts import Amount
 
-__all__ = ["PageState", "PageView", "opens_wallet", "page_state", "status_json", "view_of"]
+__all__ = ["PageState", "PageView", "opens_wallet", "page_state", "view_of"]
 
 
 class PageState(StrEnum):
@@ -55,6 +55,8 @@ class PageView:
     no trailing slash. `new_code_url` is the address to which the form for another code is posted,
     None if there may be no other code. `wallet_url` opens the wallet on a phone; the page offers it
     only if it is https (or the simulator's). `save_url` is a picture of the code, to be saved.
+    `code_picture` is the address of a picture that Alipay+ sent, if it sent no text to draw.
+    `may_be_returned` is True where the attempt was cancelled, which gives back what was paid.
     `reason` is the reason of a failure that a buyer may know. `poll_seconds` is the first pause
     between two requests for the status. `paid_at`, `payment_id` (Alipay+'s number), `wallet` and
     `refunded` (what went back, None if nothing) are for the receipt, None before it is paid.
@@ -75,6 +77,8 @@ class PageView:
     return_url: str | None
     wallet_url: str | None = field(repr=False)
     reason: Reason | None
+    code_picture: str | None = None
+    may_be_returned: bool = False
     poll_seconds: float = 2.0
     save_url: str | None = None
     paid_at: datetime | None = None
@@ -90,6 +94,8 @@ _ALLOWS_NEW_CODE = (
     PageState.RETURNED,
     PageState.REFUNDED,
 )
+_CLOSED = (PageState.EXPIRED, PageState.CANCELLED)
+_LARGEST_FIRST = ("BIGIMAGE", "MIDDLEIMAGE", "IMAGE", "SMALLIMAGE")
 _CLOCK_TOLERANCE = timedelta(seconds=5)  # the clocks of several machines differ
 _SIMULATED = re.compile(r"http://(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?/")
 _CLOSED_BY_TIME = ("ORDER_IS_CLOSED", ORDER_NOT_EXIST)
@@ -154,9 +160,18 @@ def view_of(attempt: Attempt, now: datetime, shop_name: str | None) -> PageView:
         reason=look_up(attempt.result).reason
         if state is PageState.FAILED and attempt.result
         else None,
+        code_picture=_picture(attempt) if state is PageState.WAITING and not code else None,
+        may_be_returned=attempt.state is State.CANCELLED and state in _CLOSED,
         save_url=f"{request_id}/code.svg" if code else None,
         **(_receipt(attempt) if state.has_receipt else {}),
     )
+
+
+def _picture(attempt: Attempt) -> str | None:
+    """Return the largest picture of a code that came without its text, None if there is none."""
+    images = dict(attempt.order_code.images) if attempt.order_code else {}
+    found = (images[kind] for kind in _LARGEST_FIRST if kind in images)
+    return next((url for url in found if url.startswith("https://")), None)
 
 
 def _receipt(attempt: Attempt) -> dict[str, Any]:
@@ -177,36 +192,6 @@ def opens_wallet(address: str) -> bool:
     Source: protocol, "The page with the code": codes of Alipay+ are https addresses.
     """
     return address.startswith("https://") or bool(_SIMULATED.match(address))
-
-
-def status_json(
-    view: PageView, attempt: Attempt, message: str | None, brand: str
-) -> dict[str, Any]:
-    """Return the status for a till or a single-page app; an absent value is null.
-
-    `message` is the sentence for the view's `reason`, in the buyer's language. `brand` are the
-    words of the brand, for the receipt.
-    """
-    return {
-        "paymentRequestId": view.payment_request_id,
-        "orderRef": view.order_ref,
-        "state": view.state.value,
-        "amount": view.amount.to_wire(),
-        "description": view.description,
-        "code": view.code_text,
-        "codeImages": dict(attempt.order_code.images)
-        if attempt.order_code and view.code_text
-        else {},
-        "expiresAt": attempt.expires_at.astimezone(UTC).isoformat(),
-        "serverTime": view.now.astimezone(UTC).isoformat(),
-        "reason": view.reason,
-        "message": message,
-        "paidAt": attempt.payment_time.text if attempt.payment_time else None,
-        "paymentId": view.payment_id,
-        "wallet": view.wallet,
-        "refunded": view.refunded.to_wire() if view.refunded else None,
-        "brand": brand,
-    }
 
 
 def _return_url(attempt: Attempt, url: str | None) -> str | None:

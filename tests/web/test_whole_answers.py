@@ -16,6 +16,7 @@ from support.shop import NOON, Shop
 
 BY_NAME = {route.name: route for route in ROUTES}
 JSON = ("Accept", "application/json")
+NOTHING_NEW = b":\n\n"  # a comment of the stream
 TYPE = ("Content-Type", "application/json")
 ID = "pay0000000000000000000000000000000000000001"
 NO_STORE, NOSNIFF = ("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")
@@ -241,17 +242,18 @@ def test_events_follow_each_change_with_a_second_between_and_end_with_the_paymen
     answer = ask("events", can_stream=True)
     chunks = []
     while chunk := pay.run(answer.next_chunk()):
-        chunks.append(json.loads(chunk[6:])["state"])
-    assert chunks == ["waiting", "expired"]
-    assert clock.slept == [1.0] * 6  # inquired after 20 and 24 seconds
+        chunks.append(chunk if chunk == NOTHING_NEW else json.loads(chunk[6:])["state"])
+    # Inquired after 20 and 24 seconds.
+    assert chunks == ["waiting", *[NOTHING_NEW] * 5, "expired"]
+    assert clock.slept == [1.0] * 6
 
 
 def test_events_end_after_a_while_as_the_page_asks_again_by_itself(ask, pay, gateway, clock):
     ask("pay", JSON, TYPE, body=order())
     gateway.script["inquiryPayment"] = [inquired(pay.store.get(ID), OPEN)]
     answer = ask("events", can_stream=True)
-    assert pay.run(answer.next_chunk())
-    assert pay.run(answer.next_chunk()) == b""
+    assert pay.run(answer.next_chunk()).startswith(b"data: ")
+    assert [pay.run(answer.next_chunk()) for _ in range(8)] == [*[NOTHING_NEW] * 7, b""]
     assert clock.slept == [1.0] * 7
 
 
@@ -267,6 +269,7 @@ def test_events_of_a_shop_that_cannot_answer_go_on(ask, pay, clock, caplog, monk
         return original(request_id) if len(asked) == 2 else None
 
     monkeypatch.setattr(pay.store, "get", get)
+    assert pay.run(answer.next_chunk()) == NOTHING_NEW
     assert json.loads(pay.run(answer.next_chunk())[6:])["state"] == "waiting"
     assert f"events of payment {ID}: store get: raised OSError" in caplog.text
     assert pay.run(answer.next_chunk()) == b""  # it is no longer stored
