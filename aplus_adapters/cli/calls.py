@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aplus_adapters.cli.commands import confirm
+from aplus_adapters.cli.asking import confirm, interruptible
 from aplus_adapters.cli.options import echo_json, examples
 from aplus_adapters.errors import AplusError, ConfigurationError, NotSent, OutcomeUnknown
 from aplus_adapters.protocol.amounts import Amount
@@ -41,8 +41,8 @@ _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the answe
 )
 @click.argument("value", required=False)
 @click.argument("currency", required=False)
-@click.option("--order", "order_ref", default="by-hand", show_default=True, help="Your order's id.")
-@click.option("--description", default="a payment by hand", show_default=True)
+@click.option("--order", "order_ref", help="Your order's id; by default by-hand.")
+@click.option("--description", help="By default: a payment by hand.")
 @click.option("--payment-request-id", help="By default a new one.")
 @click.option(
     "--request",
@@ -54,8 +54,8 @@ def pay(
     *,
     value: str | None,
     currency: str | None,
-    order_ref: str,
-    description: str,
+    order_ref: str | None,
+    description: str | None,
     payment_request_id: str | None,
     request: Path | None,
     as_json: bool,
@@ -69,14 +69,19 @@ def pay(
     if (value is None or currency is None) == (request is None):
         raise click.UsageError("expected VALUE and CURRENCY, such as 42.00 USD, or --request")
     if request is not None:
+        if order_ref or description or payment_request_id:
+            raise click.UsageError(
+                "found --request with another option about the payment, expected the whole request "
+                "in the file alone"
+            )
         message = PayRequest.decode(request.read_bytes(), strict=True)
     else:
         amount = Amount.parse(value or "", currency or "")
         settled = account.settlement_currency
         message = PayRequest(
             order=Order(
-                reference_order_id=order_ref,
-                order_description=description,
+                reference_order_id=order_ref or "by-hand",
+                order_description=description or "a payment by hand",
                 order_amount=amount,
                 env=Env(terminal_type="WEB", user_agent="aplus pay"),
             ),
@@ -155,7 +160,8 @@ def _call(account: Account, what: str, call: Callable[[Client], Any], *, as_json
     if not as_json:
         click.echo(f"{what}: asking {account.gateway} ({account.environment})", err=True)
     try:
-        with Client(account) as client:
+        unknown = f"{what}: the call may have arrived; to do: inquire"
+        with Client(account) as client, interruptible(unknown):
             return call(client)
     except (Rejected, NotSent, OutcomeUnknown) as error:
         if isinstance(error, ConfigurationError):

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aplus_adapters.cli.commands import ShopCommand, confirm, no_context, open_shop
+from aplus_adapters.cli.asking import confirm, interruptible
+from aplus_adapters.cli.commands import ShopCommand, no_context, open_shop
 from aplus_adapters.cli.options import examples
 from aplus_adapters.cli.printing import plain
 from aplus_adapters.payments.effects import latest
@@ -50,7 +51,12 @@ def close_command(find_pay: FindPay, context_of: ContextOf = no_context) -> clic
                 if not confirm("Close it?", yes=yes):
                     click.echo("nothing was closed", err=True)
                     raise SystemExit(1)
-                attempt = run_flow(close_order(pay.config, order_ref)) or attempt
+                with interruptible(
+                    f"payment {attempt.payment_request_id} may be cancelled or paid. If its "
+                    "cancellation is decided, `aplus reconcile` goes on with it; see "
+                    f"`aplus show {attempt.payment_request_id}`, or repeat this command"
+                ):
+                    attempt = run_flow(close_order(pay.config, order_ref)) or attempt
         is_closed, text = _what_came_of_it(attempt)
         click.echo(f"order {plain(order_ref)}: {text}")
         raise SystemExit(0 if is_closed else 1)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aplus_adapters.aplus_pay import AplusPay
+from aplus_adapters.cli.options import write_every_character
 from aplus_adapters.errors import (
     AplusError,
     ConfigurationError,
@@ -28,6 +29,8 @@ from aplus_adapters.errors import (
 from aplus_adapters.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from aplus_adapters.payments.effects import Flow
 
 __all__ = [
@@ -37,7 +40,6 @@ __all__ = [
     "RunFlow",
     "ShopCommand",
     "ShopGroup",
-    "confirm",
     "duration",
     "flow_runner",
     "load_shop",
@@ -58,6 +60,7 @@ RunFlow = Callable[["Flow[Any]"], Any]
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LONGEST = 36_500 * 86_400.0  # what is much longer leads out of the calendar
 PROGRESS_INTERVAL = 1.0
 """Seconds between two lines of progress."""
 
@@ -65,12 +68,15 @@ PROGRESS_INTERVAL = 1.0
 def duration(text: str) -> float:
     """Return the seconds of a duration such as 10s, 500ms or 2m; raise BadParameter if not one.
 
-    The unit is wanted: a person who writes 400 may mean days.
+    The unit is wanted: a person who writes 400 may mean days. A century is the most.
     """
     match = _DURATION.fullmatch(text)
     if match is None:
         raise click.BadParameter(f"found {text!r}, expected a duration such as 10s, 2m, 1h or 90d")
-    return float(match[1]) * _SECONDS[match[2]]
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if seconds > _LONGEST:
+        raise click.BadParameter(f"found {text!r}, expected at most 36500d")
+    return seconds
 
 
 class ShopCommand(click.Command):
@@ -96,28 +102,13 @@ class ShopGroup(click.Group):
 
 @contextmanager
 def _short_errors() -> Iterator[None]:
+    write_every_character()
     try:
         yield
     except (ConfigurationError, InvalidValue, UnknownPayment) as error:
         raise click.UsageError(str(error)) from None
     except AplusError as error:
         raise click.ClickException(str(error)) from None
-
-
-def confirm(question: str, *, yes: bool) -> bool:
-    """Return whether a person agrees; `yes` agrees at once. Ask on standard error.
-
-    Raise UsageError without a terminal, since nobody is there to answer.
-    """
-    if yes:
-        return True
-    if not _has_terminal():
-        raise click.UsageError("found no terminal to ask at, expected --yes")
-    return click.confirm(question, err=True)
-
-
-def _has_terminal() -> bool:
-    return sys.stdin.isatty()
 
 
 def no_context(_command: click.Context) -> Callable[[], AbstractContextManager[Any]]:
@@ -192,7 +183,7 @@ def flow_runner(pay: AplusPay) -> Iterator[Callable[[Flow[Any]], Any]]:
     thread = threading.Thread(target=loop.run_forever, daemon=True, name="aplus-loop")
     thread.start()
     try:
-        yield lambda flow: asyncio.run_coroutine_threadsafe(pay.run_async(flow), loop).result()
+        yield lambda flow: _result_of(asyncio.run_coroutine_threadsafe(pay.run_async(flow), loop))
     finally:
         try:
             asyncio.run_coroutine_threadsafe(pay.aclose(), loop).result()
@@ -202,6 +193,15 @@ def flow_runner(pay: AplusPay) -> Iterator[Callable[[Flow[Any]], Any]]:
             loop.close()
 
 
+def _result_of(running: Future[Any]) -> Any:
+    """Return what it ends with; on Ctrl-C it is ended first, with what it has open."""
+    try:
+        return running.result()
+    except KeyboardInterrupt:
+        running.cancel()
+        raise
+
+
 def load_shop(address: str) -> AplusPay:
     """Return the AplusPay at `module:name`.
 
@@ -209,12 +209,12 @@ def load_shop(address: str) -> AplusPay:
     `app.state.pay`, a tuple), or what returns one of these when it is called without an argument,
     such as a function. Raises ConfigurationError for anything else, and if it cannot be loaded.
     """
-    if os.environ.get("DJANGO_SETTINGS_MODULE") and importlib.util.find_spec("django"):
-        importlib.import_module("django").setup()  # before it a Django shop's models cannot load
     module_name, colon, name = address.partition(":")
     if not colon or not name:
         raise ConfigurationError(f"shop {address!r}: expected module:name, such as shop:pay")
     try:
+        if os.environ.get("DJANGO_SETTINGS_MODULE") and importlib.util.find_spec("django"):
+            importlib.import_module("django").setup()  # a Django shop's models cannot load before
         shop: Any = importlib.import_module(module_name)
         for part in name.split("."):
             shop = getattr(shop, part)

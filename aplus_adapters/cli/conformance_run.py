@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+import os
+from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
 
+from aplus_adapters.cli.files import make_folder
 from aplus_adapters.cli.options import sigterm_is_ctrl_c
 from aplus_adapters.conformance.cases import Verdict
 from aplus_adapters.conformance.evidence import Evidence
@@ -22,6 +24,7 @@ from aplus_adapters.conformance.server import GatewayServer
 from aplus_adapters.conformance.shop import Shop
 from aplus_adapters.conformance.ways import PAID, Ways, check_ways
 from aplus_adapters.errors import ConfigurationError
+from aplus_adapters.runtime.settings import without_settings
 from aplus_adapters.simulator.identity import NOTIFY_URL
 
 if TYPE_CHECKING:
@@ -60,9 +63,12 @@ def play_against(
     how = _ways(url, ways)
     if report_folder is not None and find_spec("jinja2") is None:
         raise ConfigurationError("the report needs Jinja2: run pip install 'aplus_adapters[page]'")
+    if report_folder is not None:  # now: a whole run would be lost
+        make_folder(report_folder, "--report")
     evidence, camera = Evidence(), Camera() if acceptance else Camera(browser=None)
     server = GatewayServer(port, host)
     with ExitStack() as stack:
+        stack.callback(server.close)
         stack.enter_context(sigterm_is_ctrl_c())  # the shop that was started ends as well
         address = (gateway_url or server.address).rstrip("/")
         gateway = PlayedGateway(directory, address, how.notify_url, evidence)
@@ -71,12 +77,13 @@ def play_against(
         if not as_json:
             click.echo(f"Alipay+ is played at {address}")
             click.echo(f"the shop's settings: {directory / 'shop.env'}")
+        environ = {**without_settings(os.environ), **gateway.environ}
         if start is not None:
             log = directory / "shop.log"
-            stack.enter_context(started(start, gateway.environ, how.notify_url, log, wait))
+            stack.enter_context(started(start, environ, how.notify_url, log, wait))
         else:
             wait_until_it_listens(how.notify_url, wait)
-        shop = Shop(how, evidence, timeout=_SHOP_TIMEOUT, environ=gateway.environ)
+        shop = Shop(how, evidence, timeout=_SHOP_TIMEOUT, environ=environ)
         stack.callback(shop.close)
         run = examine(
             gateway,
@@ -98,8 +105,9 @@ def play_against(
 
 
 def _ways(url: str, given: dict[str, Any]) -> Ways:
-    if urlsplit(url).path in ("", "/"):  # the shop's address alone
-        url = url.rstrip("/") + urlsplit(NOTIFY_URL).path
+    with suppress(ValueError):  # such as half an IPv6 address, which `check_ways` says
+        if urlsplit(url).path in ("", "/"):  # the shop's address alone
+            url = url.rstrip("/") + urlsplit(NOTIFY_URL).path
     orders = given.pop("orders") or ("A-{n}",)
     as_json = given.pop("pay_json")
     paid = given.pop("paid") or PAID

@@ -22,6 +22,7 @@ import httpx
 from aplus_adapters.cli.demo_database import check_database, read_address, read_paid
 from aplus_adapters.cli.demo_page import side_by_side
 from aplus_adapters.errors import ConfigurationError
+from aplus_adapters.runtime.settings import without_settings
 from aplus_adapters.simulator.ports import ReservedPort
 from aplus_adapters.simulator.process import SimulatorProcess
 
@@ -95,7 +96,7 @@ class Demo:
     def environ(self) -> dict[str, str]:
         """Return the environment in which the shop and its commands run."""
         return {
-            **os.environ,
+            **without_settings(os.environ),
             **self.simulator.environ,
             "APLUS_NOTIFY_URL": f"{self.address}/aplus/notify",
             "DATABASE": self.database_url.render_as_string(hide_password=False),

@@ -51,7 +51,8 @@ def moment(text: str) -> datetime | timedelta:
     try:
         if _MOMENT.fullmatch(text) is not None:
             read = datetime.fromisoformat(text)
-            return read if read.tzinfo else read.replace(tzinfo=UTC)
+            # In UTC at once: the first and the last day of the calendar have no such time.
+            return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
         return timedelta(seconds=duration(text))
     except (ValueError, OverflowError, click.BadParameter):
         raise click.BadParameter(

@@ -15,8 +15,15 @@ except ImportError:
 from aplus_adapters.cli.calls import cancel, inquire, pay
 from aplus_adapters.cli.conformance import conformance
 from aplus_adapters.cli.doctor.command import doctor
+from aplus_adapters.cli.files import make_folder
 from aplus_adapters.cli.notify import notify
-from aplus_adapters.cli.options import PORT, examples, sigterm_is_ctrl_c, web_address
+from aplus_adapters.cli.options import (
+    PORT,
+    examples,
+    sigterm_is_ctrl_c,
+    web_address,
+    write_every_character,
+)
 from aplus_adapters.cli.shop_option import commands_of_named_shop
 from aplus_adapters.cli.sign import sign
 from aplus_adapters.cli.verify.command import verify
@@ -32,6 +39,7 @@ class _Group(click.Group):
     """Shows an error of this library as one line, without a traceback, and exits with 2."""
 
     def invoke(self, ctx: click.Context) -> object:
+        write_every_character()
         try:
             return super().invoke(ctx)
         except AplusError as error:
@@ -102,15 +110,16 @@ def simulator(
     except ImportError as error:
         message = f"{error.name} is not installed; run pip install 'aplus_adapters[simulator]'"
         raise click.UsageError(message) from None
-    serve(
-        directory,
-        port,
-        time_scale,
-        as_json=as_json,
-        notify_url=notify_url,
-        host=host,
-        lenient=lenient,
-    )
+    with sigterm_is_ctrl_c():
+        serve(
+            directory,
+            port,
+            time_scale,
+            as_json=as_json,
+            notify_url=notify_url,
+            host=host,
+            lenient=lenient,
+        )
 
 
 @main.command(epilog=examples("aplus demo", "aplus demo --once --framework starlette"))
@@ -155,7 +164,7 @@ def demo(*, once: bool, framework: str, database: str | None, port: int, directo
     with sigterm_is_ctrl_c():
         if once:
             sys.exit(0 if pay_once(framework, report_step, database) else 1)
-        directory.mkdir(parents=True, exist_ok=True)
+        make_folder(directory, "--directory")
         watch(framework, directory.resolve(), port, report_step, database)
 
 
@@ -184,7 +193,7 @@ def codes(code: str | None) -> None:
 def keygen(directory: Path) -> None:
     """Make a key pair: write the private key to a file and print the public key."""
     path = directory / "aplus_private_key.pem"
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory, "--directory")
     key = PrivateKey.generate()
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

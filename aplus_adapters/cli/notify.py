@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from aplus_adapters.cli.files import load_private_key
 from aplus_adapters.cli.notify_post import (
     build_notification,
     find_alipayplus_key,
@@ -18,7 +19,7 @@ from aplus_adapters.cli.notify_post import (
     post,
     sign_as_alipayplus,
 )
-from aplus_adapters.cli.options import echo_json, examples, load_private_key, web_address
+from aplus_adapters.cli.options import echo_json, examples, web_address
 from aplus_adapters.cli.verify.reading import read_captured
 from aplus_adapters.errors import ConfigurationError, NotSent, OutcomeUnknown
 from aplus_adapters.protocol.amounts import Amount
@@ -49,9 +50,9 @@ def notify() -> None:
         exits=_EXITS,
     )
 )
-@click.argument("payment_request_id", default=lambda: f"unknown{secrets.token_hex(12)}")
+@click.argument("payment_request_id", required=False)
 @click.option("--amount", nargs=2, metavar="VALUE CURRENCY", help="Such as 42.00 USD.")
-@click.option("--status", type=click.Choice(["S", "F"]), default="S", show_default=True)
+@click.option("--status", type=click.Choice(["S", "F"]), help="By default S.")
 @click.option("--code", help="The result code; by default SUCCESS or ORDER_IS_CLOSED.")
 @click.option("--body", type=_FILE, help="Send these bytes in place of a message made here.")
 @click.option("--key", type=_FILE, help="Alipay+'s private key; else from the simulator's folder.")
@@ -60,9 +61,9 @@ def notify() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line.")
 def send(
     *,
-    payment_request_id: str,
+    payment_request_id: str | None,
     amount: tuple[str, str] | None,
-    status: str,
+    status: str | None,
     code: str | None,
     body: Path | None,
     key: Path | None,
@@ -78,11 +79,17 @@ def send(
     account = Account.from_env()
     signer = _signer(account, key)
     if body is not None:
+        if payment_request_id or amount or status or code:
+            raise click.UsageError(
+                "found --body with what a message is made of, expected the whole message in the "
+                "file alone"
+            )
         content = body.read_bytes()
     else:
         amount_of_it = None if amount is None else Amount.parse(*amount)
-        usual = "SUCCESS" if status == "S" else "ORDER_IS_CLOSED"
-        content = build_notification(payment_request_id, status, code or usual, amount_of_it)
+        usual = "ORDER_IS_CLOSED" if status == "F" else "SUCCESS"
+        about = payment_request_id or f"unknown{secrets.token_hex(12)}"
+        content = build_notification(about, status or "S", code or usual, amount_of_it)
     signed_path = path or account.signed_path
     headers = sign_as_alipayplus(signer, account.client_id, signed_path, content)
     _deliver(account, url or account.notify_url, headers, content, signed_path, as_json=as_json)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import signal
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,21 +14,16 @@ from urllib.parse import urlsplit
 
 import click
 
-from aplus_adapters.errors import ConfigurationError
-from aplus_adapters.protocol.keys import PrivateKey, PublicKey
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 __all__ = [
     "PORT",
     "echo_json",
     "examples",
-    "load_private_key",
-    "load_public_key",
     "sigterm_is_ctrl_c",
     "web_address",
+    "write_every_character",
 ]
 
 PORT = click.IntRange(0, 65535)
@@ -67,34 +64,15 @@ def sigterm_is_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def write_every_character() -> None:
+    """Let standard output take what its encoding lacks, escaped, instead of failing.
+
+    An order's number in another script must not end a command whose work is done.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def echo_json(value: Any) -> None:
     """Print a value as JSON on one line."""
     click.echo(json.dumps(value, ensure_ascii=False))
-
-
-def load_private_key(path: Path, option: str) -> PrivateKey:
-    """Return the private key of a file; raise BadParameter if it holds none."""
-    try:
-        return PrivateKey.load(_read(path, option), path.name)
-    except ConfigurationError as error:
-        raise click.BadParameter(str(error), param_hint=option) from None
-
-
-def load_public_key(path: Path, option: str) -> PublicKey:
-    """Return the public key of a file, also of a private one; raise BadParameter otherwise."""
-    content = _read(path, option)
-    try:
-        return PublicKey.load(content, path.name)
-    except ConfigurationError as error:
-        try:
-            return PrivateKey.load(content, path.name).public_key
-        except ConfigurationError:
-            raise click.BadParameter(str(error), param_hint=option) from None
-
-
-def _read(path: Path, option: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        message = f"cannot read {path} ({error.strerror}), expected a key file"
-        raise click.BadParameter(message, param_hint=option) from None

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aplus_adapters.cli.commands import ShopCommand, confirm, no_context, open_shop
+from aplus_adapters.cli.asking import confirm, interruptible
+from aplus_adapters.cli.commands import ShopCommand, no_context, open_shop
 from aplus_adapters.cli.options import examples
 from aplus_adapters.cli.printing import plain, show_time
 from aplus_adapters.payments.effects import get, latest, refunds
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from aplus_adapters.payments.model import Attempt, Refund
 
 __all__ = ["derive_id", "refund_command"]
+
+_MAY_BE_SENT = (
+    "refund {name} may be stored and sent. If it is stored, `aplus reconcile` goes on with it; do "
+    "not refund it with another --id. See `aplus show {payment}`, or repeat this command"
+)
 
 
 def refund_command(find_pay: FindPay, context_of: ContextOf = no_context) -> click.Command:
@@ -87,9 +93,12 @@ def refund_command(find_pay: FindPay, context_of: ContextOf = no_context) -> cli
                 click.echo("nothing was refunded", err=True)
                 raise SystemExit(1)
             # The amount that was agreed to is sent; if less is left by now, the store refuses it.
-            done = run_flow(
-                refund(pay.config, payment, refund_request_id=name, amount=wanted, reason=reason)
-            )
+            with interruptible(_MAY_BE_SENT.format(name=name, payment=payment)):
+                done = run_flow(
+                    refund(
+                        pay.config, payment, refund_request_id=name, amount=wanted, reason=reason
+                    )
+                )
         click.echo(f"refund {done.refund_request_id} of {done.amount}: {_what_came_of_it(done)}")
         if known is not None and known.state.is_final:
             click.echo("Nothing was sent now. Another refund needs another --id.", err=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aplus_adapters.cli.commands import ShopCommand, no_context
+from aplus_adapters.cli.commands import ShopCommand, missing_file, no_context
 from aplus_adapters.cli.options import examples
 
 if TYPE_CHECKING:
@@ -45,7 +45,10 @@ def schema_command(find_pay: FindPay, context_of: ContextOf = no_context) -> cli
         if prints and dialect and _names_no_shop(context):
             click.echo(_default_ddl(dialect))
             return
-        store = _store_of(find_pay())
+        pay = find_pay()
+        store = _store_of(pay)
+        if check and (problem := missing_file(pay)):  # to look would make it
+            raise click.ClickException(problem)
         with context_of(context)():
             if prints:
                 click.echo(_answer(store.ddl, dialect))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from aplus_adapters.conformance.acknowledging import NO_ACK, describe
 from aplus_adapters.conformance.cases import Case, NotTried, Scenario, Verdict
 from aplus_adapters.conformance.notifications import is_acknowledged, says_s
 from aplus_adapters.conformance.plan import Plan
+from aplus_adapters.conformance.ways import split_command
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.simulator.ledger import OrderState
 
@@ -116,7 +116,12 @@ def _play_slow_store(play: Play) -> None:
     payment = play.begin_open("slow store")
     play.gateway.finish(payment.id, OrderState.PAID)
     content = play.notifier.content(payment.id)
-    with subprocess.Popen(shlex.split(command)) as slow:  # noqa: S603  # the user's own command
+    words = split_command(command, "--slow-command")
+    try:
+        slow = subprocess.Popen(words)  # noqa: S603  # the user's own command
+    except OSError as error:
+        raise NotTried(f"{words[0]} cannot be run: {error.strerror}") from None
+    with slow:
         try:
             time.sleep(_SETTLE)
             first = play.notifier.send("true", content)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import socket
 import subprocess
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from aplus_adapters.conformance.ways import split_command
 from aplus_adapters.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def started(
 ) -> Iterator[None]:
     """Run the shop's command until the end of the block; `seconds` is its time to get ready.
 
-    It gets `environ`, and the notify URL's port in PORT. What it prints goes to `log`. Raise
-    ConfigurationError if it cannot be started or does not listen.
+    Its environment is `environ`, with the notify URL's port in PORT. What it prints goes to `log`.
+    Raise ConfigurationError if it cannot be started or does not listen.
     """
     host, port = _address(notify_url)
     if _listens(host, port) is None:
@@ -41,13 +41,13 @@ def started(
     with log.open("wb") as output:
         try:
             shop = subprocess.Popen(  # noqa: S603  # the user's own command
-                shlex.split(command),
-                env={**os.environ, "PORT": str(port), **environ},
+                split_command(command, "--start"),
+                env={**environ, "PORT": str(port)},
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # so that its reloaders and workers end with it
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError) as error:  # such as a NUL in it
             raise ConfigurationError(f"--start {command!r}: cannot be run: {error}") from None
     try:
         wait_until_it_listens(notify_url, seconds, shop, log)

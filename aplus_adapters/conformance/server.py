@@ -40,6 +40,10 @@ class GatewayServer:
             ) from None
         self.address = f"http://{host}:{self._server.server_address[1]}"
 
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.server_close()
+
     @contextmanager
     def serving(self, receive: Receive) -> Iterator[None]:
         """Answer with what `receive` returns, until the end of the block."""
@@ -50,7 +54,7 @@ class GatewayServer:
             yield
         finally:
             self._server.shutdown()
-            self._server.server_close()
+            self.close()
             thread.join()
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any
@@ -15,7 +13,7 @@ from attrs import define
 
 from aplus_adapters.conformance.cases import NotTried
 from aplus_adapters.conformance.evidence import BUYER, NOTIFICATION, Evidence, Exchange, Message
-from aplus_adapters.conformance.ways import Ways, fill, fill_all, fill_url
+from aplus_adapters.conformance.ways import Ways, fill, fill_all, fill_url, split_command
 from aplus_adapters.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -51,7 +49,7 @@ class Page:
 class Shop:
     """A shop behind `client`, whose address is the notify URL's host.
 
-    `timeout` is the seconds for a page. Its commands run with `environ` added to the environment.
+    `timeout` is the seconds for a page. `environ` is the environment of its commands, None: ours.
     """
 
     def __init__(
@@ -63,7 +61,7 @@ class Shop:
         timeout: float,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        self.ways, self._evidence, self._environ = ways, evidence, environ or {}
+        self.ways, self._evidence, self._environ = ways, evidence, environ
         evidence.hidden |= {name.lower() for name in ways.headers}
         # A connection that the shop has closed meanwhile would look like a missing answer.
         fresh = httpx.Limits(max_keepalive_connections=0)
@@ -147,8 +145,8 @@ class Shop:
     def refund(self, **words: str) -> str:
         """Begin a refund in the shop's own way; return what it said. Raise NotTried without one."""
         if self.ways.refund_command is not None:
-            command = [fill(part, **words) for part in shlex.split(self.ways.refund_command)]
-            return self._run(command)
+            command = split_command(self.ways.refund_command, "--refund-command")
+            return self._run([fill(part, **words) for part in command])
         if self.ways.refund_url is None:
             raise NotTried(
                 "how this shop refunds is not known: give --refund-url or --refund-command"
@@ -163,7 +161,6 @@ class Shop:
         self._client.close()
 
     def _run(self, command: list[str]) -> str:
-        environ = {**os.environ, **self._environ}
         try:
             done = subprocess.run(  # noqa: S603  # the user's own command
                 command,
@@ -171,10 +168,10 @@ class Shop:
                 text=True,
                 check=False,
                 timeout=_COMMAND_TIMEOUT,
-                env=environ,
+                env=self._environ,
             )
-        except OSError as error:
-            raise NotTried(f"{command[0]} cannot be run: {error.strerror}") from None
+        except (OSError, ValueError) as error:  # such as a NUL in it
+            raise NotTried(f"{command[0]} cannot be run: {error}") from None
         except subprocess.TimeoutExpired:
             return f"{command[0]} did not end within {_COMMAND_TIMEOUT:g} s"
         return f"exit {done.returncode}: {(done.stdout + done.stderr)[-300:].strip()}"

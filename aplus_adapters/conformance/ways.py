@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from attrs import field, frozen
 
@@ -13,7 +14,7 @@ from aplus_adapters.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PAID", "Ways", "check_ways", "fill", "fill_all", "fill_url"]
+__all__ = ["PAID", "Ways", "check_ways", "fill", "fill_all", "fill_url", "split_command"]
 
 PAID = r"(?i)\bpaid\b"
 """How a page says that it is paid, unless the shop says it otherwise."""
@@ -72,8 +73,30 @@ def fill_all(data: Mapping[str, str], **words: str) -> dict[str, str]:
     return {name: fill(value, **words) for name, value in data.items()}
 
 
+def split_command(command: str, option: str) -> list[str]:
+    """Return the words of a command line; raise ConfigurationError that names its option."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ConfigurationError(f"{option}: {command!r} is no command line: {error}") from None
+    if not words:
+        raise ConfigurationError(f"{option}: found no word, expected a command line")
+    return words
+
+
 def check_ways(ways: Ways) -> None:
-    """Raise ConfigurationError for a notify URL that is none, or a pattern that is none."""
+    """Raise ConfigurationError for an address, a pattern or a command that is none."""
+    for name, url in (
+        ("notify URL", ways.notify_url),
+        ("--pay-url", ways.pay_url),
+        ("--order-url", ways.order_url),
+        ("--status-url", ways.status_url),
+        ("--refund-url", ways.refund_url),
+    ):
+        try:
+            _ = urlsplit(urljoin(ways.notify_url, url or "")).port
+        except ValueError as error:
+            raise ConfigurationError(f"{name}: {url!r} is no address: {error}") from None
     parts = urlsplit(ways.notify_url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigurationError(
@@ -85,3 +108,9 @@ def check_ways(ways: Ways) -> None:
             re.compile(pattern or "")
         except re.error as error:
             raise ConfigurationError(f"{name}: {pattern!r} is no pattern: {error}") from None
+    for name, command in (
+        ("--refund-command", ways.refund_command),
+        ("--slow-command", ways.slow_command),
+    ):
+        if command is not None:
+            split_command(command, name)

@@ -10,6 +10,7 @@ from aplus_adapters.errors import InvalidValue
 from aplus_adapters.protocol.amounts import Amount
 from aplus_adapters.protocol.currencies import EXPONENTS
 from aplus_adapters.protocol.messages.pay import DEFAULT_EXPIRY
+from aplus_adapters.protocol.messages.rules import Url
 
 __all__ = [
     "check_amount",
@@ -109,7 +110,11 @@ def check_return_url(url: object, name: str = "return_url", of: str = "OrderToPa
     schemes could run a script.
     """
     check_text(name, url, 2048, of)
-    if not (_PATH.fullmatch(str(url)) or _ADDRESS.fullmatch(str(url))):
+    if _PATH.fullmatch(str(url)):
+        return
+    if _ADDRESS.fullmatch(str(url)):
+        Url(2048).check(of + name, url)
+    else:
         raise InvalidValue(
             f"{of}{name}: found {_seen(str(url))}, expected a path of the shop's own "
             "such as '/orders/17', or an address that begins with https://; percent-encode what is "

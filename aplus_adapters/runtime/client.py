@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from attrs import evolve
 
-from aplus_adapters.errors import InconsistentRetry
+from aplus_adapters.errors import ConfigurationError, InconsistentRetry, InvalidValue
 from aplus_adapters.payments import policy as policies
 from aplus_adapters.payments.effects import Draw, Send, Sleep
 from aplus_adapters.payments.flows.gateway_call import call
+from aplus_adapters.protocol.account import Account
 from aplus_adapters.protocol.messages.cancel import CancelRequest, CancelResponse
 from aplus_adapters.protocol.messages.inquiry import InquiryRequest, InquiryResponse
 from aplus_adapters.protocol.messages.pay import PayRequest, PayResponse
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from aplus_adapters.payments.effects import Effect, Flow
     from aplus_adapters.payments.policy import Retry
-    from aplus_adapters.protocol.account import Account
 
 __all__ = ["AsyncClient", "Client"]
 
@@ -51,23 +51,32 @@ class _Calls:
         deadline: float | None,
         clock: Clock | None,
     ) -> None:
+        if not isinstance(account, Account):
+            raise ConfigurationError(
+                f"Client: found {type(account).__name__}, expected an Account, such as "
+                "Account.from_env()"
+            )
         self._account, self._timeout, self._deadline = account, timeout, deadline
         self._clock = clock or SystemClock()
         self._seen: OrderedDict[str, bytes] = OrderedDict()
         self._locks: dict[int, Lock] = {}  # by process id: a fork copies a lock that is held
 
     def _pay(self, request: PayRequest) -> Flow[PayResponse]:
+        _check(request, PayRequest)
         # Alipay+ refuses an id that comes again with other content; here nothing is sent yet.
         self._remember(f"paymentRequestId {request.payment_request_id}", request.encode())
         return self._call(request, PayResponse, policies.PAY)
 
     def _inquire(self, request: InquiryRequest) -> Flow[InquiryResponse]:
+        _check(request, InquiryRequest)
         return self._call(request, InquiryResponse, policies.INQUIRY)
 
     def _cancel(self, request: CancelRequest) -> Flow[CancelResponse]:
+        _check(request, CancelRequest)
         return self._call(request, CancelResponse, policies.CANCEL)
 
     def _refund(self, request: RefundRequest) -> Flow[RefundResponse]:
+        _check(request, RefundRequest)
         self._remember(f"refundRequestId {request.refund_request_id}", request.encode())
         return self._call(request, RefundResponse, policies.REFUND)
 
@@ -91,6 +100,15 @@ class _Calls:
                 self._seen.popitem(last=False)
 
 
+def _check(request: object, expected: type[Any]) -> None:
+    """Raise InvalidValue unless a request is of its call's kind: another may look right to it."""
+    if type(request) is not expected:
+        raise InvalidValue(
+            f"Client: found {type(request).__name__}, expected {expected.__name__} for this call; "
+            "nothing was sent"
+        )
+
+
 class Client(_Calls):
     """Calls Alipay+ for one account and blocks; safe for threads; also a context manager.
 
@@ -103,8 +121,8 @@ class Client(_Calls):
     UNKNOWN_EXCEPTION, REQUEST_TRAFFIC_EXCEED_LIMIT (after its Retry-After) and every other U that
     asks for it. It is never sent again after a verified S, F or order code.
 
-    Each call raises Rejected (verified F), NotSent or OutcomeUnknown. InvalidValue and
-    InconsistentRetry are raised before anything is sent.
+    Each call raises Rejected (verified F), NotSent or OutcomeUnknown. InvalidValue (a request of
+    another kind) and InconsistentRetry are raised before anything is sent.
     Source: the seed page, "Result processing logic".
     """
 

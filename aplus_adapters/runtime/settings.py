@@ -17,11 +17,12 @@ from aplus_adapters.runtime.misspelt import most_like
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Account", "read_keys", "read_settings"]
+__all__ = ["Account", "read_keys", "read_settings", "without_settings"]
 
 _PLAIN = ("environment", "key_version", "settlement_currency", "agent_token", "signed_path")
 _REQUIRED = ("CLIENT_ID", "GATEWAY", "NOTIFY_URL", "PRIVATE_KEY", "PUBLIC_KEY")
 _OPTIONAL = (*(name.upper() for name in _PLAIN), "ALIPAYPLUS_KEY_VERSION", "URLSAFE_SIGNATURES")
+_KNOWN = frozenset((*_REQUIRED, *_OPTIONAL, "PRIVATE_KEY_FILE", "PUBLIC_KEY_FILE"))
 _FOR_TRYING_OUT = "`aplus simulator` writes a set for trying out to .aplus/shop.env: load it first"
 _QUOTES = "'\""
 _MAX_FILE = 65536  # bytes; longer than any key, and a device such as /dev/zero has no end
@@ -82,12 +83,28 @@ def read_settings(environ: Mapping[str, str], prefix: str) -> dict[str, Any]:
     return settings
 
 
+def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without the APLUS_* variables of an account, to set others in it.
+
+    Those that stayed would mix with the others: two forms of one key, or a further key.
+    """
+    return {
+        name: value
+        for name, value in environ.items()
+        if not (name.startswith("APLUS_") and _is_read(name.removeprefix("APLUS_")))
+    }
+
+
+def _is_read(name: str) -> bool:
+    """Return whether an account reads a variable; `name` is without its prefix."""
+    return name in _KNOWN or bool(_versions({name: ""}))
+
+
 def _unread(values: Mapping[str, str]) -> list[str]:
     """Return the variables that nothing reads and that belong to no other account."""
-    known = {*_REQUIRED, *_OPTIONAL, *map("{}_FILE".format, _REQUIRED)}
     # What ends with a whole name is another account's, such as APLUS_EU_CLIENT_ID.
-    whole = tuple(f"_{name}" for name in known)
-    return [name for name in values if name not in known and not name.endswith(whole)]
+    whole = tuple(f"_{name}" for name in _KNOWN)
+    return [name for name in values if name not in _KNOWN and not name.endswith(whole)]
 
 
 def read_keys(
@@ -117,13 +134,14 @@ def _values(environ: Mapping[str, str], prefix: str) -> dict[str, str]:
 def _unquoted(value: str, prefix: str, name: str) -> str:
     """Return a variable's value without the quotes that `docker --env-file` and cron leave on it.
 
-    Raises ConfigurationError for a quote at one end only. Keys are left to their own loader.
+    Raises ConfigurationError for a quote at one end only. Keys are left to their own loader, and
+    what no account reads is left alone.
     """
     value = value.strip()
     while len(value) > 1 and value[0] == value[-1] and value[0] in _QUOTES:
         value = value[1:-1].strip()
     is_key = name.startswith(("PRIVATE_KEY", "PUBLIC_KEY")) and not name.endswith("_FILE")
-    if value and not is_key and (value[0] in _QUOTES or value[-1] in _QUOTES):
+    if value and _is_read(name) and not is_key and (value[0] in _QUOTES or value[-1] in _QUOTES):
         raise ConfigurationError(
             f"{prefix}{name}: found a quote at one end only ({len(value)} characters), expected "
             "the value alone; take the quote away"
@@ -180,6 +198,11 @@ def _key(values: Mapping[str, str], prefix: str, name: str) -> tuple[str | bytes
             "because nobody can say which key is meant; unset the other"
         )
     if name in values:
+        if _is_file(values[name]):  # whose name may be taken for base64
+            raise ConfigurationError(
+                f"{prefix}{name}: found the name of a file, expected the key itself; set "
+                f"{prefix}{name}_FILE instead"
+            )
         return values[name], prefix + name
     variable, value = f"{prefix}{name}_FILE", values[f"{name}_FILE"]
     looks_like_a_key = "-----" in value or "\n" in value or _KEY_ITSELF.fullmatch(value)

@@ -35,7 +35,7 @@ class Delivery:
             response = await self._client.post(
                 notification.url, content=notification.body, headers=dict(notification.headers)
             )
-        except httpx.HTTPError as error:
+        except Exception as error:  # an address that nobody can call is a shop that does not answer
             return self._notifier.unanswered(notification, type(error).__name__)
         return self._notifier.judge(
             notification, response.status_code, response.headers, response.content

@@ -149,14 +149,12 @@ def _known_code(fields: dict[str, str]) -> str:
 def _read_fault(fields: dict[str, str]) -> dict[str, Any]:
     """Return the fault of a form; a notification's is chosen as `notify fault`."""
     call, _, fault = fields.get("fault", "").rpartition(" ")
-    code = fields.get("code") or "UNKNOWN_EXCEPTION"
     return {
         "fault": fault,
         "call": call or fields.get("call", "*"),
         "times": int(fields.get("times") or 1),
         "seconds": float(fields.get("seconds") or 0),
-        "code": code,
-        "status": CODES[code].status if code in CODES else "U",
+        "code": fields.get("code") or "UNKNOWN_EXCEPTION",
         "order": fields.get("order", ""),
     }
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
+from aplus_adapters.protocol.results import CODES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -78,7 +80,8 @@ class Fault:
 
     The call `notify` stands for the notifications. `order` is a paymentRequestId or
     referenceOrderId to which the fault is limited. `seconds` is how long the fault waits. `code`
-    and `status` are what `result` answers; `signed` is whether that answer is.
+    and `status` are what `result` answers; without `status` it is the code's own. `signed` is
+    whether that answer is.
     """
 
     fault: str
@@ -86,9 +89,14 @@ class Fault:
     times: int = 1
     seconds: float = 0.0
     code: str = "UNKNOWN_EXCEPTION"
-    status: str = "U"
+    status: str = ""
     order: str = ""
     signed: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        if not self.status:
+            known = CODES.get(str(self.code))
+            self.status = known.status if known is not None else "U"
 
     def check(self) -> None:
         """Raise ValueError or TypeError that says what was expected if this is no fault."""

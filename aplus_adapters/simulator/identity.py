@@ -52,8 +52,19 @@ class Identity:
         """Load the keys of a folder, or make them, and write `shop.env` for the shop.
 
         The simulator listens at `address`. The shop takes notifications at `notify_url`. Files with
-        private keys are readable by their owner only.
+        private keys are readable by their owner only. Raise ConfigurationError if the folder cannot
+        be read and written.
         """
+        try:
+            return cls._open(folder, address, notify_url)
+        except OSError as error:
+            raise ConfigurationError(
+                f"simulator: cannot use the folder {folder} ({error.strerror}), expected one that "
+                "can be written to; choose another --directory"
+            ) from None
+
+    @classmethod
+    def _open(cls, folder: Path, address: str, notify_url: str) -> Identity:
         if not folder.exists():
             folder.mkdir(parents=True)
             (folder / ".gitignore").write_text("*\n")  # private keys: nobody commits them

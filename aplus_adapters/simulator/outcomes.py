@@ -116,7 +116,6 @@ def _fault(name: str, outcome: str, seconds: float, times_text: str | None) -> F
         # A refusal is repeated with each call; a U passes, else no order would ever come of it.
         times=int(times_text or (ALWAYS if row.status == "F" else 1)),
         code=outcome,
-        status=row.status,
         signed=outcome not in UNSIGNED_CODES,
     )
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import socket
 import sys
+from contextlib import asynccontextmanager, closing, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 from aplus_adapters.errors import ConfigurationError
@@ -25,20 +24,22 @@ from aplus_adapters.simulator.delivery import Delivery
 from aplus_adapters.simulator.desk import Desk
 from aplus_adapters.simulator.identity import NOTIFY_URL, Identity
 from aplus_adapters.simulator.ledger import Books, Order
-from aplus_adapters.simulator.pages import asset, is_from_elsewhere
+from aplus_adapters.simulator.over_http import SameSite, hung_up, to_starlette
+from aplus_adapters.simulator.pages import asset
 from aplus_adapters.simulator.wallet import Wallet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
-    from aplus_adapters.simulator.alipayplus import Reply
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp
 
 __all__ = ["Simulator", "serve"]
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+_EVERYWHERE = "0.0.0.0"  # noqa: S104  # a comparison
 _TICK = 0.05  # seconds between two searches for what is due
 
 
@@ -46,8 +47,9 @@ class Simulator:
     """One simulated Alipay+, which keeps keys and books in `folder` and listens at `address`.
 
     `time_scale` divides the pauses between re-sent notifications. `as_json` prints each event as
-    one JSON line. `notify_url` is written to the shop's settings. `lenient` accepts booleans,
-    numbers and times in milliseconds, as some SDKs send them.
+    one JSON line. `notify_url` is written to the shop's settings, and so is `gateway`, if the shop
+    reaches it at another address than phones do. `lenient` accepts booleans, numbers and times in
+    milliseconds, as some SDKs send them.
     """
 
     def __init__(
@@ -59,8 +61,9 @@ class Simulator:
         as_json: bool = False,
         notify_url: str = NOTIFY_URL,
         lenient: bool = False,
+        gateway: str | None = None,
     ) -> None:
-        identity = Identity.open(folder, address, notify_url)
+        identity = Identity.open(folder, gateway or address, notify_url)
         self._as_json = as_json
         self.books = Books(folder / "books.sqlite")
         self.alipayplus = SimulatedAlipayPlus(
@@ -87,29 +90,31 @@ class Simulator:
                 *(route for room in rooms for route in room.routes()),
                 Route("/{path:path}", self._call, methods=_METHODS),
             ],
-            middleware=[Middleware(_SameSite)],
-            exception_handlers={ClientDisconnect: _hung_up},
+            middleware=[Middleware(SameSite)],
+            exception_handlers={ClientDisconnect: hung_up},
             lifespan=self._lifespan,
         )
 
     def emit(self, event: str, order: Order, **more: Any) -> None:
-        """Print one event as one line."""
+        """Print one event as one line; whether somebody reads it decides about nothing."""
         if self._as_json:
             row = {"event": event, "order": order.reference, "id": order.payment_request_id, **more}
-            print(json.dumps(row), flush=True)  # noqa: T201  # the event stream
+            text = json.dumps(row)
         else:
             details = "".join(f" {key}={value}" for key, value in more.items())
             what = f"{event.replace('_', ' ')}: {order.reference} ({order.amount}){details}"
-            print(f"{_now():%H:%M:%S} {what}", flush=True)  # noqa: T201  # the timeline
+            text = f"{_now():%H:%M:%S} {what}"
+        with suppress(OSError, ValueError):  # a closed pipe, a narrow encoding
+            print(text, flush=True)  # noqa: T201  # the event stream, or the timeline
 
-    @contextlib.asynccontextmanager
+    @asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         clockwork = asyncio.create_task(self._clockwork())
         try:
             yield
         finally:
             clockwork.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
+            with suppress(asyncio.CancelledError):
                 await clockwork
             await self.delivery.aclose()
             self.books.close()
@@ -134,53 +139,8 @@ class Simulator:
             try:
                 seconds = next(steps)
             except StopIteration as end:
-                return _response(end.value)
+                return to_starlette(end.value)
             await asyncio.sleep(seconds)
-
-
-async def _hung_up(_request: Request, _error: Exception) -> Response:
-    """Answer a caller that has gone before its message was whole: a shop was killed, no fault."""
-    return Response("the request was not whole", 400)
-
-
-def _response(reply: Reply) -> Response:
-    """Return a reply for Starlette; one that is cut announces more bytes than it sends."""
-    if reply.cut:
-        return _CutAnswer(b"", headers={"Content-Length": "4096"})
-    if reply.trickle:
-        length = {"Content-Length": str(len(reply.body))}
-        return StreamingResponse(_trickle(reply), reply.status, headers={**reply.headers, **length})
-    return Response(reply.body, reply.status, headers=dict(reply.headers))
-
-
-async def _trickle(reply: Reply) -> AsyncIterator[bytes]:
-    """Yield a body in 20 pieces over its seconds."""
-    step = max(1, len(reply.body) // 20)
-    for start in range(0, len(reply.body), step):
-        await asyncio.sleep(reply.trickle / 20)
-        yield reply.body[start : start + step]
-
-
-class _SameSite:
-    """Refuses what a page of another site makes the browser post to pages and controls."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and is_from_elsewhere(Request(scope)):
-            await Response("refused: this was posted by a page of another site", 403)(
-                scope, receive, send
-            )
-            return
-        await self._app(scope, receive, send)
-
-
-class _CutAnswer(Response):
-    async def __call__(self, _scope: Any, _receive: Any, send: Any) -> None:
-        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-        await send(start)
-        raise ConnectionResetError("a test ordered to cut the connection")
 
 
 def _now() -> datetime:
@@ -200,28 +160,37 @@ def serve(
     """Run the simulator on this machine until SIGTERM or SIGINT; port 0 takes a free one.
 
     `host` is where it listens; 0.0.0.0 lets phones of the same network open the codes. Print one
-    line when it is ready. Raise ConfigurationError if the port is taken.
+    line when it is ready. Raise ConfigurationError if the port is taken or `folder` is not ours.
     """
     config = uvicorn.Config(
         app=lambda: None, host=host, port=port, log_level="error", access_log=False
     )
     logging.getLogger("uvicorn.error").addFilter(_is_real_failure)
-    listener = _listen(host, port)
-    port = listener.getsockname()[1]
-    address = f"http://{reachable_address(host)}:{port}"
-    simulator = Simulator(
-        folder, address, time_scale, as_json=as_json, notify_url=notify_url, lenient=lenient
-    )
-    config.app = simulator.application()
-    ready = {"event": "ready", "address": address, "folder": str(folder)}
-    ready_text = (
-        f"simulator of Alipay+ ready: desk at {address}, wallet at {address}/wallet\n"
-        f"wrote {folder / 'shop.env'} for a shop that takes notifications at {notify_url} "
-        "(another address: --notify-url)"
-    )
-    print(json.dumps(ready) if as_json else ready_text, flush=True)  # noqa: T201  # tests wait for it
-    uvicorn.Server(config).run(sockets=[listener])
-    sys.stdout.flush()
+    # uvicorn raises a signal once more after its end.
+    with closing(_listen(host, port)) as listener, suppress(KeyboardInterrupt):
+        port = listener.getsockname()[1]
+        address = f"http://{reachable_address(host)}:{port}"
+        simulator = Simulator(
+            folder,
+            address,
+            time_scale,
+            as_json=as_json,
+            notify_url=notify_url,
+            lenient=lenient,
+            # Plain http is for this machine only: a shop of today takes no other address of ours.
+            gateway=f"http://127.0.0.1:{port}" if host == _EVERYWHERE else None,
+        )
+        config.app = simulator.application()
+        ready = {"event": "ready", "address": address, "folder": str(folder)}
+        ready_text = (
+            f"simulator of Alipay+ ready: desk at {address}, wallet at {address}/wallet\n"
+            f"wrote {folder / 'shop.env'} for a shop that takes notifications at {notify_url} "
+            "(another address: --notify-url)"
+        )
+        print(json.dumps(ready) if as_json else ready_text, flush=True)  # noqa: T201  # tests wait for it
+        uvicorn.Server(config).run(sockets=[listener])
+    with suppress(OSError):
+        sys.stdout.flush()
 
 
 def _is_real_failure(record: logging.LogRecord) -> bool:
@@ -234,7 +203,7 @@ def reachable_address(host: str) -> str:
 
     For 0.0.0.0 it is this machine's address in its network, else 127.0.0.1. Nothing is sent.
     """
-    if host != "0.0.0.0":  # noqa: S104  # a comparison
+    if host != _EVERYWHERE:
         return host
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:

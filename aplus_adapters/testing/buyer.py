@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from aplus_adapters.simulator.ledger import Order, OrderState
+from aplus_adapters.testing.deliveries import Delivery
 from aplus_adapters.testing.shop_application import Post
 from aplus_adapters.web.routing import NOTIFY_PATH
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from aplus_adapters.payments.model import Attempt
-    from aplus_adapters.testing.deliveries import Delivery, Steps
+    from aplus_adapters.testing.deliveries import Steps
     from aplus_adapters.testing.simulator import Simulator
 
 __all__ = ["Buyer", "NotPayable", "NotStarted"]
@@ -73,7 +74,10 @@ class Buyer:
         return order
 
     def pay(self, which: Attempt | Order | str | None = None) -> Delivery:
-        """Pay an order; return the notification that the shop got. Raises NotPayable."""
+        """Pay an order; return the notification that the shop got. Raises NotPayable.
+
+        Where a fault such as `never` or `late` holds it back, its `outcome` says so.
+        """
         return self._simulator.run(self._decide(which, "pay"))
 
     async def pay_async(self, which: Attempt | Order | str | None = None) -> Delivery:
@@ -81,7 +85,7 @@ class Buyer:
         return await self._simulator.run_async(self._decide(which, "pay"))
 
     def refuse(self, which: Attempt | Order | str | None = None) -> Delivery:
-        """Refuse to pay an order; return the notification that the shop got. Raises NotPayable."""
+        """Refuse to pay an order; return the notification as `pay` does. Raises NotPayable."""
         return self._simulator.run(self._decide(which, "refuse"))
 
     async def refuse_async(self, which: Attempt | Order | str | None = None) -> Delivery:
@@ -118,7 +122,17 @@ class Buyer:
         order = self.scan(which)
         self._simulator.alipayplus.decide(order, decision)
         sent = yield from self._simulator.steps.due()
-        return next(one for one in sent if one.payment_request_id == order.payment_request_id)
+        for delivery in sent:
+            if delivery.payment_request_id == order.payment_request_id:
+                return delivery
+        return Delivery(
+            at=self._simulator.clock.now(),
+            payment_request_id=order.payment_request_id,
+            form="",
+            status=0,
+            outcome="not sent: a fault holds the notification back",
+            body=b"",
+        )
 
     def _seconds(self, duration: timedelta | None) -> float:
         if duration is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from attrs import evolve
 
@@ -54,7 +54,8 @@ class Notifications:
         - other_path: signed for another path
 
         All but signed and doubled claim a success as long as the order is open. Raises ValueError
-        for a true notification about an order that is still open: Alipay+ sends none.
+        for another form, and for a true notification about an order that is still open: Alipay+
+        sends none.
         """
         return self._simulator.run(self._send(form, which))
 
@@ -63,6 +64,10 @@ class Notifications:
         return await self._simulator.run_async(self._send(form, which))
 
     def _send(self, form: Form, which: Attempt | Order | str | None) -> Steps[Delivery]:
+        if form not in get_args(Form):
+            raise ValueError(
+                f"notification {form!r:.60}: expected one of {', '.join(get_args(Form))}"
+            )
         order = self._simulator.order(which)
         if form in ("signed", "doubled") and order.state is OrderState.OPEN:
             raise ValueError(

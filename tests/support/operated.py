@@ -120,7 +120,7 @@ class Operated:
 
     def person(self):
         """Let somebody sit at a terminal from now on."""
-        self._monkeypatch.setattr("aplus_adapters.cli.commands._has_terminal", lambda: True)
+        self._monkeypatch.setattr("aplus_adapters.cli.asking._has_terminal", lambda: True)
 
     def __call__(self, *words, form="aplus", **options):
         """Run a command as a person does, and return what it prints."""

@@ -201,7 +201,7 @@ def test_an_order_that_is_gone_is_not_told_as_a_payment_that_is_none(world, shop
 def test_the_documented_log_in_takes_every_order_that_a_stranger_may_name(ref):
     from pathlib import Path
 
-    text = Path("docs/page.md").read_text()
+    text = (Path(__file__).parents[2] / "docs/page.md").read_text()
     block = text[text.index("from urllib.parse import quote\n\nfrom aplus_adapters import Auth") :]
     names = {"AuthorizeDetails": AuthorizeDetails, "LogIn": LogIn}
     exec(block[: block.index("```")], names)

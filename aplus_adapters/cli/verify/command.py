@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aplus_adapters.cli.options import echo_json, examples, load_public_key
+from aplus_adapters.cli.files import load_public_key
+from aplus_adapters.cli.options import echo_json, examples
 from aplus_adapters.cli.verify.question import Known, ask, guess_kind
 from aplus_adapters.cli.verify.reading import read_captured
 from aplus_adapters.cli.verify.report import as_json, echo

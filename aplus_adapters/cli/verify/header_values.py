@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import re
 from typing import TYPE_CHECKING
@@ -116,7 +115,7 @@ def _decode(value: str) -> bytes | None:
     text = unquote(value).replace("-", "+").replace("_", "/").rstrip("=")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True) or None
-    except (binascii.Error, ValueError):
+    except ValueError:
         return None
 
 

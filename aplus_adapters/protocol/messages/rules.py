@@ -1,6 +1,7 @@
 """The rules in annotations of fields; `messages.base` applies them."""
 
 import re
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -9,7 +10,7 @@ from aplus_adapters.protocol.currencies import EXPONENTS
 
 __all__ = ["AlwaysTrue", "Currency", "Decides", "Key", "OneOf", "Text", "Unread", "Url", "wrong"]
 
-_URL = re.compile(r"https?://[^\s/?#@\\]+(?:[/?#][!-~]*)?")
+_URL = re.compile(r"https?://([^\s/?#@\\]+)(?:[/?#][!-~]*)?")
 
 
 @attrs.frozen
@@ -75,13 +76,30 @@ class Url:
     def check(self, name: str, value: object) -> None:
         """Raise InvalidValue unless `value` is such an address."""
         Text(self.most).check(name, value)
-        if _URL.fullmatch(str(value)) is None:
+        match = _URL.fullmatch(str(value))
+        if match is None:
             found = f"{len(str(value))} characters "
             if str(value).startswith(("https://", "http://")):
                 found += "with some that an address has to percent-encode"
             else:
                 found += "that do not begin with https:// or http://"
             raise wrong(name, found, "an absolute address such as https://shop.example/aplus")
+        if ":" in match[1] or "[" in match[1]:
+            _check_authority(name, match[1])
+
+
+def _check_authority(name: str, authority: str) -> None:
+    """Raise InvalidValue unless a host with a port, or in brackets, is one that can be called."""
+    try:
+        is_right = urlsplit(f"//{authority}").port != 0
+    except ValueError:  # no number, above 65535, or no address in the brackets
+        is_right = False
+    if not is_right:
+        raise wrong(
+            name,
+            f"{authority[:60]!r} as host and port",
+            "a port from 1 to 65535, and an IPv6 address in brackets",
+        )
 
 
 @attrs.frozen
