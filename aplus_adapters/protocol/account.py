@@ -141,13 +141,10 @@ class Account:
     def _address(self, name: str, url: object) -> SplitResult:
         try:
             _URL.check(name, url)
-            split = urlsplit(str(url))
-            host = split.hostname or ""
-            _ = split.port  # raises ValueError when it is no number
         except InvalidValue as error:
             raise ConfigurationError(f"account {error}") from None
-        except ValueError as error:
-            raise ConfigurationError(f"account {name}: {error}") from None
+        split = urlsplit(str(url))
+        host = split.hostname or ""
         if split.scheme != "https" and not (
             self.environment is Environment.SIMULATOR and _is_loopback(host)
         ):

@@ -13,7 +13,11 @@ BAD = {
     "no scheme": ({"gateway": "gateway.example"}, "absolute address"),
     "another scheme": ({"gateway": "ftp://gateway.example"}, "absolute address"),
     "a user": ({"gateway": "https://user:pass@gateway.example"}, "absolute address"),
-    "a bad port": ({"gateway": "https://gateway.example:99999"}, "account gateway"),
+    "a bad port": ({"gateway": "https://gateway.example:99999"}, "account gateway: found 'gateway.example:99999' as host"),
+    "a port that is a word": ({"gateway": "https://gateway.example:PORT"}, "a port from 1 to 65535"),
+    "port 0": ({"notify_url": "https://shop.example:0/notify"}, "account notify_url: found 'shop.example:0' as host"),
+    "half a bracket": ({"notify_url": "https://[::1/notify"}, "an IPv6 address in brackets"),
+    "brackets around a name": ({"notify_url": "https://[shop]/notify"}, "an IPv6 address in brackets"),
     "no gateway": ({"gateway": None}, "account gateway"),
     "plain http to notify": ({"notify_url": "http://shop.example/n"}, "expected https://"),
     "a long notify URL": ({"notify_url": "https://x/" + "y" * 2048}, "2058 characters"),
@@ -151,6 +155,10 @@ def test_everything_that_is_missing_is_named_at_once():
     ("changes", "found"),
     [
         ({"APLUS_PRIVATE_KEY": "rubbish!"}, "APLUS_PRIVATE_KEY: found"),
+        (
+            {"APLUS_PUBLIC_KEY": __file__},
+            "APLUS_PUBLIC_KEY: found the name of a file, .* set APLUS_PUBLIC_KEY_FILE",
+        ),
         ({"APLUS_PRIVATE_KEY_FILE": "/no\0such"}, "cannot read .*no name of a file"),
         ({"APLUS_PRIVATE_KEY_FILE": "/" + "x./" * 90}, "cannot read a name of"),
         ({"APLUS_PRIVATE_KEY_FILE": "/dev/zero"}, r"_FILE \(zero\): found \d+ characters"),
@@ -169,6 +177,11 @@ def test_everything_that_is_missing_is_named_at_once():
 def test_a_wrong_variable_is_named(environ, changes, found):
     with pytest.raises(ConfigurationError, match=found):
         Account.from_env({**environ, **changes})
+
+
+def test_a_variable_that_no_account_reads_is_left_alone(environ):
+    more = {"APLUS_DB_PASSWORD": 'pa55"', "APLUS_SHOP": "'", "APLUS_EU_CLIENT_ID": '"x'}
+    assert Account.from_env(environ | more) == Account.from_env(environ)
 
 
 def test_a_public_key_in_place_of_the_private_one_is_recognised(environ):

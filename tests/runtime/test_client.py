@@ -12,6 +12,7 @@ from aplus_adapters import (
     Amount,
     AsyncClient,
     Client,
+    ConfigurationError,
     InconsistentRetry,
     InvalidValue,
     NotSent,
@@ -222,6 +223,31 @@ def test_the_same_id_with_other_content_is_refused_before_anything_is_sent(
     with pytest.raises(InconsistentRetry, match="nothing was sent"):
         client(("pay", request_), ("pay", changed))
     assert len(simulator.order(request_.payment_request_id)["requests"]) == 1
+
+
+WRONG = [
+    ("cancel", InquiryRequest(payment_request_id="p1")),
+    ("inquire", CancelRequest(payment_request_id="p1")),
+    ("pay", {"paymentRequestId": "p1"}), ("inquire", "p1"), ("cancel", None),
+    ("refund", CancelRequest(payment_request_id="p1")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "request_of_another"), WRONG)
+def test_a_request_of_another_call_is_refused_before_anything_is_sent(
+    client, simulator, call, request_of_another
+):
+    sent = len(simulator.orders())
+    with pytest.raises(InvalidValue, match=r"Client: found \w+, expected \w+Request for this call"):
+        client((call, request_of_another))
+    assert len(simulator.orders()) == sent
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize("account", ["ACCOUNT", None, {}])
+def test_what_is_no_account_makes_no_client(kind, account):
+    with pytest.raises(ConfigurationError, match=r"Client: found \w+, expected an Account"):
+        kind(account)
 
 
 @pytest.mark.parametrize("seconds", [-1, 0, 181, 3600])

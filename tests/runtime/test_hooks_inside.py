@@ -10,12 +10,14 @@ import pytest
 from aplus_adapters import (
     Amount,
     AplusPay,
+    ConfigurationError,
     Conflict,
     HookError,
     InvalidValue,
     MemoryStore,
     State,
     StoreError,
+    WouldDeadlock,
 )
 from aplus_adapters.payments.effects import CallStore, call_hook, get, record
 from aplus_adapters.payments.hooks import ConflictDetails, LoadOrderDetails, Visitor
@@ -100,6 +102,33 @@ def test_writing_inside_the_hook_is_refused_on_a_loop_as_well(account, store, sh
 
     asyncio.run(asyncio.wait_for(main(), 4))
     assert store.get(attempt.payment_request_id).state is State.CREATED
+
+
+def test_a_task_that_the_hook_has_started_may_write_once_the_hook_has_returned(account, store):
+    returned = asyncio.Event()
+
+    async def later(pay, details):
+        async def refund_when_paid():
+            with pytest.raises(WouldDeadlock):  # the hook runs still
+                await refund_async(pay, details)
+            await returned.wait()
+            with pytest.raises(ConfigurationError, match="no such account"):  # no deadlock
+                await refund_async(pay, details)
+
+        task = asyncio.create_task(refund_when_paid())
+        await asyncio.sleep(0)
+        return task
+
+    pay = a_shop(account, store, AsyncAsking(later))
+    attempt = store.add(an_attempt())
+
+    async def main():
+        await pay.run_async(record(attempt.payment_request_id, an_observation()))
+        returned.set()
+        await pay.hooks.answers[0]
+        await pay.aclose()
+
+    asyncio.run(asyncio.wait_for(main(), 4))
 
 
 async def press_of_another_async(pay, details):
