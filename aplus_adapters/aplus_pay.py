@@ -72,7 +72,8 @@ class AplusPay(Operations):
     `client` and `async_client` are the shop's own HTTP clients (httpx or httpx2). By default one is
     made per account, with TLS verified. A call through your client is given up at its time-out too;
     if its transport uses another HTTP library, the call goes on in its own thread. Allow enough
-    connections (`httpx.Limits`): a request that waits for one is not sent.
+    connections (`httpx.Limits`): a request that waits for one is not sent. `clock` gives the time,
+    pauses, random draws and new ids.
 
     Each method has a twin for programs that await, whose name ends in `_async`. Methods that write
     raise WouldDeadlock inside a hook whose transaction is open. Raises ConfigurationError if an

@@ -82,7 +82,7 @@ def reconcile_command(find_pay: FindPay, context_of: ContextOf = no_context) -> 
             with _visible_log():
                 while not stop.is_set():
                     started = time.monotonic()
-                    _Round(stop, log.log, _LOG_INTERVAL).run(pay.config, run_flow, context, threads)
+                    _Round(stop, _log, _LOG_INTERVAL).run(pay.config, run_flow, context, threads)
                     stop.wait(max(0.0, every - (time.monotonic() - started)))
 
     return command
@@ -163,6 +163,13 @@ class _Round:
                 self._say(logging.INFO, "reconcile: so far: %s", self.total)
         if self._stop.is_set():
             raise _Stopped
+
+
+def _log(level: int, text: str, *arguments: object) -> None:
+    if level >= logging.ERROR:
+        log.error(text, *arguments, extra={"event": "round_failed"})
+    else:
+        log.info(text, *arguments, extra={"event": "round_done"})
 
 
 def _print(level: int, text: str, *arguments: object) -> None:
