@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from aplus_adapters.cli.asking import interruptible
 from aplus_adapters.cli.files import load_private_key
 from aplus_adapters.cli.notify_post import (
     build_notification,
@@ -150,7 +151,8 @@ def _deliver(
     if not as_json:
         click.echo(f"posting {len(body)} bytes to {url}, signed for {path}", err=True)
     try:
-        answer, seconds = post(url, headers, body)
+        with interruptible("the shop may have the notification"):
+            answer, seconds = post(url, headers, body)
     except (NotSent, OutcomeUnknown) as error:
         if as_json:
             echo_json({"acknowledged": False, "status": None, "found": str(error)})

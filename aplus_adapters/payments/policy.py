@@ -84,6 +84,7 @@ FARTHEST = timedelta(minutes=15)
 """The same limit for refunds and for disputed attempts."""
 
 
+_CENTURY = timedelta(days=36_500)  # what is much longer leads out of the calendar
 _UNDER_WAY = timedelta(minutes=1)  # the longest that a request may be in the network, and act then
 
 
@@ -155,7 +156,7 @@ class Timing:
         # A longer pause would count as planned by a wrong clock, and be due at once.
         most: dict[str, timedelta | float] = dict.fromkeys(pauses, FAR)
         most |= {"after_conflict": FARTHEST, "expiry": DEFAULT_EXPIRY + timedelta(microseconds=1)}
-        most |= dict.fromkeys(("grace", "max_age", "max_ahead"), timedelta.max)
+        most |= dict.fromkeys(("grace", "max_age", "max_ahead"), _CENTURY)
         most |= dict.fromkeys(("timeout", "inquiry_timeout"), FAR.total_seconds())
         for name, limit in most.items():
             _check(f"Timing {name}", getattr(self, name), limit)

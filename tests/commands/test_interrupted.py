@@ -122,6 +122,18 @@ def test_a_call_by_hand_says_that_it_may_have_arrived(environ, silent, words):
     assert f"interrupted: {words[0]} pay2: the call may have arrived; to do: inquire" in wrong
 
 
+@pytest.mark.process
+def test_a_notification_by_hand_says_that_the_shop_may_have_it(environ, silent, simulator):
+    started = time.monotonic()
+    key = str(simulator.folder / "alipayplus_private.pem")
+    code, said, wrong = interrupted(
+        ["notify", "send", "pay2", "--key", key, "--url", f"{silent}/aplus/notify"], environ,
+        lambda: time.monotonic() - started > 1.5,
+    )  # fmt: skip
+    assert (code, said) == (1, "")
+    assert "interrupted: the shop may have the notification" in wrong
+
+
 def test_ctrl_c_at_the_question_has_done_nothing(aplus, monkeypatch):
     aplus.person()
     attempt = aplus.paid()

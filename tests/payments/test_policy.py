@@ -12,6 +12,7 @@ from aplus_adapters.testing.store_values import NOON, a_refund, an_attempt
 
 TICK = timedelta(microseconds=1)
 MINUTE = timedelta(minutes=1)
+CENTURY = timedelta(days=36_500)
 NONE = timedelta(0)
 DAYS = timedelta(days=3650)
 # The least and the most of each value that are refused, and how near a value may come to them.
@@ -23,9 +24,9 @@ SPANS = {
     "after_refusal": (NONE, FAR, TICK),
     "after_conflict": (NONE, FARTHEST, TICK),
     "expiry": (NONE, timedelta(minutes=3) + TICK, TICK),
-    "grace": (NONE, timedelta.max, TICK),
-    "max_age": (NONE, timedelta.max, TICK),
-    "max_ahead": (NONE, timedelta.max, TICK),
+    "grace": (NONE, CENTURY, TICK),
+    "max_age": (NONE, CENTURY, TICK),
+    "max_ahead": (NONE, CENTURY, TICK),
     "timeout": (0.0, 120.0, 1e-6),
     "inquiry_timeout": (0.0, 120.0, 1e-6),
     "attempts_per_hour": (0, 10**6, 1),
