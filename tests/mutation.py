@@ -8,6 +8,9 @@ of all the others a random sample; SEED repeats one. Those tests leave out what 
 in stores that they did not notice are tried once more, on PostgreSQL and MariaDB. It prints the score of
 each file and every fault that nobody noticed, and ends with 1 if the score of a whole file is under 85 %
 or that of the sample under 92 %.
+
+mutmut ends what takes too long by the id of its process, also when that has ended by itself: where ids are
+few, another process may have the id by then. Run nothing else meanwhile, or raise kernel.pid_max.
 """
 
 import json
@@ -102,8 +105,20 @@ def tried_on_servers(faults):
     return [(file, name, codes.get(name, code)) for file, name, code in faults]
 
 
+def warn_of_few_process_ids():
+    """Say so where ids of processes come round within minutes."""
+    most = Path("/proc/sys/kernel/pid_max")
+    if most.exists() and int(most.read_text()) < 1_000_000:
+        found = most.read_text().strip()
+        print(
+            f"kernel.pid_max is {found}: mutmut may end other processes; 4194304 is safe",
+            flush=True,
+        )
+
+
 def main(seed):
     print(f"seed {seed}", flush=True)
+    warn_of_few_process_ids()
     # Makes the faults and times the tests; then it ends, as there is none of this name.
     output = mutmut("run", NOBODY)
     made = list(faults())
