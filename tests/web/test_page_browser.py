@@ -78,7 +78,9 @@ def test_the_code_goes_at_expiry_even_if_the_shop_does_not_answer(visit, scan, s
     with visit() as page:
         assert scan(page) == [CODE]
         expect(page.locator("svg.qr")).to_have_count(0, timeout=5500)
-        expect(page.get_by_role("status")).to_contain_text("The code has expired")
+        said = page.get_by_role("status")
+        expect(said).to_contain_text("This code has expired")
+        expect(said).to_contain_text("We are checking whether a payment arrived.")
         expect(page.locator("#busy")).to_be_visible()
         assert scan(page) == []
 
