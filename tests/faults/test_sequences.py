@@ -39,7 +39,10 @@ def contradicts(attempt, said):
     paid = state is State.SUCCEEDED
     closed = state in (State.FAILED, State.CANCELLED)
     takes_back = paid and said.outcome in (Outcome.FAILED, Outcome.CANCELLED, Outcome.RETURNED)
+    # An inquiry may lag behind; what Alipay+ tells by itself is a failure, however it is worded.
+    told_absent = said.outcome is Outcome.ABSENT and said.source is Source.NOTIFICATION
     too_late = closed and said.outcome is Outcome.SUCCEEDED
+    takes_back = takes_back or (paid and told_absent)
     return wrong_amount or blind_success or wrong_id or takes_back or too_late
 
 
