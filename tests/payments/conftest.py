@@ -4,7 +4,7 @@ import pytest
 
 from aplus_adapters import AplusPay, State, Visitor
 from aplus_adapters.payments.flows.initiate import initiate
-from support.gateway import PAID, Gateway, asked, inquired
+from support.gateway import PAID, Gateway, asked, inquired, notified
 
 BROWSER = Visitor(user_agent="Mozilla/5.0", client_ip="203.0.113.9")
 
@@ -30,6 +30,18 @@ def _send():
 @pytest.fixture
 def start(pay):
     return lambda order_ref="A-1": pay.run(initiate(pay.config, order_ref, BROWSER))
+
+
+@pytest.fixture
+def tell(pay, alipayplus, clock):
+    """Notify the shop of an attempt's success, or of what differs from it."""
+
+    def tell(attempt, **changes):
+        body = alipayplus.notification(attempt, **changes)
+        assert notified(pay, alipayplus, clock, body).status == 200
+        return pay.find(attempt.payment_request_id)
+
+    return tell
 
 
 @pytest.fixture

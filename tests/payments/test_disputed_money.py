@@ -8,24 +8,22 @@ import pytest
 
 from aplus_adapters import Amount, InvalidValue, MemoryStore, RefundState, State, StoreError
 from aplus_adapters.web.view import PageState, view_of
-from support.gateway import CLOSED, LOST, OPEN, PAID, asked, done, give_back, inquired, notified
+from support.gateway import (
+    CLOSED,
+    LOST,
+    OPEN,
+    PAID,
+    asked,
+    done,
+    give_back,
+    inquired,
+    listed,
+)
 
 TOO_LATE = {"resultCode": "CANCEL_WINDOW_EXCEED", "resultStatus": "F", "resultMessage": "no"}
 REFUSED = {"resultCode": "PROCESS_FAIL", "resultStatus": "F", "resultMessage": "no"}
 DOLLARS_50 = {"currency": "USD", "value": "5000"}
 YEN = {"currency": "JPY", "value": "5000"}
-
-
-@pytest.fixture
-def tell(pay, alipayplus, clock):
-    """Notify the shop of an attempt's success, or of what differs from it."""
-
-    def tell(attempt, **changes):
-        body = alipayplus.notification(attempt, **changes)
-        assert notified(pay, alipayplus, clock, body).status == 200
-        return pay.find(attempt.payment_request_id)
-
-    return tell
 
 
 @pytest.fixture
@@ -46,15 +44,6 @@ def closing(pay, gateway, start, tell):
     assert (after.state, after.success_reported) == (State.CLOSING, True)
     gateway.sent.clear()
     return attempt
-
-
-def listed(value, request_id="elsewhere"):
-    return {
-        "transactionType": "REFUND",
-        "transactionStatus": "SUCCESS",
-        "transactionRequestId": request_id,
-        "transactionAmount": {"currency": "USD", "value": value},
-    }
 
 
 def reasons(shop):

@@ -5,30 +5,22 @@ from datetime import timedelta
 import pytest
 
 from aplus_adapters import Amount, HookError, Outcome, State, StoreError, Timing
-from support.gateway import CLOSED, GONE, LOST, OPEN, PAID, done, give_back, inquired, notified
+from support.gateway import (
+    CLOSED,
+    GONE,
+    LOST,
+    OPEN,
+    PAID,
+    done,
+    give_back,
+    inquired,
+    listed,
+)
 
 TOO_LATE = {"resultCode": "CANCEL_WINDOW_EXCEED", "resultStatus": "F", "resultMessage": "no"}
 REFUSED = {"resultCode": "USER_BALANCE_NOT_ENOUGH", "resultStatus": "F", "resultMessage": "no"}
 DOLLARS_50 = {"currency": "USD", "value": "5000"}
 CANCELLED = {"result": PAID}
-
-
-def listed(value, request_id="elsewhere"):
-    return {
-        "transactionType": "REFUND", "transactionStatus": "SUCCESS",
-        "transactionRequestId": request_id,
-        "transactionAmount": {"currency": "USD", "value": value},
-    }  # fmt: skip
-
-
-@pytest.fixture
-def tell(pay, alipayplus, clock):
-    def tell(attempt, **changes):
-        body = alipayplus.notification(attempt, **changes)
-        assert notified(pay, alipayplus, clock, body).status == 200
-        return pay.find(attempt.payment_request_id)
-
-    return tell
 
 
 def without_amount(attempt, how, **more):

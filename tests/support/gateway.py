@@ -108,3 +108,13 @@ def give_back(pay, attempt, number=1, **options):
 
 def done(**more):
     return {"result": PAID, "refundId": "R-1", **more}
+
+
+def listed(value, request_id="elsewhere"):
+    """Give a refund that succeeded, as an inquiry lists it."""
+    return {
+        "transactionType": "REFUND",
+        "transactionStatus": "SUCCESS",
+        "transactionRequestId": request_id,
+        "transactionAmount": {"currency": "USD", "value": value},
+    }
