@@ -8,6 +8,7 @@ protocol, "Transport" and "Signature".
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -16,14 +17,13 @@ from attrs import field, frozen
 
 from aplus_adapters.errors import InvalidValue, MessageError, NotificationError, SignatureError
 from aplus_adapters.protocol import signing
+from aplus_adapters.protocol.account import Account
 from aplus_adapters.protocol.messages.notification import PaymentNotification
 from aplus_adapters.protocol.timestamps import Timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable
     from datetime import datetime
-
-    from aplus_adapters.protocol.account import Account
 
 log = logging.getLogger("aplus_adapters")
 
@@ -156,9 +156,17 @@ def verify_notification(
     `headers` are all pairs as they arrived, `body` the raw bytes, `now` is aware. Request-Time may
     be at most `max_age` old and at most `max_ahead` in the future, both inclusive. Nothing of the
     body is parsed before its signature is verified. The error carries the HTTP status: 400
-    malformed, 401 not authentic.
+    malformed, 401 not authentic. Raises InvalidValue for arguments of another kind, such as a
+    dictionary of headers, in which those that came twice are lost.
     """
-    read = read_notification_headers(headers)
+    _check_kinds(account, body)
+    pairs = tuple(headers) if isinstance(headers, Iterable) else (None,)
+    if isinstance(headers, Mapping) or not all(map(_is_pair, pairs)):
+        raise InvalidValue(
+            f"headers: found {type(headers).__name__}, expected all pairs of name and value as "
+            "text, such as request.headers.items()"
+        )
+    read = read_notification_headers(pairs)
     return verify_read_notification(
         {account.client_id: account}, read, body, now=now, max_age=max_age, max_ahead=max_ahead
     )[1]
@@ -227,11 +235,29 @@ def acknowledge(
 
     Response-Time is cut to whole seconds, so that equal acknowledgements within a second are equal
     byte for byte: RSA with PKCS#1 v1.5 is deterministic, and one signature serves them all.
-    `agent_token` is echoed when the notification brought one.
+    `agent_token` is echoed when the notification brought one. Raises InvalidValue for an account or
+    a body of another kind.
     """
+    _check_kinds(account, body)
     time = _response_time(now.replace(microsecond=0))
     content = signing.signed_content(account.signed_path, account.client_id, time, body)
     return _signed_headers(account, "Response-Time", time, content, agent_token, sign=_sign_once)
+
+
+def _check_kinds(account: object, body: object) -> None:
+    """Raise InvalidValue unless these are an account and raw bytes."""
+    for name, value, kind in (("account", account, Account), ("body", body, bytes)):
+        if not isinstance(value, kind):
+            raise InvalidValue(
+                f"{name}: found {type(value).__name__}, expected {kind.__name__}; the body is the "
+                "raw bytes, as they arrived or are sent"
+            )
+
+
+def _is_pair(item: object) -> bool:
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        return False
+    return all(isinstance(part, str) for part in item)
 
 
 def read_headers(

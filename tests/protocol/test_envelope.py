@@ -5,7 +5,13 @@ from datetime import timedelta
 import pytest
 from attrs import evolve
 
-from aplus_adapters import NotificationError, SignatureError, acknowledge, verify_notification
+from aplus_adapters import (
+    InvalidValue,
+    NotificationError,
+    SignatureError,
+    acknowledge,
+    verify_notification,
+)
 from aplus_adapters.protocol import signing
 from aplus_adapters.protocol.messages.notification import ACKNOWLEDGED
 from aplus_adapters.protocol.signed_messages import Answer, sign_request, verify_answer
@@ -231,3 +237,34 @@ def test_only_blanks_and_tabs_around_a_header_are_no_part_of_it(account, alipayp
     headers["Client-Id"] += space
     with pytest.raises(NotificationError, match="found"):
         take(account, headers)
+
+
+class TestArgumentsOfAnotherKind:
+    """They are told as what they are: a stranger's message is not to blame."""
+
+    @pytest.mark.parametrize(
+        "headers",
+        [{"Signature": "x"}, {"ab": "x"}, None, 5, [("a",)], [("a", 5)], ["ab"], [b"ab"]],
+        ids=repr,
+    )
+    def test_headers_are_all_pairs(self, account, headers):
+        with pytest.raises(InvalidValue, match=r"headers: found \w+, expected all pairs"):
+            verify_notification(account, headers, b"{}", now=NOON)
+
+    @pytest.mark.parametrize("body", ["{}", None, {}, bytearray(b"{}")], ids=repr)
+    def test_bodies_are_bytes(self, account, body):
+        with pytest.raises(InvalidValue, match=r"body: found \w+, expected bytes"):
+            verify_notification(account, [], body, now=NOON)
+        with pytest.raises(InvalidValue, match=r"body: found \w+, expected bytes"):
+            acknowledge(account, body, NOON)
+
+    @pytest.mark.parametrize("account", ["CLIENT-1", None, {}], ids=repr)
+    def test_accounts_are_accounts(self, account):
+        with pytest.raises(InvalidValue, match=r"account: found \w+, expected Account"):
+            verify_notification(account, [], b"{}", now=NOON)
+        with pytest.raises(InvalidValue, match=r"account: found \w+, expected Account"):
+            acknowledge(account, b"{}", NOON)
+
+    def test_pairs_may_come_as_any_iterable(self, account):
+        with pytest.raises(NotificationError, match="found no client-id header"):
+            verify_notification(account, iter([["Signature", "x"]]), b"{}", now=NOON)
