@@ -28,7 +28,7 @@ def confirm(question: str, *, yes: bool) -> bool:
 
 @contextmanager
 def interruptible(what_may_be: str) -> Iterator[None]:
-    """Say on Ctrl-C what may have been done all the same, and exit with 1."""
+    """Run the body of `with`; on Ctrl-C say what may have been done, and exit with 1."""
     try:
         yield
     except KeyboardInterrupt:

@@ -77,7 +77,7 @@ class PlayedGateway:
     @property
     def environ(self) -> dict[str, str]:
         """Return the APLUS_* variables of a shop that pays here."""
-        settings = shlex.split((self.folder / "shop.env").read_text())
+        settings = shlex.split((self.folder / "shop.env").read_text(encoding="utf-8"))
         return dict(setting.split("=", 1) for setting in settings)
 
     def plan(self, plan: Plan) -> None:

@@ -204,7 +204,7 @@ class Identity:
             if version != KEY_VERSION:
                 settings[f"PUBLIC_KEY_{version}_FILE"] = path
         lines = [f"APLUS_{name}={shlex.quote(str(value))}\n" for name, value in settings.items()]
-        (folder / "shop.env").write_text("".join(lines))
+        (folder / "shop.env").write_text("".join(lines), encoding="utf-8")
 
 
 def _key_file(folder: Path, half: str, version: str) -> Path:

@@ -90,7 +90,7 @@ class SimulatorProcess:
     @property
     def environ(self) -> dict[str, str]:
         """Return the APLUS_* variables of a shop that pays here; set your own APLUS_NOTIFY_URL."""
-        settings = shlex.split((self.folder / "shop.env").read_text())
+        settings = shlex.split((self.folder / "shop.env").read_text(encoding="utf-8"))
         return dict(setting.split("=", 1) for setting in settings)
 
     def orders(self) -> list[dict[str, Any]]:

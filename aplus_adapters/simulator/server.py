@@ -7,7 +7,7 @@ import json
 import logging
 import socket
 import sys
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ from aplus_adapters.simulator.pages import asset
 from aplus_adapters.simulator.wallet import Wallet
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from starlette.requests import Request
@@ -123,10 +123,16 @@ class Simulator:
         """Close expired orders and send due notifications, as long as the server runs."""
         async with asyncio.TaskGroup() as sending:
             while True:
-                self.alipayplus.do_what_is_due()
-                for order in self.alipayplus.notifier.take_due():
-                    sending.create_task(self.delivery.send_due(order))
+                # What fails for a moment, such as a locked or full disk, comes again by itself.
+                with _said_if_it_fails():
+                    self.alipayplus.do_what_is_due()
+                    for order in self.alipayplus.notifier.take_due():
+                        sending.create_task(self._send_due(order))
                 await asyncio.sleep(_TICK)
+
+    async def _send_due(self, order: Order) -> None:
+        with _said_if_it_fails():
+            await self.delivery.send_due(order)
 
     async def _call(self, request: Request) -> Response:
         steps = self.alipayplus.answer(
@@ -141,6 +147,15 @@ class Simulator:
             except StopIteration as end:
                 return to_starlette(end.value)
             await asyncio.sleep(seconds)
+
+
+@contextmanager
+def _said_if_it_fails() -> Iterator[None]:
+    """Log an error of the body, and go on after it: the simulator must not go silent."""
+    try:
+        yield
+    except Exception:
+        logging.getLogger("uvicorn.error").exception("simulator: a step failed; it is tried again")
 
 
 def _now() -> datetime:

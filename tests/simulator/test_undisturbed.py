@@ -1,5 +1,6 @@
 """Nothing that one order asks for, and nobody who reads along, stops the simulator."""
 
+import asyncio
 import json
 import os
 import signal
@@ -128,3 +129,31 @@ def test_where_phones_can_pay_the_shop_of_this_machine_pays_too(tmp_path):
 def test_a_result_has_the_status_of_its_code_unless_another_is_named(code, status):
     assert Fault("result", code=code).status == status
     assert Fault("result", code=code, status="F").status == "F"
+
+
+def test_a_step_that_fails_for_a_moment_comes_again(tmp_path, monkeypatch):
+    """Such as books that are locked, or a full disk."""
+    from aplus_adapters.simulator.server import Simulator
+
+    simulator, said = Simulator(tmp_path / "sim", "http://127.0.0.1:9"), []
+    due, taken = simulator.alipayplus.do_what_is_due, simulator.alipayplus.notifier.take_due
+
+    def failing(do):
+        said.append(do.__name__)
+        if said.count(do.__name__) < 3:
+            raise sqlite3.OperationalError("database is locked")
+        return do()
+
+    async def main():
+        clockwork = asyncio.create_task(simulator._clockwork())
+        await asyncio.sleep(0.5)
+        assert not clockwork.done()
+        clockwork.cancel()
+        await asyncio.gather(clockwork, return_exceptions=True)
+        await simulator.delivery.aclose()
+        simulator.books.close()
+
+    monkeypatch.setattr(simulator.alipayplus, "do_what_is_due", lambda: failing(due))
+    monkeypatch.setattr(simulator.alipayplus.notifier, "take_due", lambda: failing(taken))
+    asyncio.run(main())
+    assert min(said.count(due.__name__), said.count(taken.__name__)) >= 3
