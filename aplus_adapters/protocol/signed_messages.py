@@ -160,8 +160,9 @@ def verify_notification(
     dictionary of headers, in which those that came twice are lost.
     """
     _check_kinds(account, body)
-    pairs = tuple(headers) if isinstance(headers, Iterable) else (None,)
-    if isinstance(headers, Mapping) or not all(map(_is_pair, pairs)):
+    listed = isinstance(headers, Iterable) and not isinstance(headers, Mapping)
+    pairs = tuple(headers) if listed else ()
+    if not listed or not all(map(_is_pair, pairs)):
         raise InvalidValue(
             f"headers: found {type(headers).__name__}, expected all pairs of name and value as "
             "text, such as request.headers.items()"
