@@ -598,6 +598,7 @@ def test_a_hook_that_uses_another_database_in_the_payments_session_stores_nothin
     assert store.record("pay1", said(), lambda *_: None).after == store.get("pay1")
     with others.connect() as connection:
         assert connection.execute(select(Order)).all() == []
+    one_for_all.close()
     for engine in (ours, others):
         engine.dispose()
 
