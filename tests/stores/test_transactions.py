@@ -1,5 +1,6 @@
 """Ours is always a transaction of its own: whatever a shop gives, and whatever it has begun."""
 
+import gc
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -558,6 +559,7 @@ def test_what_cannot_give_a_transaction_of_our_own_is_refused_with_what_to_do(tm
     with pytest.raises(ConfigurationError, match=message):
         SQLStore(make(engine)).get("pay1")
     engine.dispose()
+    gc.collect()  # what `make` left open, before the warnings of another test are errors
 
 
 @pytest.mark.parametrize("has_default", [False, True])
