@@ -19,7 +19,7 @@ from aplus_adapters.errors import InvalidValue, MessageError, NotificationError,
 from aplus_adapters.protocol import signing
 from aplus_adapters.protocol.account import Account
 from aplus_adapters.protocol.messages.notification import PaymentNotification
-from aplus_adapters.protocol.timestamps import Timestamp
+from aplus_adapters.protocol.timestamps import Timestamp, check_aware
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,7 +159,8 @@ def verify_notification(
     malformed, 401 not authentic. Raises InvalidValue for arguments of another kind, such as a
     dictionary of headers, in which those that came twice are lost.
     """
-    _check_kinds(account, body)
+    _check_kinds(account, body, max_age=max_age, max_ahead=max_ahead)
+    check_aware(now)
     listed = isinstance(headers, Iterable) and not isinstance(headers, Mapping)
     pairs = tuple(headers) if listed else ()
     if not listed or not all(map(_is_pair, pairs)):
@@ -240,14 +241,17 @@ def acknowledge(
     a body of another kind.
     """
     _check_kinds(account, body)
+    check_aware(now)
     time = _response_time(now.replace(microsecond=0))
     content = signing.signed_content(account.signed_path, account.client_id, time, body)
     return _signed_headers(account, "Response-Time", time, content, agent_token, sign=_sign_once)
 
 
-def _check_kinds(account: object, body: object) -> None:
-    """Raise InvalidValue unless these are an account and raw bytes."""
-    for name, value, kind in (("account", account, Account), ("body", body, bytes)):
+def _check_kinds(account: object, body: object, **durations: object) -> None:
+    """Raise InvalidValue unless these are an account, raw bytes and durations."""
+    expected = [("account", account, Account), ("body", body, bytes)]
+    expected += [(name, duration, timedelta) for name, duration in durations.items()]
+    for name, value, kind in expected:
         if not isinstance(value, kind):
             raise InvalidValue(
                 f"{name}: found {type(value).__name__}, expected {kind.__name__}; the body is the "

@@ -47,16 +47,21 @@ class Timestamp:
         >>> Timestamp.of(datetime(2026, 11, 23, 12, 0, 30, 5999, tzinfo=UTC)).text
         '2026-11-23T12:00:30.005Z'
         """
-        if not isinstance(moment, datetime) or moment.tzinfo is None:
-            raise InvalidValue(
-                f"datetime: found {type(moment).__name__} without a zone, expected an aware "
-                "datetime; pass datetime.now(UTC) or attach a timezone"
-            )
+        check_aware(moment)
         utc = moment.astimezone(UTC).isoformat(timespec="milliseconds")
         return cls(utc.removesuffix("+00:00") + "Z")
 
     def __str__(self) -> str:
         return self.text
+
+
+def check_aware(moment: datetime) -> None:
+    """Raise InvalidValue unless this is a datetime with its zone."""
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        raise InvalidValue(
+            f"datetime: found {type(moment).__name__} without a zone, expected an aware "
+            "datetime; pass datetime.now(UTC) or attach a timezone"
+        )
 
 
 def _parse(text: str) -> datetime:

@@ -265,6 +265,18 @@ class TestArgumentsOfAnotherKind:
         with pytest.raises(InvalidValue, match=r"account: found \w+, expected Account"):
             acknowledge(account, b"{}", NOON)
 
+    @pytest.mark.parametrize("now", ["now", None, 5, NOON.replace(tzinfo=None)], ids=repr)
+    def test_the_time_has_its_zone(self, account, now):
+        with pytest.raises(InvalidValue, match=r"datetime: found .* expected an aware datetime"):
+            verify_notification(account, [], b"{}", now=now)
+        with pytest.raises(InvalidValue, match=r"datetime: found .* expected an aware datetime"):
+            acknowledge(account, b"{}", now)
+
+    @pytest.mark.parametrize("name", ["max_age", "max_ahead"])
+    def test_ages_are_durations(self, account, name):
+        with pytest.raises(InvalidValue, match=f"{name}: found int, expected timedelta"):
+            verify_notification(account, [], b"{}", now=NOON, **{name: 3})
+
     def test_pairs_may_come_as_any_iterable(self, account):
         with pytest.raises(NotificationError, match="found no client-id header"):
             verify_notification(account, iter([["Signature", "x"]]), b"{}", now=NOON)
