@@ -5,7 +5,6 @@ It keeps every call as evidence. One thread owns the books, so calls are answere
 
 from __future__ import annotations
 
-import shlex
 import threading
 import time
 from collections import deque
@@ -22,7 +21,7 @@ from aplus_adapters.protocol.keys import KeyRing, PrivateKey
 from aplus_adapters.protocol.signing import sign, signed_content
 from aplus_adapters.simulator.contents import encode, payment_details, payment_result, result
 from aplus_adapters.simulator.gateway import Call, Gateway
-from aplus_adapters.simulator.identity import CLIENT_ID, KEY_VERSION, Identity
+from aplus_adapters.simulator.identity import CLIENT_ID, KEY_VERSION, Identity, read_environ
 from aplus_adapters.simulator.ledger import Books, Order, OrderState
 
 if TYPE_CHECKING:
@@ -77,8 +76,7 @@ class PlayedGateway:
     @property
     def environ(self) -> dict[str, str]:
         """Return the APLUS_* variables of a shop that pays here."""
-        settings = shlex.split((self.folder / "shop.env").read_text(encoding="utf-8"))
-        return dict(setting.split("=", 1) for setting in settings)
+        return read_environ(self.folder)
 
     def plan(self, plan: Plan) -> None:
         """Follow `plan` for the next paymentRequestId that is new here."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["CLIENT_ID", "NOTIFY_URL", "Identity"]
+__all__ = ["CLIENT_ID", "NOTIFY_URL", "Identity", "read_environ"]
 
 CLIENT_ID = "SIMULATED_CLIENT_0001"
 NOTIFY_URL = "http://127.0.0.1:8000/aplus/notify"
@@ -205,6 +205,12 @@ class Identity:
                 settings[f"PUBLIC_KEY_{version}_FILE"] = path
         lines = [f"APLUS_{name}={shlex.quote(str(value))}\n" for name, value in settings.items()]
         (folder / "shop.env").write_text("".join(lines), encoding="utf-8")
+
+
+def read_environ(folder: Path) -> dict[str, str]:
+    """Return the APLUS_* variables that an identity has written to a folder's shop.env."""
+    settings = shlex.split((folder / "shop.env").read_text(encoding="utf-8"))
+    return dict(setting.split("=", 1) for setting in settings)
 
 
 def _key_file(folder: Path, half: str, version: str) -> Path:

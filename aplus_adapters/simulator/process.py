@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import subprocess
 import sys
 import threading
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 
 from aplus_adapters.errors import ConfigurationError
+from aplus_adapters.simulator.identity import read_environ
 from aplus_adapters.simulator.ports import ReservedPort
 
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ class SimulatorProcess:
     @property
     def environ(self) -> dict[str, str]:
         """Return the APLUS_* variables of a shop that pays here; set your own APLUS_NOTIFY_URL."""
-        settings = shlex.split((self.folder / "shop.env").read_text(encoding="utf-8"))
-        return dict(setting.split("=", 1) for setting in settings)
+        return read_environ(self.folder)
 
     def orders(self) -> list[dict[str, Any]]:
         """Return the books: every order with its requests, refunds and notifications."""
